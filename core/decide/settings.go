@@ -1,0 +1,38 @@
+// Package decide is the deterministic state machine in the middle: INPUTS in;
+// cases, scores, questions and intents out. It reads no clock, no network and no
+// file: the same inputs from a checkpoint give the same bytes.
+package decide
+
+import (
+	"net/netip"
+
+	"github.com/kelpie-sec/kelpie/core/correlate"
+	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/core/plan"
+	"github.com/kelpie-sec/kelpie/core/score"
+)
+
+// Settings is all of a configuration that decisions depend on.
+type Settings struct {
+	// Hash of the configuration that it was made from.
+	Hash      string
+	Correlate correlate.Settings
+	Score     score.Settings
+	Plan      plan.Settings
+	Sources   []Source
+	// Networks and Domains are the organisation's own: never asked of a source that
+	// is not internal, inside URLs neither.
+	Networks []netip.Prefix
+	Domains  []string
+}
+
+// Source says which enrichment to ask about what.
+type Source struct {
+	Address  string   // "enrichment.assets"
+	Takes    []string // kinds of observables
+	Internal bool
+}
+
+// Compiler makes settings of the text that INPUTS carries, the same for the same
+// text for ever.
+type Compiler func(model.Config) (*Settings, error)

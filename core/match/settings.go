@@ -1,0 +1,62 @@
+// Package match turns events into signals: each source's own pipelines, then the
+// rules over one event. It keeps no state and may run many times in parallel.
+package match
+
+import (
+	"time"
+
+	"github.com/kelpie-sec/kelpie/core/expr"
+)
+
+// Settings is what the configuration says about matching.
+type Settings struct {
+	// Version is the hash of the configuration.
+	Version string
+	Sources []Source
+}
+
+// Source is what becomes of one detector's events. An event goes through every
+// pipeline that names its detector.
+type Source struct {
+	Detector  string // address, "detector.eve"
+	Pipelines []Pipeline
+}
+
+// Pipeline is one road for the events of its sources.
+type Pipeline struct {
+	Address string // "pipeline.edge_ids"
+	// When must all be true for an event to go on; empty: all do.
+	When []*expr.Program
+	Map  Mapping
+	// Alerts: what passes is a signal of the pipeline itself.
+	Alerts  bool
+	Ignores []Ignore
+	Rules   []Rule
+}
+
+// Mapping reads an event's common fields from its payload. A nil program leaves
+// what the connector could read. Subjects, Indicators and Observables give objects
+// of kind = value or list of values.
+type Mapping struct {
+	Title, Severity, Time, Stopped, Techniques, Link *expr.Program
+	Subjects, Indicators, Observables                *expr.Program
+	// TimeZone is for times without one; nil: UTC.
+	TimeZone *time.Location
+}
+
+// Ignore takes an event out, and is counted. When is compiled strict: null means
+// not ignored.
+type Ignore struct {
+	Address string // "ignore.vulnerability scanner"
+	When    *expr.Program
+	// Expires: it has no effect on batches received later.
+	Expires time.Time
+}
+
+// Rule over one event of a pipeline.
+type Rule struct {
+	Address  string // "rule.beacon"
+	When     *expr.Program
+	Title    *expr.Program // nil: the rule's name
+	Severity *int          // nil: the event's
+}

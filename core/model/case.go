@@ -1,0 +1,99 @@
+package model
+
+import (
+	"time"
+
+	"github.com/kelpie-sec/kelpie/sdk"
+)
+
+// CaseState is where a case is.
+type CaseState string
+
+// The states of a case.
+const (
+	CaseOpen   CaseState = "open"
+	CaseClosed CaseState = "closed"
+	// CaseMerged: its signals belong to another case now, which has its id as an alias.
+	CaseMerged CaseState = "merged"
+)
+
+// Case is the signals that belong together. Which signals, and the id, are a pure
+// function of the set of all signals.
+type Case struct {
+	// ID is CaseID of the earliest member (event time, then signal id).
+	ID string `json:"id"`
+	// FirstID is the id under which it was first opened; intents are named by it.
+	FirstID string `json:"first_id"`
+	// Aliases are older ids, sorted.
+	Aliases []string  `json:"aliases,omitempty"`
+	State   CaseState `json:"state"`
+
+	Title    string `json:"title"`
+	Severity int    `json:"severity"` // highest of its signals, 0 to 100
+	// Stopped is true if every signal was stopped by its control, false if one was
+	// not, nil if it is not known.
+	Stopped    *bool            `json:"stopped"`
+	Signals    []string         `json:"signals"` // by event time, then id
+	Rules      []string         `json:"rules"`   // that reported them, sorted
+	Subjects   []sdk.Observable `json:"subjects,omitempty"`
+	Indicators []sdk.Observable `json:"indicators,omitempty"`
+	Techniques []string         `json:"techniques,omitempty"`
+
+	// FirstAt and LastAt are event times; OpenedAt and UpdatedAt when Kelpie decided.
+	FirstAt   time.Time `json:"first_at"`
+	LastAt    time.Time `json:"last_at"`
+	OpenedAt  time.Time `json:"opened_at"`
+	UpdatedAt time.Time `json:"updated_at"`
+
+	Score Score `json:"score"`
+	// Notes say what a person should know of the decision: what was not planned,
+	// and why.
+	Notes []Note `json:"notes,omitempty"`
+}
+
+// Note explains a decision that left no intent: a step that protect, a limit, a
+// pending answer or the mode of actions held back.
+type Note struct {
+	Response string    `json:"response"`
+	Step     string    `json:"step,omitempty"`
+	Target   string    `json:"target,omitempty"`
+	Why      string    `json:"why"`
+	At       time.Time `json:"at"`
+}
+
+// CaseID names a case by its earliest signal.
+func CaseID(signal string) string { return ID("c", signal) }
+
+// Hundredths is a number of points in hundredths: 8000 is 80 points.
+type Hundredths int64
+
+// Score is evidence added up, with every step of the sum.
+type Score struct {
+	Total Hundredths `json:"total"` // 0 to 10000
+	// Upper is what Total could become if what is unknown, pending or failed turned
+	// out as bad as it can.
+	Upper   Hundredths `json:"upper"`
+	Factors []Factor   `json:"factors,omitempty"`
+	// Unknown lists what counted nothing because it is not known, for people.
+	Unknown []string `json:"unknown,omitempty"`
+}
+
+// Factor is one part of the score: its lines combined, capped, weighted.
+type Factor struct {
+	Name    string     `json:"name"`
+	Combine string     `json:"combine"` // "max", "sum", "decay"
+	Weight  string     `json:"weight"`  // decimal text, as configured
+	Lines   []Line     `json:"lines,omitempty"`
+	Sum     Hundredths `json:"sum"`    // after combining
+	Capped  Hundredths `json:"capped"` // 0 to 10000
+	Share   Hundredths `json:"share"`  // weight times capped, rounded
+}
+
+// Line is one piece of evidence.
+type Line struct {
+	Evidence string     `json:"evidence"`
+	Points   Hundredths `json:"points"`
+	// Counted is what it added under the factor's combination.
+	Counted Hundredths `json:"counted"`
+	Because string     `json:"because"`
+}

@@ -1,0 +1,87 @@
+package model
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Input is one part of an INPUTS message: something that decide has to know.
+// Exactly one of the pointers is set.
+type Input struct {
+	// At is stamped by who publishes it. Decide takes the later of this and the
+	// last input's, so that its time never goes back.
+	At      time.Time    `json:"at"`
+	Match   *MatchResult `json:"match,omitempty"`
+	Reply   *Reply       `json:"reply,omitempty"`
+	Outcome *Outcome     `json:"outcome,omitempty"`
+	Command *Command     `json:"command,omitempty"`
+	Config  *Config      `json:"config,omitempty"`
+	// Ended: under --once, every source has ended and all of EVENTS is matched.
+	Ended *Ended `json:"ended,omitempty"`
+	Tick  *Tick  `json:"tick,omitempty"`
+}
+
+// MatchResult is what match made of one EVENTS message. Decide takes the first for
+// each Seq.
+type MatchResult struct {
+	Seq    uint64 `json:"seq"`
+	Source string `json:"source"`
+	// Total is the source's running total after this message.
+	Total uint64 `json:"total"`
+	// Config is the hash of the configuration that it was matched under.
+	Config string `json:"config"`
+	Counts Counts `json:"counts"`
+	// Facts are for rules over several events.
+	Signals []Signal `json:"signals,omitempty"`
+}
+
+// Counts of one EVENTS message: each event is in exactly one, the highest of
+// matched, fact, ignored, passed over all its pipelines, or rejected.
+type Counts struct {
+	Matched  int            `json:"matched,omitempty"`
+	Fact     int            `json:"fact,omitempty"`
+	Passed   int            `json:"passed,omitempty"`
+	Ignored  map[string]int `json:"ignored,omitempty"`  // by ignore
+	Rejected map[string]int `json:"rejected,omitempty"` // by reason
+}
+
+// Config is a version of the configuration that took effect.
+type Config struct {
+	// Hash of Text, hexadecimal SHA-256.
+	Hash string `json:"hash"`
+	// Text is all that decide needs to make the same decisions again. Absent where
+	// the log already holds it under the same hash after the trimmer's mark.
+	Text json.RawMessage `json:"text,omitempty"`
+	// Tables by address, the hash of each.
+	Tables map[string]string `json:"tables,omitempty"`
+	// Once: responses are planned after Ended.
+	Once bool `json:"once,omitempty"`
+}
+
+// Ended marks the end of a --once run's input.
+type Ended struct{}
+
+// Tick passes time.
+type Tick struct{}
+
+// CommandKind says what a person wants.
+type CommandKind string
+
+// The commands.
+const (
+	PauseActions  CommandKind = "pause_actions"
+	ResumeActions CommandKind = "resume_actions"
+	ResolveIntent CommandKind = "resolve_intent"
+)
+
+// Command is what a person ordered.
+type Command struct {
+	ID   string      `json:"id"`
+	Kind CommandKind `json:"kind"`
+	By   string      `json:"by"`
+	// Because, for people.
+	Because string `json:"because,omitempty"`
+	// Intent and State are of ResolveIntent: what a person found out.
+	Intent string      `json:"intent,omitempty"`
+	State  IntentState `json:"state,omitempty"`
+}

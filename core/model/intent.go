@@ -1,0 +1,80 @@
+package model
+
+import (
+	"encoding/json"
+	"strconv"
+	"time"
+)
+
+// IntentState is what became of an intent.
+type IntentState string
+
+// The states of an intent.
+const (
+	IntentPending IntentState = "pending"
+	IntentDone    IntentState = "done"
+	IntentAlready IntentState = "already" // it was so before
+	IntentRefused IntentState = "refused"
+	IntentFailed  IntentState = "failed"
+	// IntentUnknown: it may have taken effect; a person has to say.
+	IntentUnknown IntentState = "unknown"
+	IntentUndone  IntentState = "undone"
+)
+
+// Final tells whether nothing more will be tried by machine.
+func (s IntentState) Final() bool { return s != IntentPending }
+
+// Intent is one step for one target, written down before it is tried. It may be
+// tried more than once; it takes effect once.
+type Intent struct {
+	ID       string `json:"id"`
+	Case     string `json:"case"` // as first opened
+	Response string `json:"response"`
+	Step     string `json:"step"`
+	// Action is the instance's address, "action.mail".
+	Action string `json:"action"`
+	Verb   string `json:"verb"`
+	Target Target `json:"target"`
+	// Parameters is a JSON object by the verb's schema.
+	Parameters json.RawMessage `json:"parameters,omitempty"`
+	Round      int             `json:"round"`
+	// DryRun: asked with dry_run, nothing leaves.
+	DryRun bool `json:"dry_run,omitempty"`
+	// Because says why it was planned, for people.
+	Because   string    `json:"because"`
+	PlannedAt time.Time `json:"planned_at"`
+
+	State     IntentState `json:"state"`
+	Attempts  int         `json:"attempts"`
+	Reference string      `json:"reference,omitempty"`
+	UndoToken []byte      `json:"undo_token,omitempty"`
+	Message   string      `json:"message,omitempty"`
+	// Repeat: a notify that was sent again since the answer to the first was lost.
+	Repeat     bool      `json:"repeat,omitempty"`
+	FinishedAt time.Time `json:"finished_at,omitzero"`
+	// By is the person who resolved an unknown one.
+	By string `json:"by,omitempty"`
+}
+
+// Target of an intent. Kind is an observable's or "address".
+type Target struct {
+	Kind  string          `json:"kind"`
+	Value string          `json:"value"`
+	Known json.RawMessage `json:"known,omitempty"`
+}
+
+// IntentID names an intent for ever. Case is its id as first opened.
+func IntentID(caseID, response, step, verb string, t Target, round int) string {
+	return ID("i", caseID, response, step, verb, t.Kind, t.Value, strconv.Itoa(round))
+}
+
+// Outcome is what respond reports of an intent.
+type Outcome struct {
+	Intent    string      `json:"intent"`
+	State     IntentState `json:"state"`
+	Attempts  int         `json:"attempts"`
+	Reference string      `json:"reference,omitempty"`
+	UndoToken []byte      `json:"undo_token,omitempty"`
+	Message   string      `json:"message,omitempty"`
+	Repeat    bool        `json:"repeat,omitempty"`
+}

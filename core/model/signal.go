@@ -1,0 +1,74 @@
+package model
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"hash"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/kelpie-sec/kelpie/sdk"
+)
+
+// Signal is what a rule, or a pipeline with alerts = true, reports.
+type Signal struct {
+	// ID is SignalID of the rule and its events.
+	ID string `json:"id"`
+	// Rule is the address of what reported it: "pipeline.edge_ids", "rule.beacon".
+	Rule string `json:"rule"`
+	// Source is the detector's address.
+	Source   string `json:"source"`
+	EventID  string `json:"event_id"`
+	Revision string `json:"revision"`
+	// Position is the event's place in EVENTS. Of two revisions of a signal the one
+	// with the higher position is the later.
+	Position Position `json:"position"`
+
+	Time time.Time `json:"time"`
+	// Receipt is true if Time is only when Kelpie received it.
+	Receipt  bool   `json:"receipt,omitempty"`
+	Title    string `json:"title"`
+	Severity int    `json:"severity"` // 0 to 100
+	// Observables are canonical, sorted by role, kind and value, each once.
+	Observables []sdk.Observable `json:"observables,omitempty"`
+	Techniques  []string         `json:"techniques,omitempty"`
+	Stopped     *bool            `json:"stopped,omitempty"`
+	Link        string           `json:"link,omitempty"`
+	Raw         []byte           `json:"raw,omitempty"`
+}
+
+// Position of an event in EVENTS.
+type Position struct {
+	Seq   uint64 `json:"seq"`
+	Index int    `json:"index"`
+}
+
+// After tells whether p is later than q.
+func (p Position) After(q Position) bool {
+	return p.Seq > q.Seq || p.Seq == q.Seq && p.Index > q.Index
+}
+
+// SignalID names the signal of a rule about an event of a source. It is the same
+// for every revision of the event.
+func SignalID(rule, source, eventID string) string {
+	return ID("s", rule, source, eventID)
+}
+
+// ID makes a deterministic id of its parts: a prefix, "-" and 20 hexadecimal
+// digits (80 bits) of the SHA-256 of the parts, each preceded by its length.
+func ID(prefix string, parts ...string) string {
+	h := sha256.New()
+	for _, p := range parts {
+		writePart(h, p)
+	}
+	var sum [sha256.Size]byte
+	return prefix + "-" + hex.EncodeToString(h.Sum(sum[:0])[:10])
+}
+
+func writePart(h hash.Hash, p string) {
+	var n [20]byte
+	h.Write(strconv.AppendInt(n[:0], int64(len(p)), 10))
+	h.Write([]byte{':'})
+	io.WriteString(h, p)
+}

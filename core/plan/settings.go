@@ -1,0 +1,81 @@
+// Package plan decides which steps to take about a case: responses, routes,
+// protection, limits and the mode of actions. It is pure: a case and what was
+// done before in, intents and notes out.
+package plan
+
+import "github.com/kelpie-sec/kelpie/core/expr"
+
+// Mode says how far actions go.
+type Mode string
+
+// The modes.
+const (
+	Off    Mode = "off"     // nothing is planned
+	DryRun Mode = "dry_run" // planned and asked with dry_run; nothing leaves
+	On     Mode = "on"
+)
+
+// Settings is what the configuration says about responding.
+type Settings struct {
+	Mode      Mode
+	Responses []Response
+	Routes    []Route
+	Protects  []Protect
+	Limits    []Limit
+	// Rules says which responses a pipeline's or rule's signals ask for, by address.
+	Rules map[string][]string
+}
+
+// Response is a plan for a case.
+type Response struct {
+	Address string        // "response.contain"
+	When    *expr.Program // nil: always
+	Steps   []Step
+	// Reads tells whether the condition reads answers, so that it is not decided
+	// while one is pending.
+	Reads bool
+}
+
+// Step does one verb to each target.
+type Step struct {
+	Name   string
+	When   *expr.Program // nil: always
+	Action string        // "action.mail"
+	Verb   string
+	// Targets gives a value or list of values of TargetKinds; for notify it is To.
+	Targets     *expr.Program
+	TargetKinds []string
+	// Route is the address of a route that To names, or "".
+	Route string
+	// To gives addresses, for notify without a route.
+	To *expr.Program
+	// Parameters by name, as the verb's schema has them.
+	Parameters map[string]*expr.Program
+	// Notice: the verb takes a parameter "notice", which the core fills with the case.
+	Notice bool
+	// Contains tells that the verb changes the state of its target (anything but
+	// notify, ticket, resolve, collect, scan_host), so that a target must be earned.
+	Contains bool
+	// Because, for people; nil: made from the response.
+	Because *expr.Program
+}
+
+// Route finds the person.
+type Route struct {
+	Address   string // "route.system_owner"
+	To        *expr.Program
+	Otherwise string
+}
+
+// Protect forbids verbs on targets. When is compiled strict: null means protected.
+type Protect struct {
+	Name  string
+	Verbs []string // empty: all that contain
+	When  *expr.Program
+}
+
+// Limit of a verb over all responses.
+type Limit struct {
+	Verb    string
+	PerHour int
+}
