@@ -34,6 +34,7 @@ type Case struct {
 	// not, nil if it is not known.
 	Stopped    *bool            `json:"stopped"`
 	Signals    []string         `json:"signals"` // by event time, then id
+	Size       int              `json:"size"`    // how many signals
 	Rules      []string         `json:"rules"`   // that reported them, sorted
 	Subjects   []sdk.Observable `json:"subjects,omitempty"`
 	Indicators []sdk.Observable `json:"indicators,omitempty"`

@@ -1,0 +1,128 @@
+package decide
+
+import (
+	"time"
+
+	"github.com/kelpie-sec/kelpie/core/model"
+)
+
+// Position is a place in INPUTS: every part up to and including part Part (from 0)
+// of message Seq. The zero Position is before the first message.
+type Position struct {
+	Seq  uint64 `json:"seq"`
+	Part int    `json:"part"`
+}
+
+// After tells whether p is later than q.
+func (p Position) After(q Position) bool {
+	return p.Seq > q.Seq || p.Seq == q.Seq && p.Part > q.Part
+}
+
+// Changes are the rows that changed since the last Changes, for one transaction.
+// Every row is an upsert by its key and holds the row's last state only: what the
+// tables hold after a commit depends on the inputs up to Position, not on how they
+// were grouped into transactions. Each list is sorted by its key, so that equal
+// inputs give equal bytes.
+type Changes struct {
+	// Position is the last input that is in it. It advances even when nothing else
+	// changed.
+	Position Position `json:"position"`
+	// At is decide's time: the latest of all inputs.
+	At time.Time `json:"at"`
+
+	// Signals by ID: new ones and later revisions, with Raw.
+	Signals []model.Signal `json:"signals,omitempty"`
+	// Cases by ID. Signals is nil here (see Members); Size counts them. A merged one
+	// has nothing but its ids, state and times.
+	Cases []model.Case `json:"cases,omitempty"`
+	// Members by Signal. A signal is in exactly one case.
+	Members []Member `json:"members,omitempty"`
+	// Aliases by ID.
+	Aliases []Alias `json:"aliases,omitempty"`
+	// Asks by ID, all new: to be asked once they are committed. One without an
+	// Answer is pending.
+	Asks []model.Ask `json:"asks,omitempty"`
+	// Answers by Ask.
+	Answers []model.Reply `json:"answers,omitempty"`
+	// Intents by ID: new ones and new states.
+	Intents []model.Intent `json:"intents,omitempty"`
+	// Ledger by Source and Hour.
+	Ledger []Ledger `json:"ledger,omitempty"`
+	// Sources by Source.
+	Sources []SourceState `json:"sources,omitempty"`
+	// Configs by Hash.
+	Configs []ConfigVersion `json:"configs,omitempty"`
+	// Flags is nil if none of them changed.
+	Flags *Flags `json:"flags,omitempty"`
+}
+
+// Member says which case a signal is in.
+type Member struct {
+	Signal string `json:"signal"`
+	Case   string `json:"case"`
+}
+
+// Alias is an older id of a case. With Case "" it is none any more, because a case
+// has this id again: the row is deleted.
+type Alias struct {
+	ID   string `json:"id"`
+	Case string `json:"case"`
+}
+
+// Ledger counts what became of one source's events in one hour of decide's time,
+// each event once. Received is the sum of Matched, Fact, Passed, Ignored and
+// Rejected.
+type Ledger struct {
+	Source   string         `json:"source"`
+	Hour     time.Time      `json:"hour"`
+	Received uint64         `json:"received"`
+	Matched  uint64         `json:"matched,omitempty"`
+	Fact     uint64         `json:"fact,omitempty"`
+	Passed   uint64         `json:"passed,omitempty"`
+	Ignored  map[string]int `json:"ignored,omitempty"`  // by ignore
+	Rejected map[string]int `json:"rejected,omitempty"` // by reason
+	// Signals are new ones, Revised later revisions, Repeated those that changed
+	// nothing.
+	Signals  uint64 `json:"signals,omitempty"`
+	Revised  uint64 `json:"revised,omitempty"`
+	Repeated uint64 `json:"repeated,omitempty"`
+	// Redelivered counts EVENTS messages that had been counted before.
+	Redelivered uint64 `json:"redelivered,omitempty"`
+}
+
+// SourceState is how far one source has come.
+type SourceState struct {
+	Source string `json:"source"`
+	// Total is the running total that its last message in EVENTS had; Counted is how
+	// many of its events the ledger holds. They are equal when all of EVENTS is
+	// decided.
+	Total   uint64 `json:"total"`
+	Counted uint64 `json:"counted"`
+	// LastSeq is the last of its messages in EVENTS.
+	LastSeq uint64 `json:"last_seq"`
+	// Notes say where the running total and the counts did not agree.
+	Notes []string `json:"notes,omitempty"`
+}
+
+// ConfigVersion is a configuration that was in force from At on.
+type ConfigVersion struct {
+	model.Config
+	At time.Time `json:"at"`
+}
+
+// Flags are what holds for everything.
+type Flags struct {
+	// Paused: actions are planned and kept, and not sent.
+	Paused       bool      `json:"paused,omitempty"`
+	PausedBy     string    `json:"paused_by,omitempty"`
+	PausedReason string    `json:"paused_reason,omitempty"`
+	PausedAt     time.Time `json:"paused_at,omitzero"`
+	// Ended: under --once, the sources have ended.
+	Ended bool `json:"ended,omitempty"`
+	// Config is the hash of the configuration in force.
+	Config string `json:"config,omitempty"`
+	// Low and Above tell which EVENTS messages are decided: all up to Low, and those
+	// in Above.
+	Low   uint64   `json:"low"`
+	Above []uint64 `json:"above,omitempty"`
+}
