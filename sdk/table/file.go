@@ -1,0 +1,164 @@
+package table
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// Settled is the age from which a file's time of change is trusted. A younger file
+// may change again without a change of its time, and its writer may not be done.
+const Settled = 2 * time.Second
+
+// ErrChanging says that a file changed while it was read. Reading it again later
+// helps.
+var ErrChanging = errors.New("changed while it was read")
+
+// File follows a file on disk. Its methods are safe for concurrent use.
+type File struct {
+	path    string
+	options Options
+	now     func() time.Time
+	current atomic.Pointer[Table]
+
+	mu      sync.Mutex // one reading at a time
+	seen    stamp      // of the last reading
+	trouble error      // of the last reading
+}
+
+// stamp is by what a change of a file is noticed without reading it.
+type stamp struct {
+	size    int64
+	changed time.Time
+	inode   uint64
+	settled bool
+}
+
+// FormatOf tells the format of a file by its name.
+func FormatOf(path string) (Format, error) {
+	switch strings.ToLower(filepath.Ext(path)) {
+	case ".csv", ".tsv":
+		return CSV, nil
+	case ".ndjson", ".jsonl", ".json":
+		return NDJSON, nil
+	}
+	return "", fmt.Errorf("%s: the name tells no format; give csv or ndjson", path)
+}
+
+// Open reads a file for the first time. Without Options.Format the name tells it.
+func Open(path string, options Options) (*File, error) {
+	if options.Format == "" {
+		format, err := FormatOf(path)
+		if err != nil {
+			return nil, err
+		}
+		options.Format = format
+		if strings.EqualFold(filepath.Ext(path), ".tsv") && options.Separator == 0 {
+			options.Separator = '\t'
+		}
+	}
+	f := &File{path: path, options: options, now: time.Now}
+	if _, err := f.Reload(); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// Table is the content as last read without error. It never is nil.
+func (f *File) Table() *Table { return f.current.Load() }
+
+// Reload reads the file if it changed since the last reading, and tells whether
+// the table is another one now. With an error the old table stays; the error is
+// the same again until the file changes.
+func (f *File) Reload() (changed bool, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	info, err := os.Stat(f.path)
+	if err != nil {
+		f.seen = stamp{}
+		return false, err
+	}
+	if seen := f.stampOf(info); seen == f.seen && seen.settled {
+		return false, f.trouble
+	}
+	var table *Table
+	table, f.seen, f.trouble = f.read()
+	if f.trouble != nil {
+		return false, f.trouble
+	}
+	if old := f.current.Load(); old != nil && old.Version() == table.Version() {
+		return false, nil
+	}
+	f.current.Store(table)
+	return true, nil
+}
+
+func (f *File) read() (*Table, stamp, error) {
+	// Without O_NONBLOCK a pipe in the place of the file would be waited for.
+	file, err := os.OpenFile(f.path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, stamp{}, err
+	}
+	defer file.Close()
+	before, err := file.Stat()
+	if err != nil {
+		return nil, stamp{}, err
+	}
+	if !before.Mode().IsRegular() {
+		return nil, stamp{}, &Error{Path: f.path, Reason: "is not a regular file"}
+	}
+	seen := f.stampOf(before)
+	table, parseErr := Parse(file, f.path, f.options)
+	after, err := file.Stat()
+	if err != nil {
+		return nil, stamp{}, err
+	}
+	if after.Size() != before.Size() || !after.ModTime().Equal(before.ModTime()) {
+		return nil, stamp{}, &fs.PathError{Op: "read", Path: f.path, Err: ErrChanging}
+	}
+	return table, seen, parseErr
+}
+
+func (f *File) stampOf(info fs.FileInfo) stamp {
+	s := stamp{size: info.Size(), changed: info.ModTime(), settled: f.now().Sub(info.ModTime()).Abs() >= Settled}
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+		s.inode = stat.Ino
+	}
+	return s
+}
+
+// Follow reloads the file again and again until ctx ends, when it is Settled. It
+// calls report after a change, with nil, and when something is wrong, with the
+// error; the same error is reported once, and nil when it has passed.
+func (f *File) Follow(ctx context.Context, every time.Duration, report func(error)) {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	trouble := ""
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if info, err := os.Stat(f.path); err == nil && !f.stampOf(info).settled {
+			continue
+		}
+		changed, err := f.Reload()
+		switch {
+		case err != nil && err.Error() != trouble:
+			trouble = err.Error()
+			report(err)
+		case err == nil && (changed || trouble != ""):
+			trouble = ""
+			report(nil)
+		}
+	}
+}
