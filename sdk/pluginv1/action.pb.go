@@ -259,7 +259,9 @@ type ExecuteResponse struct {
 	// What Undo needs; at most 64 KiB, no secrets.
 	UndoToken []byte `protobuf:"bytes,3,opt,name=undo_token,json=undoToken,proto3" json:"undo_token,omitempty"`
 	// For people: what was done or, with dry_run, would be; or why not.
-	Message       string `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
+	Message string `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
+	// The instance that answers; the core drops an answer for another one.
+	Instance      string `protobuf:"bytes,5,opt,name=instance,proto3" json:"instance,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -318,6 +320,13 @@ func (x *ExecuteResponse) GetUndoToken() []byte {
 func (x *ExecuteResponse) GetMessage() string {
 	if x != nil {
 		return x.Message
+	}
+	return ""
+}
+
+func (x *ExecuteResponse) GetInstance() string {
+	if x != nil {
+		return x.Instance
 	}
 	return ""
 }
@@ -407,9 +416,11 @@ func (x *UndoRequest) GetNotAfter() *timestamppb.Timestamp {
 }
 
 type UndoResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Outcome       Outcome                `protobuf:"varint,1,opt,name=outcome,proto3,enum=kelpie.plugin.v1.Outcome" json:"outcome,omitempty"`
-	Message       string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Outcome Outcome                `protobuf:"varint,1,opt,name=outcome,proto3,enum=kelpie.plugin.v1.Outcome" json:"outcome,omitempty"`
+	Message string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	// The instance that answers; the core drops an answer for another one.
+	Instance      string `protobuf:"bytes,3,opt,name=instance,proto3" json:"instance,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -454,6 +465,13 @@ func (x *UndoResponse) GetOutcome() Outcome {
 func (x *UndoResponse) GetMessage() string {
 	if x != nil {
 		return x.Message
+	}
+	return ""
+}
+
+func (x *UndoResponse) GetInstance() string {
+	if x != nil {
+		return x.Instance
 	}
 	return ""
 }
@@ -529,10 +547,12 @@ func (x *CheckRequest) GetIdempotencyKey() string {
 type CheckResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Done, already, refused, failed (it did not take effect) or unknown.
-	Outcome       Outcome `protobuf:"varint,1,opt,name=outcome,proto3,enum=kelpie.plugin.v1.Outcome" json:"outcome,omitempty"`
-	Reference     string  `protobuf:"bytes,2,opt,name=reference,proto3" json:"reference,omitempty"`
-	UndoToken     []byte  `protobuf:"bytes,3,opt,name=undo_token,json=undoToken,proto3" json:"undo_token,omitempty"`
-	Message       string  `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
+	Outcome   Outcome `protobuf:"varint,1,opt,name=outcome,proto3,enum=kelpie.plugin.v1.Outcome" json:"outcome,omitempty"`
+	Reference string  `protobuf:"bytes,2,opt,name=reference,proto3" json:"reference,omitempty"`
+	UndoToken []byte  `protobuf:"bytes,3,opt,name=undo_token,json=undoToken,proto3" json:"undo_token,omitempty"`
+	Message   string  `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
+	// The instance that answers; the core drops an answer for another one.
+	Instance      string `protobuf:"bytes,5,opt,name=instance,proto3" json:"instance,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -591,6 +611,13 @@ func (x *CheckResponse) GetUndoToken() []byte {
 func (x *CheckResponse) GetMessage() string {
 	if x != nil {
 		return x.Message
+	}
+	return ""
+}
+
+func (x *CheckResponse) GetInstance() string {
+	if x != nil {
+		return x.Instance
 	}
 	return ""
 }
@@ -754,13 +781,14 @@ const file_kelpie_plugin_v1_action_proto_rawDesc = "" +
 	"\x06Target\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\x12\x14\n" +
-	"\x05known\x18\x03 \x01(\fR\x05known\"\x9d\x01\n" +
+	"\x05known\x18\x03 \x01(\fR\x05known\"\xb9\x01\n" +
 	"\x0fExecuteResponse\x123\n" +
 	"\aoutcome\x18\x01 \x01(\x0e2\x19.kelpie.plugin.v1.OutcomeR\aoutcome\x12\x1c\n" +
 	"\treference\x18\x02 \x01(\tR\treference\x12\x1d\n" +
 	"\n" +
 	"undo_token\x18\x03 \x01(\fR\tundoToken\x12\x18\n" +
-	"\amessage\x18\x04 \x01(\tR\amessage\"\xf0\x01\n" +
+	"\amessage\x18\x04 \x01(\tR\amessage\x12\x1a\n" +
+	"\binstance\x18\x05 \x01(\tR\binstance\"\xf0\x01\n" +
 	"\vUndoRequest\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x12\n" +
 	"\x04verb\x18\x02 \x01(\tR\x04verb\x120\n" +
@@ -768,21 +796,23 @@ const file_kelpie_plugin_v1_action_proto_rawDesc = "" +
 	"\n" +
 	"undo_token\x18\x04 \x01(\fR\tundoToken\x12'\n" +
 	"\x0fidempotency_key\x18\x05 \x01(\tR\x0eidempotencyKey\x127\n" +
-	"\tnot_after\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\bnotAfter\"]\n" +
+	"\tnot_after\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\bnotAfter\"y\n" +
 	"\fUndoResponse\x123\n" +
 	"\aoutcome\x18\x01 \x01(\x0e2\x19.kelpie.plugin.v1.OutcomeR\aoutcome\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessage\"\x99\x01\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\x12\x1a\n" +
+	"\binstance\x18\x03 \x01(\tR\binstance\"\x99\x01\n" +
 	"\fCheckRequest\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x12\n" +
 	"\x04verb\x18\x02 \x01(\tR\x04verb\x120\n" +
 	"\x06target\x18\x03 \x01(\v2\x18.kelpie.plugin.v1.TargetR\x06target\x12'\n" +
-	"\x0fidempotency_key\x18\x04 \x01(\tR\x0eidempotencyKey\"\x9b\x01\n" +
+	"\x0fidempotency_key\x18\x04 \x01(\tR\x0eidempotencyKey\"\xb7\x01\n" +
 	"\rCheckResponse\x123\n" +
 	"\aoutcome\x18\x01 \x01(\x0e2\x19.kelpie.plugin.v1.OutcomeR\aoutcome\x12\x1c\n" +
 	"\treference\x18\x02 \x01(\tR\treference\x12\x1d\n" +
 	"\n" +
 	"undo_token\x18\x03 \x01(\fR\tundoToken\x12\x18\n" +
-	"\amessage\x18\x04 \x01(\tR\amessage\"D\n" +
+	"\amessage\x18\x04 \x01(\tR\amessage\x12\x1a\n" +
+	"\binstance\x18\x05 \x01(\tR\binstance\"D\n" +
 	"\x0eAnswersRequest\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x16\n" +
 	"\x06cursor\x18\x02 \x01(\fR\x06cursor\"\xc2\x01\n" +

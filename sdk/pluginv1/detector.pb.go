@@ -403,7 +403,9 @@ type DetectResponse struct {
 	//
 	//	*DetectResponse_Batch
 	//	*DetectResponse_Status
-	Message       isDetectResponse_Message `protobuf_oneof:"message"`
+	Message isDetectResponse_Message `protobuf_oneof:"message"`
+	// The instance that reports; the core ends a session that reports for another.
+	Instance      string `protobuf:"bytes,3,opt,name=instance,proto3" json:"instance,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -461,6 +463,13 @@ func (x *DetectResponse) GetStatus() *DetectorStatus {
 		}
 	}
 	return nil
+}
+
+func (x *DetectResponse) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
 }
 
 type isDetectResponse_Message interface {
@@ -642,10 +651,11 @@ const file_kelpie_plugin_v1_detector_proto_rawDesc = "" +
 	"\tDetectAck\x12\x14\n" +
 	"\x05batch\x18\x01 \x01(\x03R\x05batch\"\f\n" +
 	"\n" +
-	"DetectStop\"\x88\x01\n" +
+	"DetectStop\"\xa4\x01\n" +
 	"\x0eDetectResponse\x12/\n" +
 	"\x05batch\x18\x01 \x01(\v2\x17.kelpie.plugin.v1.BatchH\x00R\x05batch\x12:\n" +
-	"\x06status\x18\x02 \x01(\v2 .kelpie.plugin.v1.DetectorStatusH\x00R\x06statusB\t\n" +
+	"\x06status\x18\x02 \x01(\v2 .kelpie.plugin.v1.DetectorStatusH\x00R\x06status\x12\x1a\n" +
+	"\binstance\x18\x03 \x01(\tR\binstanceB\t\n" +
 	"\amessage\"h\n" +
 	"\x05Batch\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x03R\x06number\x12/\n" +

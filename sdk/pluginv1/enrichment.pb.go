@@ -237,7 +237,9 @@ type EnrichResponse struct {
 	// One for each question, in its order.
 	Answers []*QuestionAnswer `protobuf:"bytes,1,rep,name=answers,proto3" json:"answers,omitempty"`
 	// What is left of the vendor's quota, if it tells.
-	Quota         *Quota `protobuf:"bytes,2,opt,name=quota,proto3" json:"quota,omitempty"`
+	Quota *Quota `protobuf:"bytes,2,opt,name=quota,proto3" json:"quota,omitempty"`
+	// The instance that answers; the core drops an answer for another one.
+	Instance      string `protobuf:"bytes,3,opt,name=instance,proto3" json:"instance,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -284,6 +286,13 @@ func (x *EnrichResponse) GetQuota() *Quota {
 		return x.Quota
 	}
 	return nil
+}
+
+func (x *EnrichResponse) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
 }
 
 type Quota struct {
@@ -1200,10 +1209,11 @@ const file_kelpie_plugin_v1_enrichment_proto_rawDesc = "" +
 	"\n" +
 	"observable\x18\x01 \x01(\v2\x1c.kelpie.plugin.v1.ObservableR\n" +
 	"observable\x12*\n" +
-	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"{\n" +
+	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\x97\x01\n" +
 	"\x0eEnrichResponse\x12:\n" +
 	"\aanswers\x18\x01 \x03(\v2 .kelpie.plugin.v1.QuestionAnswerR\aanswers\x12-\n" +
-	"\x05quota\x18\x02 \x01(\v2\x17.kelpie.plugin.v1.QuotaR\x05quota\"Y\n" +
+	"\x05quota\x18\x02 \x01(\v2\x17.kelpie.plugin.v1.QuotaR\x05quota\x12\x1a\n" +
+	"\binstance\x18\x03 \x01(\tR\binstance\"Y\n" +
 	"\x05Quota\x12\x1c\n" +
 	"\tremaining\x18\x01 \x01(\x03R\tremaining\x122\n" +
 	"\x06resets\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x06resets\"\xc0\x02\n" +
