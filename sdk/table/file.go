@@ -78,7 +78,10 @@ func (f *File) Table() *Table { return f.current.Load() }
 // Reload reads the file if it changed since the last reading, and tells whether
 // the table is another one now. With an error the old table stays; the error is
 // the same again until the file changes.
-func (f *File) Reload() (changed bool, err error) {
+func (f *File) Reload() (changed bool, err error) { return f.reload(false) }
+
+// reload leaves a file that is not settled for later, if told so.
+func (f *File) reload(settled bool) (changed bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	info, err := os.Stat(f.path)
@@ -90,7 +93,7 @@ func (f *File) Reload() (changed bool, err error) {
 		return false, f.trouble
 	}
 	var table *Table
-	table, f.seen, f.trouble = f.read()
+	table, f.seen, f.trouble = f.read(settled)
 	if f.trouble != nil {
 		return false, f.trouble
 	}
@@ -101,7 +104,7 @@ func (f *File) Reload() (changed bool, err error) {
 	return true, nil
 }
 
-func (f *File) read() (*Table, stamp, error) {
+func (f *File) read(settled bool) (*Table, stamp, error) {
 	// Without O_NONBLOCK a pipe in the place of the file would be waited for.
 	file, err := os.OpenFile(f.path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -115,14 +118,18 @@ func (f *File) read() (*Table, stamp, error) {
 	if !before.Mode().IsRegular() {
 		return nil, stamp{}, &Error{Path: f.path, Reason: "is not a regular file"}
 	}
+	changing := &fs.PathError{Op: "read", Path: f.path, Err: ErrChanging}
 	seen := f.stampOf(before)
+	if settled && !seen.settled {
+		return nil, stamp{}, changing
+	}
 	table, parseErr := Parse(file, f.path, f.options)
 	after, err := file.Stat()
 	if err != nil {
 		return nil, stamp{}, err
 	}
 	if after.Size() != before.Size() || !after.ModTime().Equal(before.ModTime()) {
-		return nil, stamp{}, &fs.PathError{Op: "read", Path: f.path, Err: ErrChanging}
+		return nil, stamp{}, changing
 	}
 	return table, seen, parseErr
 }
@@ -148,11 +155,9 @@ func (f *File) Follow(ctx context.Context, every time.Duration, report func(erro
 			return
 		case <-ticker.C:
 		}
-		if info, err := os.Stat(f.path); err == nil && !f.stampOf(info).settled {
-			continue
-		}
-		changed, err := f.Reload()
+		changed, err := f.reload(true)
 		switch {
+		case errors.Is(err, ErrChanging): // next time
 		case err != nil && err.Error() != trouble:
 			trouble = err.Error()
 			report(err)
