@@ -70,7 +70,9 @@ type Hundredths int64
 
 // Score is evidence added up, with every step of the sum.
 type Score struct {
-	Total Hundredths `json:"total"` // 0 to 10000
+	Total Hundredths `json:"total"` // Sum, but 0 to 10000
+	// Sum of the factors' shares.
+	Sum Hundredths `json:"sum"`
 	// Upper is what Total could become if what is unknown, pending or failed turned
 	// out as bad as it can.
 	Upper   Hundredths `json:"upper"`

@@ -4,6 +4,8 @@
 package model
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"time"
 
 	"github.com/kelpie-sec/kelpie/sdk"
@@ -19,7 +21,7 @@ const (
 type Event struct {
 	// ID is the source's own id. With Batch.Source it names the event for ever.
 	ID string
-	// Revision is the source's version, or the payload's hash.
+	// Revision is the source's version; empty: RevisionOf(Raw) stands for it.
 	Revision string
 	// Raw is the vendor's own JSON, untouched; with Problem, whatever came.
 	Raw         []byte
@@ -54,4 +56,11 @@ type Rejected struct {
 	Raw      []byte    `json:"raw"`
 	// Oversize is set where Raw is only the head of the event.
 	Oversize *sdk.Oversize `json:"oversize,omitempty"`
+}
+
+// RevisionOf is the revision of an event whose source has none: the first 16
+// hexadecimal digits of its payload's SHA-256.
+func RevisionOf(raw []byte) string {
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:8])
 }

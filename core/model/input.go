@@ -2,6 +2,8 @@ package model
 
 import (
 	"encoding/json"
+	"fmt"
+	"slices"
 	"time"
 )
 
@@ -31,8 +33,41 @@ type MatchResult struct {
 	// Config is the hash of the configuration that it was matched under.
 	Config string `json:"config"`
 	Counts Counts `json:"counts"`
-	// Facts are for rules over several events.
+	// Signals in the order of their events; those of one event stand together.
 	Signals []Signal `json:"signals,omitempty"`
+}
+
+// EncodeInput is the form in which a part of INPUTS travels: JSON, in which signals
+// of one event share its payload. in is not changed.
+func EncodeInput(in Input) ([]byte, error) {
+	if in.Match != nil && len(in.Match.Signals) > 1 {
+		m := *in.Match
+		m.Signals = slices.Clone(m.Signals)
+		for i := len(m.Signals) - 1; i > 0; i-- {
+			if m.Signals[i].Position == m.Signals[i-1].Position {
+				m.Signals[i].Raw = nil
+			}
+		}
+		in.Match = &m
+	}
+	return json.Marshal(in)
+}
+
+// DecodeInput reads what EncodeInput wrote.
+func DecodeInput(data []byte) (Input, error) {
+	var in Input
+	if err := json.Unmarshal(data, &in); err != nil {
+		return Input{}, fmt.Errorf("input: %w", err)
+	}
+	if in.Match != nil {
+		for i := 1; i < len(in.Match.Signals); i++ {
+			s, before := &in.Match.Signals[i], &in.Match.Signals[i-1]
+			if s.Position == before.Position {
+				s.Raw = before.Raw
+			}
+		}
+	}
+	return in, nil
 }
 
 // Counts of one EVENTS message: each event is in exactly one, the highest of

@@ -35,7 +35,10 @@ type Signal struct {
 	Techniques  []string         `json:"techniques,omitempty"`
 	Stopped     *bool            `json:"stopped,omitempty"`
 	Link        string           `json:"link,omitempty"`
-	Raw         []byte           `json:"raw,omitempty"`
+	// Notes say what of the event could not be read: an observable that is none.
+	Notes []string `json:"notes,omitempty"`
+	// Raw is the event's payload, untouched.
+	Raw []byte `json:"raw,omitempty"`
 }
 
 // Position of an event in EVENTS.

@@ -1,0 +1,138 @@
+package enrich
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/sdk"
+)
+
+// Backlog is what decide wants to know.
+type Backlog interface {
+	// PendingAsks of one enrichment, oldest first.
+	PendingAsks(ctx context.Context, enrichment string, limit int) ([]model.Ask, error)
+}
+
+// Asker asks an enrichment. At most Source.BatchLimit observables come at once.
+type Asker interface {
+	// Enrich returns an Answer for each ask, in order, or an error for all of them.
+	// An error may be a *Failure.
+	Enrich(ctx context.Context, enrichment string, asks []model.Ask) ([]Answer, error)
+}
+
+// Reporter tells decide what was answered; durable when it returns.
+type Reporter interface {
+	Report(ctx context.Context, replies []model.Reply) error
+}
+
+// Shelf keeps answers and used quota over a restart.
+type Shelf interface {
+	CachedReply(ctx context.Context, key string, o sdk.Observable, now time.Time) (model.Reply, bool, error)
+	CacheReplies(ctx context.Context, key string, replies map[sdk.Observable]model.Reply, now time.Time) error
+	Used(ctx context.Context, key string) (Used, error)
+	SaveUsed(ctx context.Context, key string, u Used) error
+}
+
+// Answer is what an enrichment said about one observable. Without Err and with no
+// Answers, Found and Aliases the source has nothing.
+type Answer struct {
+	Answers []model.Answer
+	Found   []model.Found
+	Aliases []sdk.Observable
+	TTL     time.Duration // 0: the source's
+	Err     error
+}
+
+// Failure is an error that tells what to make of it.
+type Failure struct {
+	// Retry: the same question may be answered later.
+	Retry      bool
+	RetryAfter time.Duration
+	// Reason for people.
+	Reason string
+}
+
+func (f *Failure) Error() string { return f.Reason }
+
+// Enricher answers asks.
+type Enricher struct {
+	Settings Settings
+	Backlog  Backlog
+	Asker    Asker
+	Reporter Reporter
+	Shelf    Shelf
+	Log      *slog.Logger
+	Now      func() time.Time
+
+	mu    sync.Mutex
+	wakes []chan struct{}
+	stats map[string]Stat
+}
+
+// Stat is how one source is doing.
+type Stat struct {
+	Enrichment string    `json:"enrichment"`
+	Waiting    int       `json:"waiting"` // observables
+	Calls      int       `json:"calls"`
+	Hits       int       `json:"hits"` // answered from the cache
+	Failures   int       `json:"failures"`
+	LastError  string    `json:"last_error,omitempty"`
+	Since      time.Time `json:"since,omitzero"` // of the trouble
+	// Limited until then by the source's own limit or the vendor's.
+	Limited time.Time `json:"limited,omitzero"`
+}
+
+// Run answers until ctx ends, then waits for the calls that are under way.
+func (e *Enricher) Run(ctx context.Context) error {
+	memory, err := newMemory()
+	if err != nil {
+		return err
+	}
+	defer memory.close()
+	var running sync.WaitGroup
+	e.mu.Lock()
+	e.stats = map[string]Stat{}
+	e.wakes = nil
+	for _, s := range e.Settings.Sources {
+		q := newQueue(e, s, memory)
+		e.wakes = append(e.wakes, q.wake)
+		running.Go(func() { q.run(ctx) })
+	}
+	e.mu.Unlock()
+	running.Wait()
+	return nil
+}
+
+// Wake makes the sources look for new asks. It never blocks.
+func (e *Enricher) Wake() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, w := range e.wakes {
+		select {
+		case w <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Stats of all sources, in the order of the configuration.
+func (e *Enricher) Stats() []Stat {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	all := make([]Stat, 0, len(e.Settings.Sources))
+	for _, s := range e.Settings.Sources {
+		st := e.stats[s.Address]
+		st.Enrichment = s.Address
+		all = append(all, st)
+	}
+	return all
+}
+
+func (e *Enricher) setStat(s Stat) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.stats[s.Enrichment] = s
+}

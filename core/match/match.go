@@ -1,0 +1,244 @@
+package match
+
+import (
+	"bytes"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kelpie-sec/kelpie/core/expr"
+	"github.com/kelpie-sec/kelpie/core/model"
+)
+
+const (
+	// maxAhead is how far an event's time may lie behind its receipt; a later one is
+	// set aside, since it would move every window.
+	maxAhead = 24 * time.Hour
+	// maxObservables of one signal; maxNotes about what could not be read.
+	maxObservables = 256
+	maxNotes       = 16
+	maxTitle       = 512 // bytes
+)
+
+// Worker matches batches. It is for one goroutine; any number may share Settings.
+type Worker struct {
+	settings *Settings
+	sources  map[string]*Source
+	scope    expr.Scope
+	doc      expr.Document
+	event    eventFields
+}
+
+// NewWorker makes a worker. Settings must not change afterwards.
+func NewWorker(s *Settings) *Worker {
+	w := &Worker{settings: s, sources: make(map[string]*Source, len(s.Sources))}
+	for i := range s.Sources {
+		w.sources[s.Sources[i].Detector] = &s.Sources[i]
+	}
+	w.scope.Set("event", expr.Record(&w.event))
+	return w
+}
+
+// Match says what becomes of the events of one EVENTS message, and which of them
+// have to be set aside. The result's At, Seq, Total are the caller's to set.
+func (w *Worker) Match(b *model.Batch, seq uint64) (model.MatchResult, []model.Rejected) {
+	res := model.MatchResult{Seq: seq, Source: b.Source, Config: w.settings.Version}
+	var rejected []model.Rejected
+	source := w.sources[b.Source]
+	for i := range b.Events {
+		e := &b.Events[i]
+		reason := w.one(b, e, source, model.Position{Seq: seq, Index: i}, &res)
+		if reason == "" {
+			continue
+		}
+		if res.Counts.Rejected == nil {
+			res.Counts.Rejected = map[string]int{}
+		}
+		res.Counts.Rejected[kindOf(reason)]++
+		rejected = append(rejected, model.Rejected{
+			Source: b.Source, Seq: seq, Index: i, ID: e.ID, Reason: reason,
+			Received: b.Received, Raw: e.Raw, Oversize: e.Oversize,
+		})
+	}
+	return res, rejected
+}
+
+// kindOf is a reason without what is particular to one event, so that counts by
+// reason are few whatever comes.
+func kindOf(reason string) string {
+	kind, _, _ := strings.Cut(reason, ": ")
+	return kind
+}
+
+// one adds to res what becomes of one event, or says why it is set aside.
+func (w *Worker) one(b *model.Batch, e *model.Event, source *Source, at model.Position, res *model.MatchResult) (reason string) {
+	signals := len(res.Signals)
+	defer func() {
+		if p := recover(); p != nil {
+			res.Signals = res.Signals[:signals]
+			reason = fmt.Sprintf("not processed: %v at %s", p, debug.Stack())
+		}
+	}()
+	if reason := check(e); reason != "" {
+		return reason
+	}
+	if source == nil {
+		res.Counts.Passed++
+		return ""
+	}
+	w.doc.Reset(e.Raw)
+	w.event.reset(b, e, w.doc.Value())
+	class, ignore := passed, ""
+	for i := range source.Pipelines {
+		c, ig, reason := w.pipeline(&source.Pipelines[i], b, e, at, res)
+		if reason != "" {
+			res.Signals = res.Signals[:signals]
+			return reason
+		}
+		if c > class {
+			class, ignore = c, ig
+		}
+	}
+	switch class {
+	case matched:
+		res.Counts.Matched++
+	case ignored:
+		if res.Counts.Ignored == nil {
+			res.Counts.Ignored = map[string]int{}
+		}
+		res.Counts.Ignored[ignore]++
+	default:
+		res.Counts.Passed++
+	}
+	return ""
+}
+
+// class of an event; the highest over all pipelines counts.
+type class int
+
+const (
+	passed class = iota
+	ignored
+	matched
+)
+
+// check says why an event can't be processed at all.
+func check(e *model.Event) string {
+	switch {
+	case e.Oversize != nil:
+		return fmt.Sprintf("too large: %d bytes at %s", e.Oversize.Length, e.Oversize.Place)
+	case e.Problem != "":
+		return e.Problem
+	}
+	if err := expr.CheckJSON(e.Raw); err != nil {
+		return "not an event: " + err.Error()
+	}
+	if first := bytes.TrimLeft(e.Raw, " \t\r\n"); first[0] != '{' {
+		return "not an event: not a JSON object"
+	}
+	return ""
+}
+
+func (w *Worker) pipeline(p *Pipeline, b *model.Batch, e *model.Event, at model.Position, res *model.MatchResult) (class, string, string) {
+	w.event.unmapped()
+	for _, when := range p.When {
+		if when.Truth(&w.scope) != expr.True {
+			return passed, "", ""
+		}
+	}
+	m := w.mapped(p, b, e)
+	if ahead := m.Time.Sub(b.Received); ahead > maxAhead {
+		return passed, "", fmt.Sprintf("time in the future: %s is %s after it was received",
+			m.Time.Format(time.RFC3339), ahead.Round(time.Hour))
+	}
+	w.event.signal = &m
+	for i := range p.Ignores {
+		ig := &p.Ignores[i]
+		if b.Received.Before(ig.Expires) && ig.When.Truth(&w.scope) == expr.True {
+			return ignored, ig.Address, ""
+		}
+	}
+	class := passed
+	report := func(rule string, title string, severity int) {
+		s := m
+		s.ID = model.SignalID(rule, b.Source, e.ID)
+		s.Rule, s.Source, s.EventID, s.Position = rule, b.Source, e.ID, at
+		s.Title, s.Severity = title, severity
+		if s.Revision = e.Revision; s.Revision == "" {
+			s.Revision = model.RevisionOf(e.Raw)
+		}
+		s.Raw = e.Raw
+		res.Signals = append(res.Signals, s)
+		class = matched
+	}
+	if p.Alerts {
+		report(p.Address, m.Title, m.Severity)
+	}
+	for i := range p.Rules {
+		r := &p.Rules[i]
+		if r.When != nil && r.When.Truth(&w.scope) != expr.True {
+			continue
+		}
+		title, severity := m.Title, m.Severity
+		if r.Title != nil {
+			title = clip(r.Title.Eval(&w.scope).Text(), maxTitle)
+		}
+		if r.Severity != nil {
+			severity = *r.Severity
+		}
+		report(r.Address, title, severity)
+	}
+	return class, "", ""
+}
+
+// mapped reads the common fields by the pipeline's map, and what it leaves out from
+// what the connector read.
+func (w *Worker) mapped(p *Pipeline, b *model.Batch, e *model.Event) model.Signal {
+	m := model.Signal{Title: e.Title, Techniques: e.Techniques, Stopped: e.Stopped, Link: e.Link, Time: e.Time}
+	if e.Severity != nil {
+		m.Severity = *e.Severity
+	}
+	if v := w.eval(p.Map.Title); !v.IsNull() {
+		m.Title = v.Text()
+	}
+	m.Title = clip(m.Title, maxTitle)
+	if v := w.eval(p.Map.Severity); !v.IsNull() {
+		if f, ok := v.Float(); ok {
+			m.Severity = int(f + 0.5)
+		}
+	}
+	m.Severity = min(max(m.Severity, 0), 100)
+	if v := w.eval(p.Map.Time); !v.IsNull() {
+		if t, ok := eventTime(v, p.Map.TimeZone); ok {
+			m.Time = t
+		} else {
+			note(&m, "time %q can't be read", clip(v.Text(), 64))
+		}
+	}
+	if m.Time.IsZero() {
+		m.Time, m.Receipt = b.Received, true
+	}
+	m.Time = m.Time.UTC()
+	if v := w.eval(p.Map.Stopped); v.Kind() == expr.BoolKind {
+		stopped := v.Truth() == expr.True
+		m.Stopped = &stopped
+	}
+	if v := w.eval(p.Map.Link); !v.IsNull() {
+		m.Link = clip(v.Text(), maxTitle)
+	}
+	if v := w.eval(p.Map.Techniques); !v.IsNull() {
+		m.Techniques = nil
+		for t := range v.Leaves() {
+			if s, ok := t.Str(); ok && len(m.Techniques) < maxObservables {
+				m.Techniques = append(m.Techniques, clip(s, 32))
+			}
+		}
+	}
+	if len(m.Techniques) > 1 {
+		m.Techniques = slices.Compact(slices.Sorted(slices.Values(m.Techniques)))
+	}
+	w.observables(p, e, &m)
+	return m
+}

@@ -1,0 +1,210 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"slices"
+
+	"github.com/kelpie-sec/kelpie/core/decide"
+	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/sdk"
+)
+
+// CaseQuery selects cases. The zero value selects all that are not merged.
+type CaseQuery struct {
+	State    model.CaseState  // empty: open and closed
+	MinScore model.Hundredths // 0: any
+	Limit    int              // 0: all
+}
+
+// Cases lists cases, highest score first, then by id.
+func (s *Store) Cases(ctx context.Context, q CaseQuery) ([]model.Case, error) {
+	limit := q.Limit
+	if limit <= 0 {
+		limit = -1
+	}
+	return queryDocs[model.Case](ctx, s, `SELECT doc FROM cases
+		WHERE state != 'merged' AND (? = '' OR state = ?) AND score >= ?
+		ORDER BY score DESC, id LIMIT ?`, q.State, q.State, int64(q.MinScore), limit)
+}
+
+// Case returns the case with an id, which may be an older one.
+func (s *Store) Case(ctx context.Context, id string) (model.Case, error) {
+	// An alias of an alias does not exist: decide rewrites them when cases merge.
+	var current string
+	err := s.read.QueryRowContext(ctx, `SELECT case_id FROM case_aliases WHERE alias = ?`, id).Scan(&current)
+	switch {
+	case err == nil:
+		id = current
+	case !errors.Is(err, sql.ErrNoRows):
+		return model.Case{}, classify(err)
+	}
+	return getDoc[model.Case](ctx, s, `SELECT doc FROM cases WHERE id = ?`, id)
+}
+
+// FindCases lists the ids of cases, older ones included, that begin with prefix.
+func (s *Store) FindCases(ctx context.Context, prefix string, limit int) ([]string, error) {
+	rows, err := s.read.QueryContext(ctx, `SELECT id FROM cases WHERE substr(id, 1, length(?1)) = ?1 AND state != 'merged'
+		UNION SELECT alias FROM case_aliases WHERE substr(alias, 1, length(?1)) = ?1 ORDER BY 1 LIMIT ?2`, prefix, limit)
+	if err != nil {
+		return nil, classify(err)
+	}
+	defer rows.Close()
+	var ids []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
+	return ids, classify(rows.Err())
+}
+
+// CaseSignals lists a case's signals by event time, then id; with their payloads if
+// raw is true.
+func (s *Store) CaseSignals(ctx context.Context, id string, raw bool) ([]model.Signal, error) {
+	rows, err := s.read.QueryContext(ctx, `SELECT s.doc, CASE WHEN ? THEN s.raw END FROM case_members m
+		JOIN signals s ON s.id = m.signal WHERE m.case_id = ? ORDER BY s.time, s.id`, raw, id)
+	if err != nil {
+		return nil, classify(err)
+	}
+	defer rows.Close()
+	var all []model.Signal
+	for rows.Next() {
+		var doc sql.RawBytes
+		var payload []byte
+		if err := rows.Scan(&doc, &payload); err != nil {
+			return nil, err
+		}
+		var g model.Signal
+		if err := json.Unmarshal(doc, &g); err != nil {
+			return nil, err
+		}
+		g.Raw = payload
+		all = append(all, g)
+	}
+	return all, classify(rows.Err())
+}
+
+// Lookup is an ask and what became of it; Reply is nil while it is pending.
+type Lookup struct {
+	Ask   model.Ask    `json:"ask"`
+	Reply *model.Reply `json:"reply,omitempty"`
+}
+
+// Lookups lists what was asked about observables, by enrichment and observable, the
+// latest ask of each.
+func (s *Store) Lookups(ctx context.Context, observables []sdk.Observable) ([]Lookup, error) {
+	stmt, err := s.read.PrepareContext(ctx, `SELECT a.doc, r.doc FROM asks a LEFT JOIN answers r ON r.ask = a.id
+		WHERE a.kind = ? AND a.value = ? ORDER BY a.asked, a.id`)
+	if err != nil {
+		return nil, classify(err)
+	}
+	defer stmt.Close()
+	latest := map[[3]string]Lookup{}
+	for _, o := range observables {
+		if err := lookupsOf(ctx, stmt, o, latest); err != nil {
+			return nil, err
+		}
+	}
+	all := make([]Lookup, 0, len(latest))
+	for _, l := range latest {
+		all = append(all, l)
+	}
+	slices.SortFunc(all, func(a, b Lookup) int {
+		return cmp.Or(
+			cmp.Compare(a.Ask.Enrichment, b.Ask.Enrichment),
+			cmp.Compare(a.Ask.Observable.Kind, b.Ask.Observable.Kind),
+			cmp.Compare(a.Ask.Observable.Value, b.Ask.Observable.Value))
+	})
+	return all, nil
+}
+
+func lookupsOf(ctx context.Context, stmt *sql.Stmt, o sdk.Observable, latest map[[3]string]Lookup) error {
+	rows, err := stmt.QueryContext(ctx, o.Kind, o.Value)
+	if err != nil {
+		return classify(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var ask, reply sql.RawBytes
+		if err := rows.Scan(&ask, &reply); err != nil {
+			return err
+		}
+		var l Lookup
+		if err := json.Unmarshal(ask, &l.Ask); err != nil {
+			return err
+		}
+		if reply != nil {
+			l.Reply = new(model.Reply)
+			if err := json.Unmarshal(reply, l.Reply); err != nil {
+				return err
+			}
+		}
+		latest[[3]string{l.Ask.Enrichment, o.Kind, o.Value}] = l
+	}
+	return classify(rows.Err())
+}
+
+// Intents lists intents by when they were planned, then id; of one state, or of all
+// if it is empty.
+func (s *Store) Intents(ctx context.Context, state model.IntentState) ([]model.Intent, error) {
+	return queryDocs[model.Intent](ctx, s, `SELECT doc FROM intents WHERE ? = '' OR state = ? ORDER BY planned, id`, state, state)
+}
+
+// Intent returns one.
+func (s *Store) Intent(ctx context.Context, id string) (model.Intent, error) {
+	return getDoc[model.Intent](ctx, s, `SELECT doc FROM intents WHERE id = ?`, id)
+}
+
+// CaseIntents lists the intents of a case under all its ids.
+func (s *Store) CaseIntents(ctx context.Context, ids []string) ([]model.Intent, error) {
+	list, err := json.Marshal(ids)
+	if err != nil {
+		return nil, err
+	}
+	return queryDocs[model.Intent](ctx, s, `SELECT doc FROM intents WHERE case_id IN (SELECT value FROM json_each(?)) ORDER BY planned, id`, string(list))
+}
+
+// Ledger lists the counts of all sources and hours.
+func (s *Store) Ledger(ctx context.Context) ([]decide.Ledger, error) {
+	return queryDocs[decide.Ledger](ctx, s, `SELECT doc FROM ledger ORDER BY source, hour`)
+}
+
+// Sources lists how far each source has come.
+func (s *Store) Sources(ctx context.Context) ([]decide.SourceState, error) {
+	return queryDocs[decide.SourceState](ctx, s, `SELECT CAST(value AS BLOB) FROM meta WHERE key >= 'source:' AND key < 'source;' ORDER BY key`)
+}
+
+// Counts are the sizes of what the store holds.
+type Counts struct {
+	Signals        int `json:"signals"`
+	Cases          int `json:"cases"`
+	AsksPending    int `json:"asks_pending"`
+	AsksFailed     int `json:"asks_failed"`
+	IntentsPending int `json:"intents_pending"`
+	IntentsUnknown int `json:"intents_unknown"`
+	IntentsFailed  int `json:"intents_failed"`
+	IntentsDone    int `json:"intents_done"`
+}
+
+// Counts says how much there is.
+func (s *Store) Counts(ctx context.Context) (Counts, error) {
+	var c Counts
+	err := s.read.QueryRowContext(ctx, `SELECT
+		(SELECT count(*) FROM signals),
+		(SELECT count(*) FROM cases WHERE state != 'merged'),
+		(SELECT count(*) FROM asks WHERE state = 'pending'),
+		(SELECT count(*) FROM asks WHERE state = 'failed'),
+		(SELECT count(*) FROM intents WHERE state = 'pending'),
+		(SELECT count(*) FROM intents WHERE state = 'unknown'),
+		(SELECT count(*) FROM intents WHERE state = 'failed'),
+		(SELECT count(*) FROM intents WHERE state IN ('done', 'already'))`).Scan(
+		&c.Signals, &c.Cases, &c.AsksPending, &c.AsksFailed,
+		&c.IntentsPending, &c.IntentsUnknown, &c.IntentsFailed, &c.IntentsDone)
+	return c, classify(err)
+}
