@@ -101,6 +101,9 @@ type Verb struct {
 	// Parameters returns a pointer to a fresh struct of the step's parameters, from
 	// which their schema is derived; nil if there are none.
 	Parameters func() any
+	// Undo and Check: the connector, which implements Undoer and Checker, can do it
+	// for this verb.
+	Undo, Check bool
 	// Idempotent: one key twice takes effect once, at the vendor.
 	Idempotent bool
 	// Settle is the longest time after which a request on its way may still take

@@ -1,0 +1,57 @@
+package sdk
+
+import "github.com/kelpie-sec/kelpie/sdk/pluginv1"
+
+func targetFromProto(t *pluginv1.Target) Target {
+	return Target{Kind: t.GetKind(), Value: t.GetValue(), Known: t.GetKnown()}
+}
+
+func outcomeToProto(o Outcome) pluginv1.Outcome {
+	switch o {
+	case OutcomeDone:
+		return pluginv1.Outcome_OUTCOME_DONE
+	case OutcomeAlready:
+		return pluginv1.Outcome_OUTCOME_ALREADY
+	case OutcomeRefused:
+		return pluginv1.Outcome_OUTCOME_REFUSED
+	case OutcomeFailed:
+		return pluginv1.Outcome_OUTCOME_FAILED
+	}
+	return pluginv1.Outcome_OUTCOME_UNKNOWN
+}
+
+func executedToProto(r Result, scrub *secrets) *pluginv1.ExecuteResponse {
+	return &pluginv1.ExecuteResponse{
+		Outcome:   outcomeToProto(r.Outcome),
+		Reference: cut(r.Reference, maxText),
+		UndoToken: r.UndoToken,
+		Message:   cut(scrub.scrub(r.Message), maxText),
+	}
+}
+
+func undoneToProto(r Result, scrub *secrets) *pluginv1.UndoResponse {
+	return &pluginv1.UndoResponse{
+		Outcome: outcomeToProto(r.Outcome),
+		Message: cut(scrub.scrub(r.Message), maxText),
+	}
+}
+
+func checkedToProto(r Result, scrub *secrets) *pluginv1.CheckResponse {
+	return &pluginv1.CheckResponse{
+		Outcome:   outcomeToProto(r.Outcome),
+		Reference: cut(r.Reference, maxText),
+		UndoToken: r.UndoToken,
+		Message:   cut(scrub.scrub(r.Message), maxText),
+	}
+}
+
+func personAnswerToProto(a PersonAnswer) *pluginv1.AnswersResponse {
+	return &pluginv1.AnswersResponse{
+		IdempotencyKey: valid(a.Key),
+		Option:         valid(a.Option),
+		Reason:         cut(a.Reason, maxText),
+		User:           valid(a.User),
+		At:             timeToProto(a.At),
+		Cursor:         a.Cursor,
+	}
+}
