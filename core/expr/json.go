@@ -1,0 +1,209 @@
+package expr
+
+import "strings"
+
+// The scanner reads JSON text that is taken to be valid. Of text that is not, it gives something, always the same, in
+// time linear in its length; [CheckJSON] is what tells.
+
+func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\t' || c == '\r' }
+
+func skipSpace(text string, i int) int {
+	for i < len(text) && isSpace(text[i]) {
+		i++
+	}
+	return i
+}
+
+// skipString returns the place after the closing quote of the string that opens at i.
+func skipString(text string, i int) int {
+	for i++; i < len(text); i++ {
+		n := strings.IndexByte(text[i:], '"')
+		if n < 0 {
+			return len(text)
+		}
+		i += n
+		slashes := 0
+		for text[i-1-slashes] == '\\' {
+			slashes++
+		}
+		if slashes%2 == 0 {
+			return i + 1
+		}
+	}
+	return len(text)
+}
+
+// skipValue returns the place after the value that starts at i.
+func skipValue(text string, i int) int {
+	if i >= len(text) {
+		return i
+	}
+	switch text[i] {
+	case '"':
+		return skipString(text, i)
+	case '{', '[':
+		return skipNested(text, i)
+	}
+	for i < len(text) {
+		switch text[i] {
+		case ',', ']', '}', ' ', '\n', '\t', '\r':
+			return i
+		}
+		i++
+	}
+	return i
+}
+
+func skipNested(text string, i int) int {
+	depth := 0
+	for i < len(text) {
+		switch text[i] {
+		case '"':
+			i = skipString(text, i)
+			continue
+		case '{', '[':
+			depth++
+		case '}', ']':
+			depth--
+			if depth == 0 {
+				return i + 1
+			}
+		}
+		i++
+	}
+	return i
+}
+
+// parseValue reads the value that text starts with, and says where it ends.
+func parseValue(text string) (Value, int) {
+	start := skipSpace(text, 0)
+	end := skipValue(text, start)
+	return parseSpan(text[start:end]), end
+}
+
+// parseSpan makes a value of exactly its text.
+func parseSpan(text string) Value {
+	if text == "" {
+		return Value{}
+	}
+	last := text[len(text)-1]
+	switch text[0] {
+	case '{':
+		if last == '}' && len(text) > 1 {
+			return Value{kind: ObjectKind, form: raw, str: text}
+		}
+	case '[':
+		if last == ']' && len(text) > 1 {
+			return Value{kind: ListKind, form: raw, str: text}
+		}
+	case '"':
+		if last == '"' && len(text) > 1 {
+			return parseString(text[1 : len(text)-1])
+		}
+	case 't':
+		if text == "true" {
+			return Bool(true)
+		}
+	case 'f':
+		if text == "false" {
+			return Bool(false)
+		}
+	case 'n':
+	default:
+		return number(parseDecimal(text))
+	}
+	return Value{}
+}
+
+// member is one key with its value inside an object's text: places without the quotes of the key.
+type member struct {
+	keyStart, keyEnd, start, end int32
+	plain                        bool // the key is ASCII without escapes
+}
+
+// nextMember reads the member at or after i, which is behind the opening brace or a member.
+func nextMember(text string, i int) (m member, ok bool) {
+	for i < len(text) && (isSpace(text[i]) || text[i] == ',') {
+		i++
+	}
+	if i >= len(text) || text[i] != '"' {
+		return m, false
+	}
+	i++
+	m.keyStart, m.plain = int32(i), true
+	for ; i < len(text) && text[i] != '"'; i++ {
+		if c := text[i]; c == '\\' {
+			m.plain = false
+			i++
+		} else if c >= 0x80 {
+			m.plain = false
+		}
+	}
+	m.keyEnd = int32(i)
+	i = skipSpace(text, i+1)
+	if i >= len(text) || text[i] != ':' {
+		return m, false
+	}
+	i = skipSpace(text, i+1)
+	m.start = int32(i)
+	m.end = int32(skipValue(text, i))
+	return m, m.end > m.start
+}
+
+func (m member) hasKey(text, name string) bool {
+	key := text[m.keyStart:m.keyEnd]
+	if m.plain {
+		return key == name
+	}
+	return unquote(key) == name
+}
+
+func (m member) key(text string) string {
+	key := text[m.keyStart:m.keyEnd]
+	if m.plain {
+		return key
+	}
+	return unquote(key)
+}
+
+func (m member) value(text string) Value { return parseSpan(text[m.start:m.end]) }
+
+func rawAttr(text, name string) (Value, int) {
+	i := 1
+	for {
+		m, ok := nextMember(text, i)
+		if !ok {
+			return Value{}, len(text)
+		}
+		i = int(m.end)
+		if m.hasKey(text, name) {
+			return m.value(text), i
+		}
+	}
+}
+
+func rawFields(text string, each func(string, Value)) {
+	i := 1
+	for {
+		m, ok := nextMember(text, i)
+		if !ok {
+			return
+		}
+		i = int(m.end)
+		each(m.key(text), m.value(text))
+	}
+}
+
+func rawItems(text string, yield func(Value) bool) {
+	i := 1
+	for i < len(text) {
+		for i < len(text) && (isSpace(text[i]) || text[i] == ',') {
+			i++
+		}
+		end := skipValue(text, i)
+		if end <= i || !yield(parseSpan(text[i:end])) {
+			return
+		}
+		i = end
+	}
+}
