@@ -31,17 +31,15 @@ func (p *parser) index() error {
 		return p.complaint(0, 0, "", "%v", err)
 	}
 	for _, key := range keys {
-		kind := t.kinds[key.Kind]
-		if kind == nil {
-			kind = &index{exact: map[string]int32{}, networks: map[netip.Prefix]int32{}, wildcards: map[string]int32{}}
-			t.kinds[key.Kind] = kind
+		if key.Kind != KindOfCell {
+			t.kindIndex(key.Kind)
 		}
 		for number, row := range t.rows {
 			for _, cell := range (Row{table: t, number: int32(number)}).List(key.Column) {
 				if cell == "-" || strings.EqualFold(cell, "n/a") {
 					continue
 				}
-				if reason := kind.add(key.Kind, cell, int32(number)); reason != "" {
+				if reason := t.addKey(key.Kind, cell, int32(number)); reason != "" {
 					return p.complaint(int(row.line), 0, key.Column, "%s", reason)
 				}
 			}
@@ -53,7 +51,26 @@ func (p *parser) index() error {
 	return nil
 }
 
-// add returns why a cell can be no key, or "".
+func (t *Table) kindIndex(kind string) *index {
+	x := t.kinds[kind]
+	if x == nil {
+		x = &index{exact: map[string]int32{}, networks: map[netip.Prefix]int32{}, wildcards: map[string]int32{}}
+		t.kinds[kind] = x
+	}
+	return x
+}
+
+// addKey returns why a cell can be no key, or "".
+func (t *Table) addKey(kind, cell string, row int32) string {
+	if kind == KindOfCell {
+		var ok bool
+		if kind, cell, ok = strings.Cut(cell, ":"); !ok || !slices.Contains(sdk.Kinds(), kind) {
+			return quote(kind) + ` is not written kind:value, such as "ip:10.0.0.1"`
+		}
+	}
+	return t.kindIndex(kind).add(kind, cell, row)
+}
+
 func (x *index) add(kind, cell string, row int32) string {
 	if kind == "" {
 		return put(x, x.exact, cell, row)

@@ -42,7 +42,28 @@ func Parse(r io.Reader, path string, options Options) (*Table, error) {
 	if err := p.index(); err != nil {
 		return nil, err
 	}
+	if err := p.check(); err != nil {
+		return nil, err
+	}
 	return t, nil
+}
+
+func (p *parser) check() error {
+	for number := range p.table.rows {
+		if p.options.Check == nil {
+			break
+		}
+		row := Row{table: p.table, number: int32(number)}
+		if err := p.options.Check(row); err != nil {
+			complaint := p.complaint(row.Line(), 0, "", "%v", err)
+			var named *Error
+			if errors.As(err, &named) {
+				complaint.Column, complaint.Reason = named.Column, named.Reason
+			}
+			return complaint
+		}
+	}
+	return nil
 }
 
 type parser struct {

@@ -37,6 +37,9 @@ type Options struct {
 	Separator rune
 	// Keys chooses the key columns when the columns are known. It may complain.
 	Keys func(columns []string) ([]Key, error)
+	// Check, if there is one, sees each row before the table is taken. Its complaint
+	// may be an *Error that names only a column; path and line are filled in.
+	Check func(Row) error
 }
 
 // Key is a column by whose cells rows are found. A cell may be a list. Rows are
@@ -45,9 +48,13 @@ type Key struct {
 	Column string
 	// Kind of observable that the cells are, compared in canonical form: ip takes
 	// networks too, and host, domain and email take wildcards ("*.example.org",
-	// "*@example.org"). The empty kind is text that is compared as it is.
+	// "*@example.org"). The empty kind is text that is compared as it is. Of
+	// KindOfCell each cell says its kind itself: "ip:10.0.0.0/8".
 	Kind string
 }
+
+// KindOfCell is the kind of a key column whose cells are written kind:value.
+const KindOfCell = "observable"
 
 // Columns is an Options.Keys that asks for these keys and wants each to be there.
 func Columns(keys ...Key) func([]string) ([]Key, error) {
@@ -178,6 +185,14 @@ func (r Row) List(column string) []string {
 		}
 	}
 	return list
+}
+
+// Value is a cell as Text has it, or as List if it came as a JSON list.
+func (r Row) Value(column string) any {
+	if cell := r.cell(column); r.table.list != ";" && strings.Contains(cell, r.table.list) {
+		return r.List(column)
+	}
+	return r.Text(column)
 }
 
 func (r Row) cell(column string) string {

@@ -106,6 +106,31 @@ func TestNDJSON(t *testing.T) {
 	}
 }
 
+func TestKindOfCell(t *testing.T) {
+	table := parse(t, CSV, "observable,n\nip:10.0.0.0/8;domain:*.example.org,1\nhash:"+strings.Repeat("AB", 16)+",2\n", Key{"observable", KindOfCell})
+	for kind, value := range map[string]string{sdk.IP: "10.1.1.1", sdk.Domain: "a.example.org", sdk.Hash: strings.Repeat("ab", 16)} {
+		if _, ok := table.Lookup(kind, value); !ok {
+			t.Errorf("Lookup(%s, %s) found nothing", kind, value)
+		}
+	}
+	_, err := Parse(strings.NewReader("observable\n10.0.0.1\n"), "t", Options{Format: CSV, Keys: Columns(Key{"observable", KindOfCell})})
+	if err == nil || !strings.Contains(err.Error(), "t:2: column \"observable\": \"10.0.0.1\" is not written kind:value") {
+		t.Errorf("error = %v", err)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	_, err := Parse(strings.NewReader("ip,n\n10.0.0.1,1\n\n10.0.0.2,x\n"), "t", Options{Format: CSV, Check: func(row Row) error {
+		if row.Text("n") != "1" {
+			return &Error{Column: "n", Reason: "is not one"}
+		}
+		return nil
+	}})
+	if err == nil || err.Error() != `t:4: column "n": is not one` {
+		t.Errorf("error = %v", err)
+	}
+}
+
 func TestWildcardAddresses(t *testing.T) {
 	table := parse(t, CSV, "mail,n\n*@example.org,1\nkim@example.org,2\n", Key{"mail", sdk.Email})
 	for value, want := range map[string]string{"a@example.org": "1", "kim@example.org": "2", "a@b.example.org": ""} {
