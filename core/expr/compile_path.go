@@ -11,8 +11,8 @@ import (
 
 // step is one part of a path after its root.
 type step struct {
-	name  string // of an attribute
-	key   Value  // of an index
+	name  string // of an attribute, or the index as the key of an object
+	key   Value  // the index
 	index bool
 }
 
@@ -94,6 +94,7 @@ func (c *compiler) resolve(n node, rest hcl.Traversal) ([]step, node, bool) {
 		case hcl.TraverseIndex:
 			st.index = true
 			st.key, _ = literalValue(t.Key)
+			st.name, _ = keyText(st.key)
 		default:
 			c.errorf(t.SourceRange(), "Not an expression", "This cannot be used in an expression.")
 			return nil, n, false
@@ -170,15 +171,19 @@ func (c *compiler) recorded() []Path {
 }
 
 func (s *Scope) walk(v Value, steps []step) Value {
-	for i := range steps {
-		if v.kind == NullKind {
-			return v
+	for len(steps) > 0 && v.kind != NullKind {
+		taken, cost := 1, 0
+		switch d := v.document(); {
+		case d != nil:
+			if v, taken, cost = d.walk(int32(v.num), steps); cost > 0 && !s.spend(cost) {
+				return Value{}
+			}
+		case steps[0].index:
+			v = s.index(v, steps[0].key)
+		default:
+			v = s.attr(v, steps[0].name)
 		}
-		if st := &steps[i]; st.index {
-			v = s.index(v, st.key)
-		} else {
-			v = s.attr(v, st.name)
-		}
+		steps = steps[taken:]
 	}
 	return v
 }

@@ -1,6 +1,9 @@
 package expr
 
-import "strings"
+import (
+	"strings"
+	"unicode/utf8"
+)
 
 // The scanner reads JSON text that is taken to be valid. Of text that is not, it gives something, always the same, in
 // time linear in its length; [CheckJSON] is what tells.
@@ -42,7 +45,7 @@ func skipValue(text string, i int) int {
 	case '"':
 		return skipString(text, i)
 	case '{', '[':
-		return skipNested(text, i)
+		return skipNested(text, i, 0)
 	}
 	for i < len(text) {
 		switch text[i] {
@@ -54,8 +57,8 @@ func skipValue(text string, i int) int {
 	return i
 }
 
-func skipNested(text string, i int) int {
-	depth := 0
+// skipNested returns the place after the list or object that is closed when depth, at i, comes down to 0.
+func skipNested(text string, i, depth int) int {
 	for i < len(text) {
 		switch text[i] {
 		case '"':
@@ -123,34 +126,55 @@ type member struct {
 
 // nextMember reads the member at or after i, which is behind the opening brace or a member.
 func nextMember(text string, i int) (m member, ok bool) {
-	for i < len(text) && (isSpace(text[i]) || text[i] == ',') {
-		i++
+	key, ok := nextKey(text, i)
+	if ok {
+		m.set(key)
+		m.end = int32(skipValue(text, key.value))
 	}
-	if i >= len(text) || text[i] != '"' {
-		return m, false
-	}
-	i++
-	m.keyStart, m.plain = int32(i), true
-	for ; i < len(text) && text[i] != '"'; i++ {
-		if c := text[i]; c == '\\' {
-			m.plain = false
-			i++
-		} else if c >= 0x80 {
-			m.plain = false
-		}
-	}
-	m.keyEnd = int32(i)
-	i = skipSpace(text, i+1)
-	if i >= len(text) || text[i] != ':' {
-		return m, false
-	}
-	i = skipSpace(text, i+1)
-	m.start = int32(i)
-	m.end = int32(skipValue(text, i))
 	return m, m.end > m.start
 }
 
-func (m member) hasKey(text, name string) bool {
+// memberKey is where a member's key and the start of its value are.
+type memberKey struct {
+	start, end, value int
+	plain             bool
+}
+
+func (m *member) set(key memberKey) {
+	m.keyStart, m.keyEnd, m.start, m.plain = int32(key.start), int32(key.end), int32(key.value), key.plain
+}
+
+// nextKey reads a member as far as the start of its value; false says that there is no more.
+func nextKey(text string, i int) (key memberKey, ok bool) {
+	for i < len(text) && (text[i] == ',' || isSpace(text[i])) {
+		i++
+	}
+	if i >= len(text) || text[i] != '"' {
+		return key, false
+	}
+	i++
+	key.start = i
+	key.plain = true
+	for i < len(text) && text[i] != '"' {
+		if c := text[i]; c == '\\' {
+			key.plain = false
+			i++
+		} else if c >= utf8.RuneSelf {
+			key.plain = false
+		}
+		i++
+	}
+	key.end = i
+	i = skipSpace(text, i+1)
+	if i >= len(text) || text[i] != ':' {
+		return key, false
+	}
+	i = skipSpace(text, i+1)
+	key.value = i
+	return key, i < len(text)
+}
+
+func (m *member) hasKey(text, name string) bool {
 	key := text[m.keyStart:m.keyEnd]
 	if m.plain {
 		return key == name
@@ -158,7 +182,7 @@ func (m member) hasKey(text, name string) bool {
 	return unquote(key) == name
 }
 
-func (m member) key(text string) string {
+func (m *member) key(text string) string {
 	key := text[m.keyStart:m.keyEnd]
 	if m.plain {
 		return key
@@ -166,7 +190,7 @@ func (m member) key(text string) string {
 	return unquote(key)
 }
 
-func (m member) value(text string) Value { return parseSpan(text[m.start:m.end]) }
+func (m *member) value(text string) Value { return parseSpan(text[m.start:m.end]) }
 
 func rawAttr(text, name string) (Value, int) {
 	i := 1

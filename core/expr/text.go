@@ -134,10 +134,30 @@ func appendQuoted(b []byte, s string) []byte {
 
 // parseString makes a string of what stands between the quotes.
 func parseString(text string) Value {
-	if isASCII(text) && strings.IndexByte(text, '\\') < 0 {
+	if isPlain(text) {
 		return Value{kind: StringKind, form: borrowed, str: text}
 	}
 	return Value{kind: StringKind, str: unquote(text)}
+}
+
+// isPlain is true of ASCII without escapes, which means what it says. It looks at eight bytes at once.
+func isPlain(s string) bool {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	for len(s) >= 8 {
+		x := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+		slashes := x ^ ones*'\\' // a byte that is 0 was a backslash
+		if (x|(slashes-ones)&^slashes)&tops != 0 {
+			return false
+		}
+		s = s[8:]
+	}
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf || s[i] == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // unquote decodes the inside of a JSON string as encoding/json does: what is not UTF-8 and every lone surrogate becomes

@@ -353,17 +353,29 @@ func (v Value) Attr(name string) Value {
 	return found
 }
 
+// document is what knows the object, as long as it is of the text that it knows.
+func (v *Value) document() *Document {
+	if v.form != indexed {
+		return nil
+	}
+	if d := v.ref.(*Document); d.generation == v.exp {
+		return d
+	}
+	return nil
+}
+
 // attr also says what it cost, in bytes looked at or what is alike.
 func (v Value) attr(name string) (Value, int) {
 	switch v.kind {
 	case ObjectKind:
-		switch v.form {
-		case indexed:
-			if d := v.ref.(*Document); d.generation == v.exp {
-				return d.lookup(int32(v.num), name)
+		if d := v.document(); d != nil {
+			m, cost := d.find(int32(v.num), name)
+			if m == nil {
+				return Value{}, cost
 			}
-			return rawAttr(v.str, name)
-		case raw:
+			return d.value(m), cost
+		}
+		if v.form == raw || v.form == indexed {
 			return rawAttr(v.str, name)
 		}
 		switch ref := v.ref.(type) {
