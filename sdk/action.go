@@ -8,9 +8,10 @@ import (
 // Actor does things. Calls come concurrently.
 type Actor interface {
 	// Execute does one thing to one target. The same key again must not take effect
-	// twice where the verb says Idempotent. Nothing may take effect after NotAfter.
-	// An error means that the outcome is unknown, unless it says otherwise (see
-	// Error): return OutcomeFailed or OutcomeRefused where it is known that nothing
+	// twice where the verb says Idempotent. Nothing may take effect after NotAfter,
+	// which is the context's deadline too; a call that comes later never gets here.
+	// After an error the outcome is unknown, unless it is an Error with Denied or
+	// Invalid: return OutcomeFailed or OutcomeRefused where it is known that nothing
 	// happened.
 	Execute(ctx context.Context, call Call) (Result, error)
 }
@@ -29,6 +30,20 @@ type Checker interface {
 type Answerer interface {
 	// Answers sends what people chose, from cursor on, until ctx ends.
 	Answers(ctx context.Context, cursor []byte, send func(PersonAnswer) error) error
+}
+
+// Verbs lists the contract's verbs. A plugin adds its own with its name and a dot
+// before them, as "acme.reboot".
+func Verbs() []string {
+	return []string{
+		"notify", "ticket", "resolve",
+		"isolate_host", "release_host",
+		"disable_account", "enable_account", "reset_password", "unlock_account", "end_session",
+		"close_port", "open_port",
+		"block_indicator", "unblock_indicator",
+		"kill_process", "quarantine_file", "restore_file",
+		"scan_host", "collect", "run",
+	}
 }
 
 // Call is one attempt at an intent.

@@ -23,25 +23,25 @@ func outcomeToProto(o Outcome) pluginv1.Outcome {
 func executedToProto(r Result, scrub *secrets) *pluginv1.ExecuteResponse {
 	return &pluginv1.ExecuteResponse{
 		Outcome:   outcomeToProto(r.Outcome),
-		Reference: cut(r.Reference, maxText),
+		Reference: cut(r.Reference, textLimit),
 		UndoToken: r.UndoToken,
-		Message:   cut(scrub.scrub(r.Message), maxText),
+		Message:   cut(scrub.scrub(r.Message), textLimit),
 	}
 }
 
 func undoneToProto(r Result, scrub *secrets) *pluginv1.UndoResponse {
 	return &pluginv1.UndoResponse{
 		Outcome: outcomeToProto(r.Outcome),
-		Message: cut(scrub.scrub(r.Message), maxText),
+		Message: cut(scrub.scrub(r.Message), textLimit),
 	}
 }
 
 func checkedToProto(r Result, scrub *secrets) *pluginv1.CheckResponse {
 	return &pluginv1.CheckResponse{
 		Outcome:   outcomeToProto(r.Outcome),
-		Reference: cut(r.Reference, maxText),
+		Reference: cut(r.Reference, textLimit),
 		UndoToken: r.UndoToken,
-		Message:   cut(scrub.scrub(r.Message), maxText),
+		Message:   cut(scrub.scrub(r.Message), textLimit),
 	}
 }
 
@@ -49,7 +49,7 @@ func personAnswerToProto(a PersonAnswer) *pluginv1.AnswersResponse {
 	return &pluginv1.AnswersResponse{
 		IdempotencyKey: valid(a.Key),
 		Option:         valid(a.Option),
-		Reason:         cut(a.Reason, maxText),
+		Reason:         cut(a.Reason, textLimit),
 		User:           valid(a.User),
 		At:             timeToProto(a.At),
 		Cursor:         a.Cursor,

@@ -142,7 +142,7 @@ func (a *actionServer) Check(ctx context.Context, req *pluginv1.CheckRequest) (*
 }
 
 // Answers hands back what people chose.
-func (a *actionServer) Answers(req *pluginv1.AnswersRequest, stream grpc.ServerStreamingServer[pluginv1.AnswersResponse]) error {
+func (a *actionServer) Answers(req *pluginv1.AnswersRequest, stream grpc.ServerStreamingServer[pluginv1.AnswersResponse]) (err error) {
 	i, err := a.server.findKind(req.GetInstance(), KindAction)
 	if err != nil {
 		return err
@@ -156,6 +156,12 @@ func (a *actionServer) Answers(req *pluginv1.AnswersRequest, stream grpc.ServerS
 		return err
 	}
 	defer leave()
+	defer func() {
+		if p := recover(); p != nil {
+			logPanic(i.log, "Answers", p)
+			err = statusOf(ctx, errPanicked, i.scrub)
+		}
+	}()
 	var one sync.Mutex // a stream takes one Send at a time
 	err = answerer.Answers(ctx, req.GetCursor(), func(answer PersonAnswer) error {
 		one.Lock()

@@ -5,15 +5,13 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/kelpie-sec/kelpie/sdk/pluginv1"
 )
 
-var (
-	pluginNameForm = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
-	versionForm    = regexp.MustCompile(`^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$`)
-)
+var versionForm = regexp.MustCompile(`^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$`)
 
 // connector is a Connector with what its code says about it.
 type connector struct {
@@ -33,7 +31,7 @@ type verb struct {
 // and what its instances can do from the interfaces that they implement. The error
 // tells the author what contradicts itself.
 func describe(p Plugin) (*pluginv1.DescribeResponse, []connector, *body, error) {
-	if !pluginNameForm.MatchString(p.Name) {
+	if !nameForm.MatchString(p.Name) {
 		return nil, nil, nil, fmt.Errorf("its name %q must be lower-case letters, digits and _", p.Name)
 	}
 	if !versionForm.MatchString(p.Version) {
@@ -63,7 +61,7 @@ func describe(p Plugin) (*pluginv1.DescribeResponse, []connector, *body, error) 
 	connectors := make([]connector, 0, len(p.Connectors))
 	seen := map[string]bool{}
 	for _, declared := range p.Connectors {
-		c, err := describeConnector(declared, connection != nil)
+		c, err := describeConnector(p.Name, declared, connection != nil)
 		label := declared.label()
 		if err == nil && seen[label] {
 			err = errors.New("there are two of this name")
@@ -78,9 +76,9 @@ func describe(p Plugin) (*pluginv1.DescribeResponse, []connector, *body, error) 
 	return out, connectors, connection, nil
 }
 
-func describeConnector(declared Connector, connection bool) (connector, error) {
+func describeConnector(plugin string, declared Connector, connection bool) (connector, error) {
 	c := connector{Connector: declared}
-	if c.Name != "" && !pluginNameForm.MatchString(c.Name) {
+	if c.Name != "" && !nameForm.MatchString(c.Name) {
 		return c, fmt.Errorf("its name %q must be lower-case letters, digits and _", c.Name)
 	}
 	if c.New == nil {
@@ -103,7 +101,7 @@ func describeConnector(declared Connector, connection bool) (connector, error) {
 	case KindEnrichment:
 		err = c.describeEnrichment(sample)
 	case KindAction:
-		err = c.describeAction(sample)
+		err = c.describeAction(plugin, sample)
 	default:
 		err = errors.New("its Kind must be KindDetector, KindEnrichment or KindAction")
 	}
@@ -123,13 +121,18 @@ func (c *connector) describeEnrichment(sample Instance) error {
 	if _, ok := sample.(Enricher); !ok {
 		return fmt.Errorf("%T does not implement Enricher", sample)
 	}
+	for _, kind := range c.Takes {
+		if !slices.Contains(Kinds(), kind) {
+			return fmt.Errorf("it takes %q, which is no kind of observable", kind)
+		}
+	}
 	if c.BatchLimit < 0 || c.DefaultTTL < 0 {
 		return errors.New("BatchLimit and DefaultTTL cannot be negative")
 	}
 	return nil
 }
 
-func (c *connector) describeAction(sample Instance) error {
+func (c *connector) describeAction(plugin string, sample Instance) error {
 	if _, ok := sample.(Actor); !ok {
 		return fmt.Errorf("%T does not implement Actor", sample)
 	}
@@ -145,8 +148,8 @@ func (c *connector) describeAction(sample Instance) error {
 		undo, check = undo || v.Undo, check || v.Check
 		var err error
 		switch {
-		case v.Name == "":
-			err = errors.New("it has no name")
+		case !slices.Contains(Verbs(), v.Name) && !ownVerb(plugin, v.Name):
+			err = fmt.Errorf("the contract has no such verb; one of your own is named %q and more", plugin+".")
 		case slices.ContainsFunc(c.verbs, func(other verb) bool { return other.Name == v.Name }):
 			err = errors.New("there are two of this name")
 		case v.Undo && !undoes:
@@ -172,6 +175,12 @@ func (c *connector) describeAction(sample Instance) error {
 		return fmt.Errorf("%T implements Checker, but no verb says Check", sample)
 	}
 	return nil
+}
+
+// ownVerb reports whether a verb is the plugin's own, as "acme.reboot".
+func ownVerb(plugin, name string) bool {
+	own, found := strings.CutPrefix(name, plugin+".")
+	return found && nameForm.MatchString(own)
 }
 
 // ownBody is the body of a struct that must leave the core its attributes.

@@ -17,8 +17,10 @@ const (
 	// The wait after an error doubles from the first to the last of these.
 	backoffFirst = time.Second
 	backoffLast  = 5 * time.Minute
-	// onceTries is how often in a row Fetch may fail when there is no next time.
+	// onceTries is how often in a row Fetch may fail when there is no next session,
+	// and onceWait for how long a vendor may ask to be left alone.
 	onceTries = 5
+	onceWait  = 10 * time.Minute
 )
 
 // poller makes a Detector of a Fetcher.
@@ -30,6 +32,8 @@ type poller struct {
 // Detect implements Detector.
 func (p *poller) Detect(ctx context.Context, start Start, out Sender) error {
 	cursor, failures := start.Cursor, 0
+	var behind int64
+	var unit string
 	for {
 		page, err := p.fetch(ctx, cursor)
 		if ctx.Err() != nil {
@@ -37,17 +41,18 @@ func (p *poller) Detect(ctx context.Context, start Start, out Sender) error {
 		}
 		if err != nil {
 			failures++
-			if start.Once && (failures >= onceTries || !passing(err)) {
+			wait := afterError(err, failures)
+			if start.Once && (failures >= onceTries || wait > onceWait || !passing(err)) {
 				return err
 			}
-			out.Status(err, page.Behind, page.Unit)
-			if !sleep(ctx, afterError(err, failures)) {
+			out.Status(err, behind, unit)
+			if !sleep(ctx, wait) {
 				return ctx.Err()
 			}
 			continue
 		}
-		failures = 0
-		out.Status(nil, page.Behind, page.Unit)
+		failures, behind, unit = 0, page.Behind, page.Unit
+		out.Status(nil, behind, unit)
 		stuck := page.More && len(page.Events) == 0 && bytes.Equal(page.Cursor, cursor)
 		if len(page.Events) > 0 || page.Cursor != nil && !bytes.Equal(page.Cursor, cursor) {
 			if _, err := out.Send(ctx, page.Events, page.Cursor); err != nil {

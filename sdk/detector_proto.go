@@ -27,9 +27,9 @@ func eventToProto(e *Event, out *pluginv1.Event) int {
 	out.Revision = idText(e.Revision)
 	out.Raw = e.Raw
 	out.Time = timeToProto(e.Time)
-	out.Title = cut(e.Title, maxText)
-	out.Link = cut(e.Link, maxText)
-	out.Problem = cut(e.Problem, maxText)
+	out.Title = cut(e.Title, textLimit)
+	out.Link = cut(e.Link, textLimit)
+	out.Problem = cut(e.Problem, textLimit)
 	out.Stopped = e.Stopped
 	if e.Severity != nil {
 		severity := int32(min(max(*e.Severity, 0), 100))
@@ -57,7 +57,7 @@ func setOversize(e *Event, out *pluginv1.Event) {
 		over = &Oversize{Place: e.ID, Length: int64(len(e.Raw)), SHA256: sha256.Sum256(e.Raw)}
 	}
 	out.Oversize = &pluginv1.Oversize{
-		Place:  cut(over.Place, maxText),
+		Place:  cut(over.Place, textLimit),
 		Length: over.Length,
 		Sha256: over.SHA256[:],
 	}

@@ -34,7 +34,7 @@ type detectorServer struct {
 	turns  turns
 
 	mu     sync.Mutex
-	newest map[string]context.CancelCauseFunc // ends the newest session of an instance
+	newest map[string]*running // by instance
 }
 
 // Detect is one session.
@@ -58,41 +58,51 @@ func (d *detectorServer) Detect(stream grpc.BidiStreamingServer[pluginv1.DetectR
 	defer leave()
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	release, err := d.begin(ctx, i.id, end)
-	if err != nil {
-		return err
-	}
-	defer release()
-
 	run := &running{
 		stream:  stream,
 		session: newSession(start.GetCursor(), int(start.GetMaxEvents()), int(start.GetMaxBytes()), i.scrub),
 		i:       i,
 		end:     end,
 	}
+	release, err := d.begin(ctx, run)
+	if err != nil {
+		return err
+	}
+	defer release()
 	// It returns when the stream has ended, which is when Detect has: nobody can wait.
 	go run.receive()
 	return run.run(ctx, Start{Cursor: start.GetCursor(), Once: start.GetOnce()})
 }
 
-// begin ends the session that runs, if one does, and waits until it has ended.
-func (d *detectorServer) begin(ctx context.Context, id string, end context.CancelCauseFunc) (release func(), err error) {
+// begin ends the session of the instance that runs, if one does, and waits until it has.
+func (d *detectorServer) begin(ctx context.Context, run *running) (release func(), err error) {
+	id := run.i.id
 	d.mu.Lock()
 	if older := d.newest[id]; older != nil {
-		older(errReplaced)
+		older.end(errReplaced)
 	}
-	d.newest[id] = end
+	d.newest[id] = run
 	d.mu.Unlock()
+	forget := func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.newest[id] == run {
+			delete(d.newest, id)
+		}
+	}
 	wait, cancel := context.WithTimeout(ctx, olderLimit)
 	defer cancel()
 	free, err := d.turns.take(wait, id)
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil, endOf(ctx)
-		}
-		return nil, newStatus(codes.Unavailable, "the session before this one does not end", FaultPlugin, nil)
+	switch {
+	case err == nil:
+		return func() { forget(); free() }, nil
+	case ctx.Err() != nil:
+		err = endOf(ctx)
+	default:
+		err = newStatus(codes.Unavailable, "the session before this one does not end", FaultPlugin, nil)
 	}
-	return free, nil
+	forget()
+	return nil, err
 }
 
 // running is a session while it lasts.

@@ -42,7 +42,7 @@ type session struct {
 	mu      sync.Mutex
 	closed  bool
 	pending *batch
-	flush   bool // nothing more comes: send pending as it is
+	flush   bool // nothing more is taken: send pending as it is
 	hurry   bool // … unless there is no credit for it now
 	credit  int64
 	sent    []*batch // not acknowledged: the batches acked+1 to number
@@ -144,14 +144,14 @@ func (s *session) put(ctx context.Context, events []Event, cursor []byte) (*rece
 				return nil, err
 			}
 		}
-		if s.closed {
+		if s.closed || s.flush {
 			return nil, ErrSessionOver
 		}
 		b := s.begin(len(slab) - i)
 		b.events = append(b.events, &slab[i])
 		b.bytes += sizes[i]
 	}
-	if s.closed {
+	if s.closed || s.flush {
 		return nil, ErrSessionOver
 	}
 	if cursor != nil && !bytes.Equal(cursor, s.cursor) {
@@ -198,9 +198,9 @@ func (s *session) waitForRoom(ctx context.Context) error {
 
 // Status implements Sender.
 func (s *session) Status(trouble error, behind int64, unit string) {
-	now := sourceStatus{behind: behind, unit: cut(unit, maxText)}
+	now := sourceStatus{behind: behind, unit: cut(unit, textLimit)}
 	if trouble != nil {
-		now.trouble = cut(s.scrub.scrub(trouble.Error()), maxText)
+		now.trouble = cut(s.scrub.scrub(trouble.Error()), textLimit)
 		if now.trouble == "" {
 			now.trouble = "the source cannot be read"
 		}
@@ -226,6 +226,9 @@ func (s *session) pump(ctx context.Context, until <-chan struct{}, send func(*pl
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		message, wait, drained := s.next()
 		if drained {
 			return nil

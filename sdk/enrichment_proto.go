@@ -65,7 +65,7 @@ func failed(err error, scrub *secrets) *pluginv1.QuestionAnswer {
 	code, fault, retry := classify(err)
 	out := &pluginv1.Failure{
 		Code:    int32(code),
-		Message: cut(scrub.scrub(err.Error()), maxText),
+		Message: cut(scrub.scrub(err.Error()), textLimit),
 		Fault:   faultToProto(fault),
 	}
 	if retry != nil {

@@ -15,8 +15,8 @@
 //     two cannot drift. ConfigConnection likewise, if the block names a connection.
 //  3. Validate, if there is one, may complain, at attributes of the block.
 //  4. Open, if there is one, makes what the instance needs.
-//  5. Its calls come, concurrently unless an interface says otherwise; each has a
-//     context with a deadline.
+//  5. Its calls come, concurrently unless an interface says otherwise; each but
+//     Detect and Answers has a context with a deadline.
 //  6. Close, if it is an io.Closer, after the last call has returned. It is called
 //     once, and also when Open has failed.
 //
@@ -130,8 +130,11 @@ type Validator interface {
 	Validate() []Diagnostic
 }
 
-// Opener makes what the instance needs. An error that is a Diagnostic is shown
-// at its place in the operator's file.
+// Opener makes what the instance needs. An error that is a Diagnostic, or several of
+// them joined, is shown at its place in the operator's file. The context is Open's
+// alone: what runs on has one of its own, which Close ends. When a block has been
+// changed the instance of the older one is still open, and stays so if this one does
+// not open: what only one can have, such as a port, is taken in Detect.
 type Opener interface {
 	Open(ctx context.Context, env Env) error
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/kelpie-sec/kelpie/sdk/pluginv1"
 )
 
-// maxText bounds a text for people in a message, in bytes.
-const maxText = 4 << 10
+// textLimit bounds a text for people in a message, in bytes.
+const textLimit = 4 << 10
 
 func (b *body) toProto() *pluginv1.Schema {
 	schema := &pluginv1.Schema{}
@@ -158,12 +158,12 @@ func (d Diagnostic) toProto(scrub *secrets) *pluginv1.Diagnostic {
 	}
 	path := make([]string, len(d.Path))
 	for i, part := range d.Path {
-		path[i] = cut(scrub.scrub(part), maxText)
+		path[i] = cut(scrub.scrub(part), textLimit)
 	}
 	return &pluginv1.Diagnostic{
 		Severity:   severity,
-		Summary:    cut(scrub.scrub(d.Summary), maxText),
-		Detail:     cut(scrub.scrub(d.Detail), maxText),
+		Summary:    cut(scrub.scrub(d.Summary), textLimit),
+		Detail:     cut(scrub.scrub(d.Detail), textLimit),
 		Path:       path,
 		Connection: d.Connection,
 	}

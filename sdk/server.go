@@ -85,7 +85,7 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 		kinds[s.connectors[i].Kind] = true
 	}
 	if kinds[KindDetector] {
-		pluginv1.RegisterDetectorServiceServer(r, &detectorServer{server: s, newest: map[string]context.CancelCauseFunc{}})
+		pluginv1.RegisterDetectorServiceServer(r, &detectorServer{server: s, newest: map[string]*running{}})
 	}
 	if kinds[KindEnrichment] {
 		pluginv1.RegisterEnrichmentServiceServer(r, &enrichmentServer{server: s})
@@ -132,7 +132,7 @@ func (s *Server) Health(ctx context.Context, req *pluginv1.HealthRequest) (*plug
 		i.troubled = time.Now()
 	}
 	return &pluginv1.HealthResponse{
-		Message: cut(s.scrub.scrub(trouble.Error()), maxText),
+		Message: cut(s.scrub.scrub(trouble.Error()), textLimit),
 		Since:   timeToProto(i.troubled),
 	}, nil
 }
@@ -193,6 +193,7 @@ func instanceOf(req any) string {
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
+	defer s.http.CloseIdleConnections()
 	for id, i := range s.instances {
 		s.closers.Go(i.close)
 		delete(s.instances, id)

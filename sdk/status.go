@@ -31,7 +31,7 @@ func statusOf(ctx context.Context, err error, scrub *secrets) error {
 		return newStatus(codes.Internal, errPanicked.Error(), FaultPlugin, nil)
 	}
 	code, fault, retry := classify(err)
-	return newStatus(code, cut(scrub.scrub(err.Error()), maxText), fault, retry)
+	return newStatus(code, cut(scrub.scrub(err.Error()), textLimit), fault, retry)
 }
 
 // classify reads an author's error: its code, whose fault, and after what time the same
@@ -71,7 +71,7 @@ func newStatus(code codes.Code, text string, fault Fault, retry *time.Duration) 
 
 // inputError is the status for a request that the core should not have made.
 func inputError(code codes.Code, text string) error {
-	return newStatus(code, cut(text, maxText), FaultInput, nil)
+	return newStatus(code, cut(text, textLimit), FaultInput, nil)
 }
 
 // FromStatus reads what a plugin's status says, for the core's side and for tests. It
