@@ -1,5 +1,15 @@
 // Package host runs plugin processes: it finds, verifies, launches, supervises,
 // restarts and stops them, and gives each configured connector as an instance.
+//
+// The life of a Host: New, then Start once, then calls of the instances that
+// Detector, Enricher and Action return, then Stop once. Everything a Host gives may
+// be used concurrently.
+//
+// A process serves all instances with the same executable and environment, unless
+// one wants a process of its own. A process that ends, or answers no more, is
+// started again and gets its instances' configurations before any call; calls made
+// meanwhile wait. What a plugin says is bounded, checked, and scrubbed of secrets
+// before anybody else sees it.
 package host
 
 import (
@@ -11,13 +21,18 @@ import (
 
 // Settings is what the configuration says about plugins.
 type Settings struct {
-	// PluginDir holds the executables; LockFile pins them.
+	// PluginDir holds the executables; LockFile names the file that pins them, for
+	// messages, and Lock is what it says.
 	PluginDir string
 	LockFile  string
-	// StateDir is where instances keep theirs; RunDir where processes are recorded.
+	Lock      Lock
+	// StateDir is where instances keep theirs, each in a folder named by its address.
+	// RunDir is where the sockets of running plugins are; empty, or too long for a
+	// socket's path: a folder below the system's temporary one.
 	StateDir  string
 	RunDir    string
 	Instances []Instance
+	Timing    Timing
 }
 
 // Instance is one detector, enrichment or action block.
@@ -37,6 +52,62 @@ type Instance struct {
 	Env []string
 	// Own: a process of its own.
 	Own bool
-	// Timeout of one call.
+	// Timeout of one call; 0: Timing.Call.
 	Timeout time.Duration
+}
+
+// Timing is how long the host waits for what. A field that is 0 is its default.
+type Timing struct {
+	// Start bounds the time from exec to the handshake; Configure that of one
+	// instance.
+	Start     time.Duration // 10 s
+	Configure time.Duration // 10 s
+	// Call bounds a call of an instance that has no Timeout.
+	Call time.Duration // 30 s
+	// Each HealthEvery the process and each instance are asked how they are; no
+	// answer within HealthTimeout, HealthMisses times in a row, and the process is
+	// started again.
+	HealthEvery   time.Duration // 10 s
+	HealthTimeout time.Duration // 1 s
+	HealthMisses  int           // 3
+	// A process that ended is started again after a random time, from BackoffMin to a
+	// limit that doubles up to BackoffMax, and that begins anew after HealthyAfter
+	// without trouble.
+	BackoffMin   time.Duration // 500 ms
+	BackoffMax   time.Duration // 30 s
+	HealthyAfter time.Duration // 60 s
+	// Crashes within CrashWindow: the plugin has failed, until Host.Restart.
+	Crashes     int           // 5
+	CrashWindow time.Duration // 2 min
+	// Stop bounds the end of a process, where the caller's context does not.
+	Stop time.Duration // 10 s
+}
+
+func (t Timing) withDefaults() Timing {
+	for _, d := range []struct {
+		field    *time.Duration
+		standard time.Duration
+	}{
+		{&t.Start, 10 * time.Second},
+		{&t.Configure, 10 * time.Second},
+		{&t.Call, 30 * time.Second},
+		{&t.HealthEvery, 10 * time.Second},
+		{&t.HealthTimeout, time.Second},
+		{&t.BackoffMin, 500 * time.Millisecond},
+		{&t.BackoffMax, 30 * time.Second},
+		{&t.HealthyAfter, time.Minute},
+		{&t.CrashWindow, 2 * time.Minute},
+		{&t.Stop, 10 * time.Second},
+	} {
+		if *d.field <= 0 {
+			*d.field = d.standard
+		}
+	}
+	if t.HealthMisses <= 0 {
+		t.HealthMisses = 3
+	}
+	if t.Crashes <= 0 {
+		t.Crashes = 5
+	}
+	return t
 }

@@ -1,0 +1,170 @@
+package host
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/sdk"
+	"github.com/kelpie-sec/kelpie/sdk/pluginv1"
+)
+
+// maxUndoToken is the contract's bound.
+const maxUndoToken = 64 << 10
+
+// Action is a configured action. Nothing is ever sent twice by it: a call either
+// comes to a result, or to an *Error, whose NotSent tells that nothing can have
+// happened; after any other error the outcome is unknown.
+type Action struct{ instance *instance }
+
+// ActionCall is one attempt at an intent.
+type ActionCall struct {
+	Verb   string
+	Target model.Target
+	// Parameters is a JSON object by the verb's schema.
+	Parameters json.RawMessage
+	// Key is the same for every attempt of an intent: at most 64 of [0-9a-z-].
+	Key string
+	// NotAfter is the deadline of the call too; a call that would come later is not
+	// sent.
+	NotAfter time.Time
+	DryRun   bool
+	Attempt  int // from 1
+}
+
+// ActionUndo restores what an ActionCall changed.
+type ActionUndo struct {
+	Verb     string
+	Target   model.Target
+	Token    []byte
+	Key      string
+	NotAfter time.Time
+}
+
+// ActionCheck asks what became of an ActionCall whose answer was lost.
+type ActionCheck struct {
+	Verb   string
+	Target model.Target
+	Key    string
+}
+
+// Address of the instance, "action.mail".
+func (a *Action) Address() string { return a.instance.Address }
+
+// Execute does one thing to one target.
+func (a *Action) Execute(ctx context.Context, c ActionCall) (sdk.Result, error) {
+	var answer *pluginv1.ExecuteResponse
+	err := a.instance.call(ctx, c.NotAfter, func(ctx context.Context, conn *grpc.ClientConn) (err error) {
+		answer, err = pluginv1.NewActionServiceClient(conn).Execute(ctx, &pluginv1.ExecuteRequest{
+			Instance:       a.instance.Address,
+			Verb:           c.Verb,
+			Target:         targetProto(c.Target),
+			Parameters:     c.Parameters,
+			IdempotencyKey: c.Key,
+			NotAfter:       timeProto(c.NotAfter),
+			DryRun:         c.DryRun,
+			Attempt:        int32(c.Attempt),
+		})
+		return err
+	})
+	if err != nil {
+		return sdk.Result{}, err
+	}
+	return a.result(answer.GetInstance(), answer.GetOutcome(), answer.GetReference(), answer.GetUndoToken(), answer.GetMessage())
+}
+
+// Undo restores the state before.
+func (a *Action) Undo(ctx context.Context, c ActionUndo) (sdk.Result, error) {
+	var answer *pluginv1.UndoResponse
+	err := a.instance.call(ctx, c.NotAfter, func(ctx context.Context, conn *grpc.ClientConn) (err error) {
+		answer, err = pluginv1.NewActionServiceClient(conn).Undo(ctx, &pluginv1.UndoRequest{
+			Instance:       a.instance.Address,
+			Verb:           c.Verb,
+			Target:         targetProto(c.Target),
+			UndoToken:      c.Token,
+			IdempotencyKey: c.Key,
+			NotAfter:       timeProto(c.NotAfter),
+		})
+		return err
+	})
+	if err != nil {
+		return sdk.Result{}, err
+	}
+	return a.result(answer.GetInstance(), answer.GetOutcome(), "", nil, answer.GetMessage())
+}
+
+// Check says what became of a call.
+func (a *Action) Check(ctx context.Context, c ActionCheck) (sdk.Result, error) {
+	var answer *pluginv1.CheckResponse
+	err := a.instance.call(ctx, time.Time{}, func(ctx context.Context, conn *grpc.ClientConn) (err error) {
+		answer, err = pluginv1.NewActionServiceClient(conn).Check(ctx, &pluginv1.CheckRequest{
+			Instance:       a.instance.Address,
+			Verb:           c.Verb,
+			Target:         targetProto(c.Target),
+			IdempotencyKey: c.Key,
+		})
+		return err
+	})
+	if err != nil {
+		return sdk.Result{}, err
+	}
+	return a.result(answer.GetInstance(), answer.GetOutcome(), answer.GetReference(), answer.GetUndoToken(), answer.GetMessage())
+}
+
+// result checks what an action answered. Where that is not to be believed, the
+// outcome is unknown, since something may have happened.
+func (a *Action) result(instance string, o pluginv1.Outcome, reference string, token []byte, message string) (sdk.Result, error) {
+	i := a.instance
+	if err := i.answeredFor(instance); err != nil {
+		return sdk.Result{}, err
+	}
+	if len(token) > maxUndoToken {
+		return sdk.Result{}, i.breach("gave an undo token of %d bytes, more than %d", len(token), maxUndoToken)
+	}
+	if i.scrub.holds(string(token)) {
+		return sdk.Result{}, i.breach("gave an undo token that holds a secret")
+	}
+	return sdk.Result{
+		Outcome:   outcomeModel(o),
+		Reference: i.scrub.message(reference),
+		UndoToken: token,
+		Message:   i.scrub.message(message),
+	}, nil
+}
+
+func outcomeModel(o pluginv1.Outcome) sdk.Outcome {
+	switch o {
+	case pluginv1.Outcome_OUTCOME_DONE:
+		return sdk.OutcomeDone
+	case pluginv1.Outcome_OUTCOME_ALREADY:
+		return sdk.OutcomeAlready
+	case pluginv1.Outcome_OUTCOME_REFUSED:
+		return sdk.OutcomeRefused
+	case pluginv1.Outcome_OUTCOME_FAILED:
+		return sdk.OutcomeFailed
+	}
+	return sdk.OutcomeUnknown
+}
+
+func targetProto(t model.Target) *pluginv1.Target {
+	return &pluginv1.Target{Kind: t.Kind, Value: t.Value, Known: t.Known}
+}
+
+func timeProto(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return timestamppb.New(t)
+}
+
+// timeModel is zero for a time that is absent or none.
+func timeModel(t *timestamppb.Timestamp) time.Time {
+	if t == nil || t.CheckValid() != nil {
+		return time.Time{}
+	}
+	return t.AsTime()
+}

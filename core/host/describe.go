@@ -1,0 +1,188 @@
+package host
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+
+	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/sdk/pluginv1"
+)
+
+// maxDepth bounds how deep blocks and types may nest in a plugin's schema.
+const maxDepth = 16
+
+var (
+	pluginName    = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
+	pluginVersion = regexp.MustCompile(`^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)([-+][0-9A-Za-z.+-]{1,64})?$`)
+)
+
+// pluginModel converts what Describe said, or says what is wrong with it.
+func pluginModel(d *pluginv1.DescribeResponse) (model.Plugin, error) {
+	p := model.Plugin{
+		Name: d.GetName(), Version: d.GetVersion(), Homepage: d.GetHomepage(),
+		Read: d.GetPermissions().GetRead(), Write: d.GetPermissions().GetWrite(), Network: d.GetPermissions().GetNetwork(),
+	}
+	if !pluginName.MatchString(p.Name) {
+		return p, fmt.Errorf("it says that its name is %q; a name is lower-case letters, digits and \"_\"", cut(p.Name, 80))
+	}
+	if !pluginVersion.MatchString(p.Version) {
+		return p, fmt.Errorf("it says that its version is %q, which is no semantic version such as \"1.2.0\"", cut(p.Version, 80))
+	}
+	if d.GetConnection() != nil {
+		schema, err := schemaModel(d.GetConnection(), 0)
+		if err != nil {
+			return p, fmt.Errorf("its connection's schema: %w", err)
+		}
+		p.Connection = &schema
+	}
+	seen := map[string]bool{}
+	for _, c := range d.GetConnectors() {
+		connector, err := connectorModel(c)
+		if err != nil {
+			return p, fmt.Errorf("its connector %q: %w", c.GetName(), err)
+		}
+		key := string(connector.Kind) + "." + connector.Name
+		if seen[key] {
+			return p, fmt.Errorf("it has two connectors %q of kind %s", connector.Name, connector.Kind)
+		}
+		seen[key] = true
+		p.Connectors = append(p.Connectors, connector)
+	}
+	if len(p.Connectors) == 0 {
+		return p, fmt.Errorf("it has no connectors")
+	}
+	return p, nil
+}
+
+var kinds = map[pluginv1.ConnectorKind]model.ConnectorKind{
+	pluginv1.ConnectorKind_CONNECTOR_KIND_DETECTOR:   model.Detector,
+	pluginv1.ConnectorKind_CONNECTOR_KIND_ENRICHMENT: model.Enrichment,
+	pluginv1.ConnectorKind_CONNECTOR_KIND_ACTION:     model.Action,
+}
+
+func kindProto(kind model.ConnectorKind) pluginv1.ConnectorKind {
+	for wire, k := range kinds {
+		if k == kind {
+			return wire
+		}
+	}
+	return pluginv1.ConnectorKind_CONNECTOR_KIND_UNSPECIFIED
+}
+
+func connectorModel(c *pluginv1.Connector) (model.Connector, error) {
+	kind, ok := kinds[c.GetKind()]
+	if !ok {
+		return model.Connector{}, fmt.Errorf("is of no kind that is known")
+	}
+	schema, err := schemaModel(c.GetSchema(), 0)
+	out := model.Connector{
+		Kind: kind, Name: c.GetName(), Summary: c.GetSummary(), Schema: schema,
+		CursorVersion: int(c.GetCursorVersion()), Finite: c.GetFinite(), DefaultMapping: c.GetDefaultMapping(),
+		Takes: c.GetTakes(), BatchLimit: max(1, int(c.GetBatchLimit())),
+		DefaultTTL: max(0, c.GetDefaultTtlSeconds()), Local: c.GetLocal(), Answers: c.GetAnswers(),
+	}
+	if kind != model.Enrichment {
+		out.BatchLimit = 0
+	}
+	if err != nil {
+		return out, err
+	}
+	for _, v := range c.GetVerbs() {
+		parameters, err := schemaModel(v.GetParameters(), 0)
+		if err != nil {
+			return out, fmt.Errorf("verb %q: %w", v.GetName(), err)
+		}
+		out.Verbs = append(out.Verbs, model.Verb{
+			Name: v.GetName(), Targets: v.GetTargets(), Summary: v.GetSummary(), Parameters: parameters,
+			Undo: v.GetUndo(), Check: v.GetCheck(), Idempotent: v.GetIdempotent(), Settle: max(0, v.GetSettleSeconds()),
+		})
+	}
+	return out, nil
+}
+
+func schemaModel(s *pluginv1.Schema, depth int) (model.Schema, error) {
+	out := model.Schema{Doc: s.GetDoc()}
+	if depth > maxDepth {
+		return out, fmt.Errorf("nests deeper than %d", maxDepth)
+	}
+	for _, a := range s.GetAttributes() {
+		attribute, err := attributeModel(a)
+		if err != nil {
+			return out, fmt.Errorf("attribute %q: %w", a.GetName(), err)
+		}
+		out.Attributes = append(out.Attributes, attribute)
+	}
+	for _, b := range s.GetBlocks() {
+		nested, err := schemaModel(b.GetSchema(), depth+1)
+		if err != nil {
+			return out, fmt.Errorf("block %q: %w", b.GetName(), err)
+		}
+		nesting, ok := nestings[b.GetNesting()]
+		if !ok {
+			return out, fmt.Errorf("block %q: has no nesting that is known", b.GetName())
+		}
+		out.Blocks = append(out.Blocks, model.Block{
+			Name: b.GetName(), Nesting: nesting, Required: b.GetRequired(), Schema: nested, Doc: b.GetDoc(),
+		})
+	}
+	return out, nil
+}
+
+var nestings = map[pluginv1.BlockNesting]string{
+	pluginv1.BlockNesting_BLOCK_NESTING_SINGLE: "single",
+	pluginv1.BlockNesting_BLOCK_NESTING_LIST:   "list",
+	pluginv1.BlockNesting_BLOCK_NESTING_MAP:    "map",
+}
+
+func attributeModel(a *pluginv1.Attribute) (model.Attribute, error) {
+	kind, err := typeModel(a.GetType(), 0)
+	if err != nil {
+		return model.Attribute{}, err
+	}
+	for _, value := range [][]byte{a.GetDefault(), []byte(a.GetExample())} {
+		if len(value) > 0 && !json.Valid(value) {
+			return model.Attribute{}, fmt.Errorf("its default or example is not JSON")
+		}
+	}
+	return model.Attribute{
+		Name: a.GetName(), Type: kind, Required: a.GetRequired(), Secret: a.GetSecret(),
+		Default: a.GetDefault(), Doc: a.GetDoc(), Example: exampleModel(a.GetExample()),
+		Deprecated: a.GetDeprecated(), RenamedFrom: a.GetRenamedFrom(), OneOf: a.GetOneOf(),
+	}, nil
+}
+
+var types = map[pluginv1.Kind]string{
+	pluginv1.Kind_KIND_STRING:   "string",
+	pluginv1.Kind_KIND_INTEGER:  "integer",
+	pluginv1.Kind_KIND_NUMBER:   "number",
+	pluginv1.Kind_KIND_BOOL:     "bool",
+	pluginv1.Kind_KIND_DURATION: "duration",
+	pluginv1.Kind_KIND_LIST:     "list",
+	pluginv1.Kind_KIND_MAP:      "map",
+	pluginv1.Kind_KIND_ANY:      "any",
+}
+
+func typeModel(t *pluginv1.Type, depth int) (model.Type, error) {
+	kind, ok := types[t.GetKind()]
+	if !ok || depth > maxDepth {
+		return model.Type{}, fmt.Errorf("has no type that is known")
+	}
+	out := model.Type{Kind: kind}
+	if kind != "list" && kind != "map" {
+		return out, nil
+	}
+	element, err := typeModel(t.GetElement(), depth+1)
+	if err != nil {
+		return out, err
+	}
+	out.Element = &element
+	return out, nil
+}
+
+func exampleModel(text string) json.RawMessage {
+	if text == "" {
+		return nil
+	}
+	return json.RawMessage(text)
+}

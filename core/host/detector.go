@@ -1,0 +1,261 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/encoding"
+	_ "google.golang.org/grpc/encoding/proto" // the codec that frameCodec falls back on
+	"google.golang.org/grpc/mem"
+
+	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/sdk/pluginv1"
+)
+
+// Detector is a configured detector.
+type Detector struct{ instance *instance }
+
+// SessionStart is where a session begins.
+type SessionStart struct {
+	// Cursor of the last durable batch; nil the first time.
+	Cursor []byte
+	// Once: the plugin reads what there is, reports SessionEnded, and waits for Stop.
+	Once bool
+	// MaxEvents and MaxBytes bound a batch; 0: model.MaxBatchEvents and
+	// model.MaxBatchBytes.
+	MaxEvents int
+	MaxBytes  int
+}
+
+// SessionMessage holds a batch or a status.
+type SessionMessage struct {
+	Batch  *SessionBatch
+	Status *SessionStatus
+}
+
+// SessionBatch is what a detector reports at once. The events' Raw are parts of one
+// buffer that nothing else uses.
+type SessionBatch struct {
+	// Number counts from 1 in each session, without gaps.
+	Number int64
+	Events []model.Event
+	// Cursor stands after the events.
+	Cursor []byte
+	// Bytes of the events' payloads.
+	Bytes int
+}
+
+// SessionState is how a detector's source is.
+type SessionState string
+
+// The states of a source.
+const (
+	SessionRunning  SessionState = "running"
+	SessionTroubled SessionState = "troubled" // can't be read now; the plugin tries again
+	SessionEnded    SessionState = "ended"    // with Once: all there was has been sent
+)
+
+// SessionStatus is what a detector says about its source.
+type SessionStatus struct {
+	State   SessionState
+	Message string
+	Since   time.Time
+	// Behind is how far the source's newest event is away, in BehindUnit; 0: not
+	// known, or not at all.
+	Behind     int64
+	BehindUnit string
+}
+
+// Address of the instance, "detector.eve".
+func (d *Detector) Address() string { return d.instance.Address }
+
+// Open begins a session, once the process is up. ctx is the session's: when it ends,
+// the session is cut. The caller must Close the session.
+func (d *Detector) Open(ctx context.Context, start SessionStart) (*Session, error) {
+	if start.MaxEvents <= 0 {
+		start.MaxEvents = model.MaxBatchEvents
+	}
+	if start.MaxBytes <= 0 {
+		start.MaxBytes = model.MaxBatchBytes
+	}
+	p, err := d.instance.owner.acquire(ctx, d.instance)
+	if err != nil {
+		return nil, err
+	}
+	// A session lasts; it is no call that a stop would wait for.
+	d.instance.owner.release(p)
+
+	ctx, cancel := context.WithCancel(ctx)
+	s := &Session{instance: d.instance, process: p, ctx: ctx, cancel: cancel, start: start}
+	s.stream, err = p.conn.NewStream(ctx, &pluginv1.DetectorService_ServiceDesc.Streams[0],
+		pluginv1.DetectorService_Detect_FullMethodName, grpc.ForceCodecV2(frameCodec{}))
+	if err == nil {
+		err = s.stream.SendMsg(&pluginv1.DetectRequest{
+			Instance: d.instance.Address,
+			Message: &pluginv1.DetectRequest_Start{Start: &pluginv1.DetectStart{
+				Cursor: start.Cursor, Once: start.Once,
+				MaxEvents: int32(start.MaxEvents), MaxBytes: int32(start.MaxBytes),
+			}},
+		})
+	}
+	if err != nil {
+		err = s.failed(err)
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Session is an open session of a detector. Recv is for one goroutine; the rest may
+// be used concurrently with it and with each other.
+type Session struct {
+	instance *instance
+	process  *process
+	ctx      context.Context // the stream's
+	cancel   context.CancelFunc
+	stream   grpc.ClientStream
+	start    SessionStart
+
+	sending sync.Mutex
+	mu      sync.Mutex
+	credit  int64 // batches that the plugin may still send
+	number  int64 // of the last batch
+	ended   error
+}
+
+// Recv waits for the next batch or status. It returns io.EOF when the plugin has
+// ended the session in good order, and otherwise an *Error. A batch that breaks the
+// contract (a gap in the numbers, no credit, too large) ends the session; an event
+// that does, does not: it comes with its Problem set.
+func (s *Session) Recv() (SessionMessage, error) {
+	var f frame
+	if err := s.stream.RecvMsg(&f); err != nil {
+		return SessionMessage{}, s.failed(err)
+	}
+	m, err := decodeFrame(f.data)
+	if err != nil {
+		return SessionMessage{}, s.cut(s.instance.breach("sent what is not a message of the contract: %v", err))
+	}
+	if err := s.instance.answeredFor(m.instance); err != nil {
+		return SessionMessage{}, s.cut(err)
+	}
+	switch {
+	case m.batch != nil:
+		if err := s.check(m.batch); err != nil {
+			return SessionMessage{}, s.cut(err)
+		}
+	case m.status != nil:
+		m.status.Message = s.instance.scrub.message(m.status.Message)
+		m.status.BehindUnit = s.instance.scrub.message(m.status.BehindUnit)
+	}
+	return SessionMessage{Batch: m.batch, Status: m.status}, nil
+}
+
+// check holds a batch against what the plugin was allowed.
+func (s *Session) check(b *SessionBatch) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case b.Number != s.number+1:
+		return s.instance.breach("sent batch %d after batch %d", b.Number, s.number)
+	case s.credit < 1:
+		return s.instance.breach("sent batch %d without credit for it", b.Number)
+	case len(b.Events) > s.start.MaxEvents:
+		return s.instance.breach("sent a batch of %d events, more than %d", len(b.Events), s.start.MaxEvents)
+	case len(b.Events) > 1 && b.Bytes > s.start.MaxBytes:
+		return s.instance.breach("sent a batch of %d bytes, more than %d", b.Bytes, s.start.MaxBytes)
+	}
+	s.number++
+	s.credit--
+	return nil
+}
+
+// Credit allows the plugin to send so many batches more.
+func (s *Session) Credit(batches int) error {
+	s.mu.Lock()
+	s.credit += int64(batches)
+	s.mu.Unlock()
+	return s.send(&pluginv1.DetectRequest{Message: &pluginv1.DetectRequest_Credit{
+		Credit: &pluginv1.DetectCredit{Batches: int32(batches)},
+	}})
+}
+
+// Ack says that all batches up to this one are durable.
+func (s *Session) Ack(batch int64) error {
+	return s.send(&pluginv1.DetectRequest{Message: &pluginv1.DetectRequest_Ack{
+		Ack: &pluginv1.DetectAck{Batch: batch},
+	}})
+}
+
+// Stop asks for the end: the plugin reads nothing more and ends the session, upon
+// which Recv returns io.EOF. What it still sends before may be taken.
+func (s *Session) Stop() error {
+	return s.send(&pluginv1.DetectRequest{Message: &pluginv1.DetectRequest_Stop{Stop: &pluginv1.DetectStop{}}})
+}
+
+func (s *Session) send(m *pluginv1.DetectRequest) error {
+	s.sending.Lock()
+	defer s.sending.Unlock()
+	err := s.stream.SendMsg(m)
+	if errors.Is(err, io.EOF) {
+		// The stream is over; why, Recv says.
+		return &Error{Instance: s.instance.Address, Message: "the session is over", NotSent: true, Err: io.EOF}
+	}
+	return s.explain(err)
+}
+
+// Close cuts the session. It may be called more than once.
+func (s *Session) Close() { s.cancel() }
+
+// cut ends the session for a reason of ours.
+func (s *Session) cut(err error) error {
+	s.cancel()
+	return s.failed(err)
+}
+
+// failed keeps the first reason for which the session ended.
+func (s *Session) failed(err error) error {
+	s.mu.Lock()
+	ended := s.ended
+	s.mu.Unlock()
+	if ended != nil {
+		return ended
+	}
+	err = s.explain(err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended == nil {
+		s.ended = err
+	}
+	return s.ended
+}
+
+func (s *Session) explain(err error) error {
+	return s.instance.explain(s.ctx, s.process, err)
+}
+
+// frame is a message as it came, not taken apart.
+type frame struct{ data []byte }
+
+// frameCodec gives a stream's messages as they came, so that events need not be
+// copied once more: protobuf's own decoder copies every payload.
+type frameCodec struct{}
+
+func (frameCodec) Name() string { return "proto" }
+
+func (frameCodec) Marshal(v any) (mem.BufferSlice, error) {
+	return encoding.GetCodecV2("proto").Marshal(v)
+}
+
+func (frameCodec) Unmarshal(data mem.BufferSlice, v any) error {
+	f, ok := v.(*frame)
+	if !ok {
+		return encoding.GetCodecV2("proto").Unmarshal(data, v)
+	}
+	f.data = data.Materialize()
+	return nil
+}

@@ -1,0 +1,53 @@
+package host
+
+import (
+	"crypto/subtle"
+	"fmt"
+	"runtime"
+)
+
+// Lock pins the executables: a plugin that is not in it is not started.
+type Lock struct {
+	Plugins []LockedPlugin
+}
+
+// LockedPlugin is one entry of the lock.
+type LockedPlugin struct {
+	Name    string
+	Version string
+	// SHA256 of the executable by platform (see Platform), in lower-case hexadecimal.
+	SHA256 map[string]string
+}
+
+// Platform is the key of this machine's executables in a lock: "linux_amd64".
+func Platform() string { return runtime.GOOS + "_" + runtime.GOARCH }
+
+// verify tells whether sum may be started as the plugin of that name. file is the
+// lock's own, for the message.
+func (l Lock) verify(name, path, sum, file string) error {
+	for _, p := range l.Plugins {
+		if p.Name != name {
+			continue
+		}
+		want, ok := p.SHA256[Platform()]
+		switch {
+		case !ok:
+			return fmt.Errorf("%s has no sha256 of plugin %q for %s: run \"kelpie plugin lock\" on this machine", file, name, Platform())
+		case subtle.ConstantTimeCompare([]byte(want), []byte(sum)) != 1:
+			return fmt.Errorf("%s is not the file that was locked: its sha256 is %s, %s says %s; "+
+				"if you replaced it yourself, run \"kelpie plugin lock\"", path, sum, file, want)
+		}
+		return nil
+	}
+	return fmt.Errorf("plugin %q is not in %s: run \"kelpie plugin lock\"", name, file)
+}
+
+// version that the lock has for a plugin.
+func (l Lock) version(name string) string {
+	for _, p := range l.Plugins {
+		if p.Name == name {
+			return p.Version
+		}
+	}
+	return ""
+}

@@ -1,0 +1,295 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+	goplugin "github.com/hashicorp/go-plugin/runner"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/sdk"
+	"github.com/kelpie-sec/kelpie/sdk/pluginv1"
+)
+
+// Windows of HTTP/2's flow control: one batch of a detector fits without a pause.
+const (
+	streamWindow     = 4 << 20
+	connectionWindow = 16 << 20
+)
+
+// launch is what a process is made from.
+type launch struct {
+	name      string
+	path      string
+	env       []string
+	instances []string
+	lock      func(path, sha256 string) error // nil: any file
+	run       *runDir
+	scrub     *scrubber
+	log       *slog.Logger
+	timing    Timing
+}
+
+// process is a running plugin that has described itself.
+type process struct {
+	runner *runner
+	client *plugin.Client
+	conn   *grpc.ClientConn
+	api    pluginv1.PluginServiceClient
+	about  model.Plugin
+	sha256 string
+	dir    string
+	since  time.Time
+
+	calls sync.WaitGroup // in flight; none is added once the process stops
+}
+
+// start verifies the executable, runs it, connects to it and lets it describe itself.
+// ctx ends the attempt. An error is a *StartError.
+func (l launch) start(ctx context.Context) (*process, error) {
+	exe, err := openExecutable(l.path)
+	if err != nil {
+		return nil, l.refused("", err)
+	}
+	defer exe.close()
+	if l.lock != nil {
+		if err := l.lock(exe.path, exe.sha256); err != nil {
+			return nil, l.refused(exe.path, err)
+		}
+	}
+	dir, err := l.run.workDir()
+	if err != nil {
+		return nil, &StartError{Plugin: l.name, Path: exe.path, Err: err}
+	}
+	p := &process{sha256: exe.sha256, dir: dir, since: time.Now()}
+	p.runner = newRunner(l.name, exe, l.env, dir, newOutput(l.log, l.scrub, l.instances))
+	p.client = plugin.NewClient(l.config(p.runner))
+	if err := p.connect(ctx); err != nil {
+		p.kill()
+		return nil, l.failed(p, err)
+	}
+	if err := l.describe(ctx, p); err != nil {
+		p.kill()
+		return nil, l.failed(p, err)
+	}
+	return p, nil
+}
+
+// config of go-plugin for one start: a client and its configuration serve once.
+func (l launch) config(r *runner) *plugin.ClientConfig {
+	unexpected := func(stream string) io.Writer {
+		return &lineWriter{do: func(line []byte) { r.output.unexpected(stream, line) }}
+	}
+	return &plugin.ClientConfig{
+		HandshakeConfig:  sdk.Handshake(),
+		VersionedPlugins: map[int]plugin.PluginSet{sdk.ProtocolVersion: {sdk.PluginName: connection{}}},
+		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
+		AutoMTLS:         true,
+		SkipHostEnv:      true,
+		StartTimeout:     l.timing.Start,
+		RunnerFunc: func(_ hclog.Logger, wanted *exec.Cmd, socketDir string) (goplugin.Runner, error) {
+			return r, r.prepare(wanted, socketDir)
+		},
+		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: l.run.path},
+		GRPCDialOptions: []grpc.DialOption{
+			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(sdk.MaxMessage), grpc.MaxCallSendMsgSize(sdk.MaxMessage)),
+			grpc.WithInitialWindowSize(streamWindow),
+			grpc.WithInitialConnWindowSize(connectionWindow),
+			grpc.WithDisableServiceConfig(),
+			grpc.WithDisableRetry(), // an action is not tried again by anybody but respond
+		},
+		SyncStdout: unexpected("stdout"),
+		SyncStderr: unexpected("stderr"),
+		Logger:     hclog.NewNullLogger(),
+	}
+}
+
+// connection gives go-plugin's connection as it is.
+type connection struct{ plugin.NetRPCUnsupportedPlugin }
+
+func (connection) GRPCServer(*plugin.GRPCBroker, *grpc.Server) error {
+	return errors.New("the core serves no plugins")
+}
+
+func (connection) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, c *grpc.ClientConn) (any, error) {
+	return c, nil
+}
+
+// connect starts the process and dials it. go-plugin knows no contexts: what it waits
+// for ends when the process is killed.
+func (p *process) connect(ctx context.Context) error {
+	defer close(p.runner.release)
+	stop := context.AfterFunc(ctx, func() { p.runner.signal(signalKill) })
+	defer stop()
+	if _, err := p.client.Start(); err != nil {
+		return err
+	}
+	protocol, err := p.client.Client()
+	if err != nil {
+		return err
+	}
+	raw, err := protocol.Dispense(sdk.PluginName)
+	if err != nil {
+		return err
+	}
+	p.conn = raw.(*grpc.ClientConn)
+	p.api = pluginv1.NewPluginServiceClient(p.conn)
+	return ctx.Err()
+}
+
+// describe asks the plugin what it is, and whether it is what was asked for.
+func (l launch) describe(ctx context.Context, p *process) error {
+	ctx, cancel := context.WithTimeout(ctx, l.timing.Start)
+	defer cancel()
+	answer, err := p.api.Describe(ctx, &pluginv1.DescribeRequest{})
+	if err != nil {
+		return fmt.Errorf("it does not describe itself: %w", err)
+	}
+	p.about, err = pluginModel(answer)
+	if err != nil {
+		return &permanentError{err}
+	}
+	if l.name != "" && p.about.Name != l.name {
+		return &permanentError{fmt.Errorf("it says that it is plugin %q", p.about.Name)}
+	}
+	return nil
+}
+
+// refused is the error of a file that may not be run.
+func (l launch) refused(path string, err error) error {
+	if path == "" {
+		path = l.path
+	}
+	return &StartError{Plugin: l.name, Path: path, Err: err, Permanent: true}
+}
+
+func (l launch) failed(p *process, err error) error {
+	start := (*StartError)(nil)
+	if !errors.As(err, &start) {
+		start = &StartError{Plugin: l.name, Path: p.runner.exe.path, Tail: p.runner.output.last(), Err: err}
+	}
+	permanent := (*permanentError)(nil)
+	start.Permanent = errors.As(start.Err, &permanent)
+	return start
+}
+
+// exited is closed when the process has ended.
+func (p *process) exited() <-chan struct{} { return p.runner.done }
+
+// endsWithin tells whether the process ends within a time.
+func (p *process) endsWithin(d time.Duration) bool {
+	select {
+	case <-p.exited():
+		return true
+	case <-time.After(d):
+		return false
+	}
+}
+
+// kill ends the process at once and frees what it had.
+func (p *process) kill() {
+	p.runner.signal(signalKill)
+	if p.runner.pid != 0 {
+		<-p.runner.done
+	}
+	p.client.Kill() // frees the connection; the process is gone, so that nothing waits
+	os.RemoveAll(p.dir)
+}
+
+// stages of a stop, at parts of the time that it may take.
+type stages struct{ drained, closed, asked, told, end time.Time }
+
+// stagesUntil leaves each step some of the time until the deadline: calls in flight
+// the first half, the instances' Close until 70 %, the plugin's own end until 80 %,
+// that on SIGTERM until 95 %. What is left then is killed.
+func stagesUntil(now, deadline time.Time) stages {
+	total := max(0, deadline.Sub(now))
+	at := func(percent time.Duration) time.Time { return now.Add(total * percent / 100) }
+	return stages{drained: at(50), closed: at(70), asked: at(80), told: at(95), end: deadline}
+}
+
+// stop ends the process before the deadline, in good order as far as it lasts. No
+// call may be added meanwhile.
+func (p *process) stop(deadline time.Time, instances []string) {
+	defer p.kill()
+	s := stagesUntil(time.Now(), deadline)
+	drained := make(chan struct{})
+	go func() {
+		p.calls.Wait()
+		close(drained)
+	}()
+	if !p.await(drained, s.drained) {
+		return
+	}
+	if !p.closeInstances(instances, s.closed) {
+		return
+	}
+	// go-plugin's own Kill sends this without a deadline, and a process that is
+	// stopped would hold it for ever.
+	ctx, cancel := context.WithDeadline(context.Background(), s.asked)
+	defer cancel()
+	_ = p.conn.Invoke(ctx, "/plugin.GRPCController/Shutdown", &emptypb.Empty{}, &emptypb.Empty{})
+	if !p.await(nil, s.asked) {
+		return
+	}
+	p.runner.stdin.Close()
+	p.runner.signal(signalTerm)
+	p.await(nil, s.told)
+}
+
+// await waits for what is waited for or the time, and tells whether the process still
+// runs.
+func (p *process) await(done <-chan struct{}, until time.Time) bool {
+	timer := time.NewTimer(time.Until(until))
+	defer timer.Stop()
+	select {
+	case <-p.exited():
+		return false
+	case <-done:
+	case <-timer.C:
+	}
+	return true
+}
+
+// closeInstances tells each that it ends, and whether the process still runs.
+func (p *process) closeInstances(instances []string, until time.Time) bool {
+	ctx, cancel := context.WithDeadline(context.Background(), until)
+	defer cancel()
+	var closing sync.WaitGroup
+	for _, address := range instances {
+		closing.Go(func() {
+			_, _ = p.api.Close(ctx, &pluginv1.CloseRequest{Instance: address})
+		})
+	}
+	closing.Wait()
+	select {
+	case <-p.exited():
+		return false
+	default:
+		return true
+	}
+}
+
+// identity tells which instances may share a process.
+func identity(i Instance) string {
+	env := slices.Clone(i.Env)
+	slices.Sort(env)
+	id := i.Plugin + "\x00" + strings.Join(env, "\x00")
+	if i.Own {
+		id += "\x00\x00" + i.Address
+	}
+	return id
+}

@@ -1,0 +1,45 @@
+package host
+
+import "time"
+
+// State of a plugin's process, or of an instance.
+type State string
+
+// The states.
+const (
+	Starting   State = "starting"
+	Running    State = "running"
+	Restarting State = "restarting" // it ended, and waits for its next start
+	Failed     State = "failed"     // until Host.Restart
+	Stopped    State = "stopped"
+)
+
+// Status is how one plugin process is.
+type Status struct {
+	Plugin  string
+	Version string // as it described itself
+	Path    string
+	SHA256  string
+	PID     int // 0: none runs
+	State   State
+	Since   time.Time
+	// Restarts counts the starts after the first.
+	Restarts int
+	// LastError, for people, is why it last ended or could not start; Tail is what it
+	// then last said on its standard error, at most 20 lines.
+	LastError string
+	ErrorAt   time.Time
+	Tail      []string
+	// DroppedLogs counts lines that were too many to be logged.
+	DroppedLogs int64
+	Instances   []InstanceStatus
+}
+
+// InstanceStatus is how one instance is. Failed: it was refused its configuration.
+type InstanceStatus struct {
+	Address string
+	State   State
+	Since   time.Time
+	// Trouble is what the instance says is wrong, or why it has failed; empty: nothing.
+	Trouble string
+}

@@ -1,0 +1,491 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/sdk"
+	"github.com/kelpie-sec/kelpie/sdk/pluginv1"
+)
+
+// supervisor keeps one process running, for as long as run does.
+//
+//	starting ──▶ running ──▶ restarting ──▶ starting …
+//	   └──────────┴────────────┴──▶ failed ──(restart)──▶ starting
+//	                                 any ──(stop)──▶ stopped
+type supervisor struct {
+	launch    launch
+	stateDir  string
+	log       *slog.Logger
+	instances []*instance
+
+	restart chan struct{} // capacity 1: what Host.Restart asks
+	first   chan struct{} // closed after the first attempt to start
+	done    chan struct{} // closed when run has returned
+
+	mu          sync.Mutex
+	changed     chan struct{} // closed and replaced with each change
+	state       State
+	since       time.Time
+	process     *process // nil unless it runs
+	pid         int
+	about       model.Plugin
+	sha256      string
+	starts      int
+	crashes     []time.Time // within the window
+	attempt     int         // of starts without HealthyAfter of health between them
+	lastError   string
+	errorAt     time.Time
+	tail        []string
+	dropped     int64
+	diagnostics []Diagnostic // of the last Configure of each instance
+	deadline    time.Time    // of the stop, once that is asked for
+}
+
+func newSupervisor(l launch, stateDir string) *supervisor {
+	return &supervisor{
+		launch: l, stateDir: stateDir, log: l.log,
+		restart: make(chan struct{}, 1), first: make(chan struct{}), done: make(chan struct{}),
+		changed: make(chan struct{}), state: Starting, since: time.Now(),
+	}
+}
+
+// run until ctx ends. It owns the process and everything that watches it.
+func (s *supervisor) run(ctx context.Context) {
+	defer close(s.done)
+	first := sync.OnceFunc(func() { close(s.first) })
+	defer first()
+	for ctx.Err() == nil {
+		s.set(Starting, nil)
+		p, err := s.launch.start(ctx)
+		if err == nil {
+			s.configureAll(ctx, p)
+		}
+		if ctx.Err() != nil {
+			s.end(p)
+			break
+		}
+		if err == nil {
+			s.set(Running, p)
+			first()
+			err = s.watch(ctx, p)
+			s.end(p)
+		}
+		if err == nil { // asked to stop, or to start again
+			s.calm()
+			continue
+		}
+		s.crashed(p, err)
+		first()
+		s.rest(ctx, err)
+	}
+	s.set(Stopped, nil)
+}
+
+// set changes the state and tells all who wait for it.
+func (s *supervisor) set(state State, p *process) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if state != s.state {
+		s.since = time.Now()
+	}
+	s.state, s.process, s.pid = state, p, 0
+	if p != nil {
+		s.starts++
+		s.about, s.sha256 = p.about, p.sha256
+		s.pid = p.runner.pid
+		s.log.Info("plugin runs", "version", p.about.Version, "pid", s.pid, "start", s.starts)
+	}
+	s.announce()
+}
+
+func (s *supervisor) announce() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// end takes the process out of use and ends it. Calls in flight may finish; new ones
+// wait for the next process.
+func (s *supervisor) end(p *process) {
+	if p == nil {
+		return
+	}
+	s.mu.Lock()
+	deadline := s.deadline
+	s.process = nil
+	if s.state == Running {
+		s.state, s.since = Restarting, time.Now()
+	}
+	s.announce()
+	s.mu.Unlock()
+	if deadline.IsZero() {
+		deadline = time.Now().Add(s.launch.timing.Stop)
+	}
+	var open []string
+	for _, i := range s.instances {
+		open = append(open, i.Address)
+	}
+	p.stop(deadline, open)
+	s.mu.Lock()
+	s.pid = 0
+	s.dropped += p.runner.output.dropped.Load()
+	s.mu.Unlock()
+}
+
+// watch returns when the process has to be replaced: nil if somebody asked for it.
+func (s *supervisor) watch(ctx context.Context, p *process) error {
+	t := s.launch.timing
+	health := time.NewTicker(t.HealthEvery)
+	defer health.Stop()
+	missed := map[string]int{}
+	retry := newRetry(t)
+	defer retry.timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.restart:
+			return nil
+		case <-p.exited():
+			return fmt.Errorf("it ended by itself: %s", p.runner.exitReason())
+		case <-health.C:
+			if err := s.checkHealth(ctx, p, missed); err != nil {
+				return err
+			}
+			if time.Since(p.since) > t.HealthyAfter {
+				s.calm()
+			}
+		case <-retry.timer.C:
+			if s.refused() > 0 {
+				s.configureRefused(ctx, p)
+			}
+			retry.next()
+		}
+	}
+}
+
+// retry paces new attempts to configure the instances that were refused.
+type retry struct {
+	timing  Timing
+	attempt int
+	timer   *time.Timer
+}
+
+func newRetry(t Timing) *retry { return &retry{timing: t, timer: time.NewTimer(backoff(t, 0))} }
+
+func (r *retry) next() {
+	r.attempt++
+	r.timer.Reset(backoff(r.timing, r.attempt))
+}
+
+// backoff is a random time between the least and a limit that doubles ("full jitter"),
+// so that what failed together does not come back together.
+func backoff(t Timing, attempt int) time.Duration {
+	limit := t.BackoffMax
+	if attempt < 32 {
+		limit = min(limit, t.BackoffMin<<(attempt+1))
+	}
+	if limit <= t.BackoffMin {
+		return t.BackoffMin
+	}
+	return t.BackoffMin + rand.N(limit-t.BackoffMin)
+}
+
+// calm forgets earlier crashes.
+func (s *supervisor) calm() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.attempt, s.crashes = 0, nil
+}
+
+// crashed keeps why the process is gone.
+func (s *supervisor) crashed(p *process, err error) {
+	var tail []string
+	start := (*StartError)(nil)
+	switch {
+	case errors.As(err, &start):
+		tail = start.Tail
+	case p != nil:
+		tail = p.runner.output.last()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	s.lastError, s.errorAt, s.tail = err.Error(), now, tail
+	s.crashes = append(slices.DeleteFunc(s.crashes, func(t time.Time) bool {
+		return now.Sub(t) > s.launch.timing.CrashWindow
+	}), now)
+	s.attempt++
+	s.log.Error("plugin is not running", "error", err, "said", tail)
+}
+
+// rest waits before the next start: a while, or, if the plugin has failed, until
+// somebody asks.
+func (s *supervisor) rest(ctx context.Context, err error) {
+	t := s.launch.timing
+	start := (*StartError)(nil)
+	permanent := errors.As(err, &start) && start.Permanent
+	s.mu.Lock()
+	failed := permanent || len(s.crashes) >= t.Crashes
+	wait := backoff(t, s.attempt-1)
+	s.mu.Unlock()
+	if failed {
+		s.set(Failed, nil)
+		s.log.Error("plugin has failed and is not started again by itself",
+			"remedy", fmt.Sprintf("kelpie plugin restart %s", s.launch.name))
+		select {
+		case <-ctx.Done():
+		case <-s.restart:
+			s.calm()
+		}
+		return
+	}
+	s.set(Restarting, nil)
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-s.restart:
+		s.calm()
+	case <-timer.C:
+	}
+}
+
+// acquire gives the process for one call of an instance, as soon as it runs and is
+// configured; release hands it back. The error is an *Error with NotSent.
+func (s *supervisor) acquire(ctx context.Context, i *instance) (*process, error) {
+	for {
+		s.mu.Lock()
+		p, state, changed := s.process, s.state, s.changed
+		ready, trouble, lastError := i.state == Running, i.trouble, s.lastError
+		refused := i.state == Failed
+		if p != nil && ready && ctx.Err() == nil {
+			p.calls.Add(1)
+			s.mu.Unlock()
+			return p, nil
+		}
+		stopping := !s.deadline.IsZero()
+		s.mu.Unlock()
+		e := &Error{Instance: i.Address, Reason: sdk.Failed, Fault: sdk.FaultPlugin, NotSent: true}
+		switch {
+		case state == Stopped || stopping:
+			e.Err, e.Fault, e.Message = ErrStopped, "", "Kelpie stops"
+			return nil, e
+		case state == Failed:
+			e.Err = ErrFailed
+			e.Message = fmt.Sprintf("plugin %q has failed (%s); \"kelpie plugin restart %s\" starts it again", i.Plugin, lastError, i.Plugin)
+			return nil, e
+		case p != nil && refused:
+			e.Err = ErrFailed
+			e.Message = fmt.Sprintf("plugin %q refuses the configuration: %s", i.Plugin, trouble)
+			return nil, e
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			e := i.ended(ctx.Err())
+			e.NotSent = true
+			if errors.Is(e.Err, context.DeadlineExceeded) {
+				e.Message = fmt.Sprintf("plugin %q is %s, and was not up in time", i.Plugin, state)
+			}
+			return nil, e
+		}
+	}
+}
+
+func (s *supervisor) release(p *process) { p.calls.Done() }
+
+// configureAll gives the process its instances.
+func (s *supervisor) configureAll(ctx context.Context, p *process) {
+	s.mu.Lock()
+	s.about, s.diagnostics = p.about, nil
+	s.mu.Unlock()
+	s.configure(ctx, p, s.instances)
+}
+
+func (s *supervisor) refused() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for _, i := range s.instances {
+		if i.state == Failed {
+			n++
+		}
+	}
+	return n
+}
+
+func (s *supervisor) configureRefused(ctx context.Context, p *process) {
+	s.mu.Lock()
+	again := slices.DeleteFunc(slices.Clone(s.instances), func(i *instance) bool { return i.state != Failed })
+	s.mu.Unlock()
+	s.configure(ctx, p, again)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.announce()
+}
+
+// configure several instances at once: one that is slow holds up only itself.
+func (s *supervisor) configure(ctx context.Context, p *process, instances []*instance) {
+	var configuring sync.WaitGroup
+	for _, i := range instances {
+		configuring.Go(func() {
+			found := i.configure(ctx, p, s.stateDir, s.launch.timing.Configure)
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.diagnostics = append(s.diagnostics, found...)
+			i.settle(found)
+		})
+	}
+	configuring.Wait()
+}
+
+// configure gives the process this instance, and returns the plugin's complaints.
+func (i *instance) configure(ctx context.Context, p *process, stateDir string, timeout time.Duration) []Diagnostic {
+	complain := func(summary, detail string) []Diagnostic {
+		return []Diagnostic{{Instance: i.Address, Summary: summary, Detail: detail}}
+	}
+	if err := i.offered(p.about); err != nil {
+		return complain("the plugin does not offer this", err.Error())
+	}
+	state := filepath.Join(stateDir, i.Address)
+	if err := os.MkdirAll(state, 0o700); err != nil {
+		return complain("its folder cannot be made", err.Error())
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	answer, err := p.api.Configure(ctx, &pluginv1.ConfigureRequest{
+		Instance: i.Address, Kind: kindProto(i.Kind), Connector: i.Connector,
+		Config: i.Config, Connection: i.Connection, StateDir: state,
+	})
+	if err != nil {
+		return complain("the plugin cannot be given its configuration", i.reason(i.explain(ctx, p, err)))
+	}
+	var found []Diagnostic
+	for _, d := range answer.GetDiagnostics() {
+		found = append(found, Diagnostic{
+			Instance: i.Address, Path: i.scrub.texts(d.GetPath()), Connection: d.GetConnection(),
+			Summary: i.scrub.message(d.GetSummary()), Detail: i.scrub.message(d.GetDetail()),
+			Warning: d.GetSeverity() == pluginv1.Severity_SEVERITY_WARNING,
+		})
+	}
+	return found
+}
+
+// reason of an error without the instance's name before it.
+func (i *instance) reason(err error) string {
+	if e := (*Error)(nil); errors.As(err, &e) {
+		return e.Message
+	}
+	return i.scrub.message(err.Error())
+}
+
+// offered looks for the instance's connector.
+func (i *instance) offered(about model.Plugin) error {
+	var names []string
+	for _, c := range about.Connectors {
+		if c.Kind != i.Kind {
+			continue
+		}
+		if c.Name == i.Connector {
+			return nil
+		}
+		names = append(names, fmt.Sprintf("%q", c.Name))
+	}
+	if len(names) == 0 {
+		return fmt.Errorf("plugin %q has no %s", about.Name, i.Kind)
+	}
+	return fmt.Errorf("plugin %q has no %s %q; it has %s", about.Name, i.Kind, i.Connector, names)
+}
+
+// settle keeps what Configure came to. The caller holds owner.mu.
+func (i *instance) settle(found []Diagnostic) {
+	state, trouble := Running, ""
+	for _, d := range found {
+		if !d.Warning {
+			state, trouble = Failed, d.Summary
+			if d.Detail != "" {
+				trouble += ": " + d.Detail
+			}
+			break
+		}
+	}
+	if state != i.state || trouble != i.trouble {
+		i.since = time.Now()
+	}
+	i.state, i.trouble = state, trouble
+}
+
+// checkHealth asks the process and each instance how they are. An error means that
+// something did not answer too often.
+func (s *supervisor) checkHealth(ctx context.Context, p *process, missed map[string]int) error {
+	t := s.launch.timing
+	ctx, cancel := context.WithTimeout(ctx, t.HealthTimeout)
+	defer cancel()
+	var asking sync.WaitGroup
+	answers := make([]error, len(s.instances)+1)
+	for n := range answers {
+		asking.Go(func() {
+			if n == len(s.instances) {
+				_, answers[n] = p.api.Health(ctx, &pluginv1.HealthRequest{})
+				return
+			}
+			answers[n] = s.instances[n].checkHealth(ctx, p)
+		})
+	}
+	asking.Wait()
+	for n, err := range answers {
+		address := ""
+		if n < len(s.instances) {
+			address = s.instances[n].Address
+		}
+		if err == nil {
+			delete(missed, address)
+			continue
+		}
+		missed[address]++
+		if missed[address] < t.HealthMisses {
+			continue
+		}
+		if address == "" {
+			return fmt.Errorf("it did not answer within %s, %d times in a row", t.HealthTimeout, t.HealthMisses)
+		}
+		return fmt.Errorf("its instance %s did not answer within %s, %d times in a row", address, t.HealthTimeout, t.HealthMisses)
+	}
+	return nil
+}
+
+// checkHealth asks one instance. That it says it is in trouble is no error.
+func (i *instance) checkHealth(ctx context.Context, p *process) error {
+	i.owner.mu.Lock()
+	running := i.state == Running
+	i.owner.mu.Unlock()
+	if !running {
+		return nil
+	}
+	answer, err := p.api.Health(ctx, &pluginv1.HealthRequest{Instance: i.Address})
+	if err != nil {
+		return err
+	}
+	trouble := ""
+	if !answer.GetOk() {
+		if trouble = i.scrub.message(answer.GetMessage()); trouble == "" {
+			trouble = "it says that it cannot work, and not why"
+		}
+	}
+	i.owner.mu.Lock()
+	defer i.owner.mu.Unlock()
+	if i.state == Running && trouble != i.trouble {
+		i.trouble, i.since = trouble, time.Now()
+	}
+	return nil
+}
