@@ -11,7 +11,8 @@
 # script ends, whichever way, the kernel ends every process and takes the namespaces apart.
 set -euo pipefail
 
-readonly here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+readonly here
 readonly work=/run/kelpie-recording
 readonly limit=600 # seconds; a run takes about three minutes
 

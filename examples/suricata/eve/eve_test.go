@@ -84,7 +84,7 @@ func TestEveryLogIsSound(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		options := Options{
 			Seed:       rapid.Uint64().Draw(t, "seed"),
-			AlertRatio: rapid.IntRange(1, 50).Draw(t, "ratio"),
+			AlertRatio: rapid.IntRange(1, 20).Draw(t, "ratio"),
 			Hosts:      rapid.IntRange(1, 70000).Draw(t, "hosts"),
 			Signatures: rapid.IntRange(2, 600).Draw(t, "signatures"),
 			Kinds:      rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Kind { return Kind(rapid.IntRange(0, int(kinds)-1).Draw(t, "kind")) }), 0, 3).Draw(t, "kinds"),
@@ -96,7 +96,7 @@ func TestEveryLogIsSound(t *testing.T) {
 		var counts Counts
 		var last time.Time
 		block := 0
-		for n := range options.AlertRatio * 5 {
+		for n := range options.AlertRatio * 4 {
 			line := g.Append(nil)
 			e := decode(t, line)
 			kind := check(t, line, e)
