@@ -215,7 +215,7 @@ func (d *decoder) value(f *field, t *valueType, value any, into reflect.Value, p
 		into = settable(into)
 	}
 	switch t.kind {
-	case stringKind:
+	case stringKind, pathKind:
 		text, ok := value.(string)
 		if !ok {
 			d.mismatch(f, t, value, path)
@@ -355,6 +355,8 @@ func (t *valueType) String() string {
 		return "a whole number"
 	case numberKind:
 		return "a number"
+	case pathKind:
+		return "a path"
 	case boolKind:
 		return "true or false"
 	case durationKind:

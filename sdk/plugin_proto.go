@@ -79,6 +79,8 @@ func (k valueKind) toProto() pluginv1.Kind {
 		return pluginv1.Kind_KIND_MAP
 	case anyKind:
 		return pluginv1.Kind_KIND_ANY
+	case pathKind:
+		return pluginv1.Kind_KIND_PATH
 	}
 	return pluginv1.Kind_KIND_UNSPECIFIED
 }

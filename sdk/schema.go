@@ -12,6 +12,11 @@ import (
 	"github.com/kelpie-sec/kelpie/sdk/pluginv1"
 )
 
+// Path is a file or folder of this machine, or a pattern of them. In a config struct
+// it arrives absolute: the core resolves what is relative from the folder of the
+// configuration.
+type Path string
+
 // Schema derives the schema of a block from a config struct, given by a pointer. It is
 // the walk by which Decode fills the same struct, so the two cannot differ.
 //
@@ -36,7 +41,7 @@ import (
 //	deprecated   a warning where the attribute is used
 //	renamed_from an older name that is still taken, with a warning
 //
-// An attribute's type is one of string, bool, any int, uint and float, time.Duration
+// An attribute's type is one of string, Path, bool, any int, uint and float, time.Duration
 // ("10s", "24h", "7d"), any, and lists, maps by string and pointers of these; a pointer
 // stays nil where the operator wrote nothing. A struct is a block, as are a pointer
 // to one, a list and a map of them; the defaults in a plain struct hold even where its
@@ -101,11 +106,13 @@ const (
 	listKind
 	mapKind
 	anyKind
+	pathKind
 )
 
 var (
 	nameForm     = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
 	durationType = reflect.TypeFor[time.Duration]()
+	pathType     = reflect.TypeFor[Path]()
 )
 
 // coreAttributes are the core's own in every connector's block.
@@ -286,7 +293,7 @@ func (f *field) readValues(tag reflect.StructTag) error {
 // parseTag reads a value in a tag and makes sure that the attribute takes it.
 func (f *field) parseTag(text string) (any, error) {
 	var value any = text
-	if f.typ.kind != stringKind && f.typ.kind != durationKind {
+	if f.typ.kind != stringKind && f.typ.kind != pathKind && f.typ.kind != durationKind {
 		var err error
 		if value, err = parseJSON([]byte(text)); err != nil {
 			return nil, err
@@ -299,8 +306,11 @@ func (f *field) parseTag(text string) (any, error) {
 }
 
 func typeOf(t reflect.Type) (*valueType, error) {
-	if t == durationType {
+	switch t {
+	case durationType:
 		return &valueType{kind: durationKind}, nil
+	case pathType:
+		return &valueType{kind: pathKind}, nil
 	}
 	switch t.Kind() {
 	case reflect.String:

@@ -161,6 +161,7 @@ var types = map[pluginv1.Kind]string{
 	pluginv1.Kind_KIND_LIST:     "list",
 	pluginv1.Kind_KIND_MAP:      "map",
 	pluginv1.Kind_KIND_ANY:      "any",
+	pluginv1.Kind_KIND_PATH:     "path",
 }
 
 func typeModel(t *pluginv1.Type, depth int) (model.Type, error) {

@@ -79,7 +79,8 @@ type Attribute struct {
 	OneOf       []string        `json:"one_of,omitempty"`
 }
 
-// Type of an attribute: "string", "integer", "number", "bool", "duration", "any",
+// Type of an attribute: "string", "path" (a relative one is resolved from the folder
+// of the configuration), "integer", "number", "bool", "duration", "any",
 // or "list" or "map" with an Element.
 type Type struct {
 	Kind    string `json:"kind"`

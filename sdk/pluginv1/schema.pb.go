@@ -91,6 +91,9 @@ const (
 	Kind_KIND_MAP      Kind = 7
 	// Any value.
 	Kind_KIND_ANY Kind = 8
+	// A file or folder of this machine. The core makes a relative one absolute, from
+	// the folder of the configuration: a plugin works in a folder of its own.
+	Kind_KIND_PATH Kind = 9
 )
 
 // Enum value maps for Kind.
@@ -105,6 +108,7 @@ var (
 		6: "KIND_LIST",
 		7: "KIND_MAP",
 		8: "KIND_ANY",
+		9: "KIND_PATH",
 	}
 	Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED": 0,
@@ -116,6 +120,7 @@ var (
 		"KIND_LIST":        6,
 		"KIND_MAP":         7,
 		"KIND_ANY":         8,
+		"KIND_PATH":        9,
 	}
 )
 
@@ -496,7 +501,7 @@ const file_kelpie_plugin_v1_schema_proto_rawDesc = "" +
 	"\x19BLOCK_NESTING_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14BLOCK_NESTING_SINGLE\x10\x01\x12\x16\n" +
 	"\x12BLOCK_NESTING_LIST\x10\x02\x12\x15\n" +
-	"\x11BLOCK_NESTING_MAP\x10\x03*\x9d\x01\n" +
+	"\x11BLOCK_NESTING_MAP\x10\x03*\xac\x01\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vKIND_STRING\x10\x01\x12\x10\n" +
@@ -506,7 +511,8 @@ const file_kelpie_plugin_v1_schema_proto_rawDesc = "" +
 	"\rKIND_DURATION\x10\x05\x12\r\n" +
 	"\tKIND_LIST\x10\x06\x12\f\n" +
 	"\bKIND_MAP\x10\a\x12\f\n" +
-	"\bKIND_ANY\x10\bB+Z)github.com/kelpie-sec/kelpie/sdk/pluginv1b\x06proto3"
+	"\bKIND_ANY\x10\b\x12\r\n" +
+	"\tKIND_PATH\x10\tB+Z)github.com/kelpie-sec/kelpie/sdk/pluginv1b\x06proto3"
 
 var (
 	file_kelpie_plugin_v1_schema_proto_rawDescOnce sync.Once
