@@ -22,6 +22,7 @@ type Log struct {
 	set     Settings
 	timeout time.Duration // of one publish
 	dial    dialer
+	now     func() time.Time
 	lock    *os.File
 
 	mu        sync.Mutex
@@ -62,7 +63,7 @@ func open(ctx context.Context, set Settings, dial dialer) (_ *Log, err error) {
 		set.Reserve = defaultReserve(d)
 	}
 	l := &Log{
-		set: set, timeout: publishTimeout, dial: dial,
+		set: set, timeout: publishTimeout, dial: dial, now: time.Now,
 		sources: map[string]*Source{}, joiners: map[string]bool{},
 	}
 	if l.lock, err = lockDir(set.Dir); err != nil {
@@ -112,11 +113,12 @@ func (l *Log) Close() error {
 	if closed {
 		return nil
 	}
-	var err error
 	if srv != nil {
-		err = srv.stop()
+		if err := srv.stop(); err != nil {
+			return err // and the folder stays locked
+		}
 	}
-	return errors.Join(err, l.lock.Close())
+	return l.lock.Close()
 }
 
 // Reopen closes the server and opens it again in the same process, which is
@@ -148,6 +150,7 @@ func (l *Log) Reopen(ctx context.Context) error {
 		err = old.stop()
 	}
 	if err == nil {
+		old = nil
 		srv, err = startServer(ctx, l.set, l.dial)
 	}
 
@@ -156,6 +159,7 @@ func (l *Log) Reopen(ctx context.Context) error {
 	close(l.opening)
 	l.opening = nil
 	if err != nil {
+		l.srv = old
 		if l.sick.reason == nil {
 			l.sick = sickness{time.Now(), err}
 		}

@@ -45,7 +45,9 @@ type server struct {
 	broken     context.Context
 	markBroken context.CancelCauseFunc
 	since      func() time.Time
+	stopping   sync.Once
 	stopped    chan struct{} // closed when the server is being stopped
+	ended      chan struct{} // closed when it has ended
 }
 
 // dialer makes a connection's transport; tests put faults into it.
@@ -62,7 +64,7 @@ type provider struct {
 func (p provider) InProcessConn() (net.Conn, error) { return p.dial(p.ns, p.name) }
 
 func startServer(ctx context.Context, set Settings, dial dialer) (_ *server, err error) {
-	s := &server{streams: map[string]jetstream.Stream{}, stopped: make(chan struct{})}
+	s := &server{streams: map[string]jetstream.Stream{}, stopped: make(chan struct{}), ended: make(chan struct{})}
 	s.broken, s.markBroken = context.WithCancelCause(context.Background())
 	var once sync.Once
 	var brokenAt time.Time
@@ -95,8 +97,11 @@ func startServer(ctx context.Context, set Settings, dial dialer) (_ *server, err
 		}
 	}()
 	s.ns.Start()
+	if line := log.lastFatal(); line != "" {
+		return nil, fmt.Errorf("log server: %s", line)
+	}
 	if !s.ns.ReadyForConnections(startTimeout) {
-		return nil, fmt.Errorf("log server did not start: %s", log.lastFatal())
+		return nil, errors.New("log server is not ready for connections")
 	}
 	if s.pub, s.pubJS, err = s.connect("publish", set.Logger, dial); err != nil {
 		return nil, err
@@ -252,23 +257,24 @@ func (s *server) last(ctx context.Context, stream, subject string) (*jetstream.R
 }
 
 // stop closes the connections and the server, in this order, so that nothing
-// is half sent. It is given up after stopTimeout.
+// is half sent. It is given up after stopTimeout, and may be called again.
 func (s *server) stop() error {
-	close(s.stopped)
-	s.markBroken(ErrClosed)
-	for _, nc := range []*nats.Conn{s.pub, s.ask} {
-		if nc != nil {
-			nc.Close()
+	s.stopping.Do(func() {
+		close(s.stopped)
+		s.markBroken(ErrClosed)
+		for _, nc := range []*nats.Conn{s.pub, s.ask} {
+			if nc != nil {
+				nc.Close()
+			}
 		}
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		s.ns.Shutdown()
-		s.ns.WaitForShutdown()
-	}()
+		go func() {
+			defer close(s.ended)
+			s.ns.Shutdown()
+			s.ns.WaitForShutdown()
+		}()
+	})
 	select {
-	case <-done:
+	case <-s.ended:
 		return nil
 	case <-time.After(stopTimeout):
 		return fmt.Errorf("log server did not stop within %v", stopTimeout)
@@ -298,7 +304,7 @@ func (l *serverLog) Noticef(format string, v ...any) {
 func (l *serverLog) Warnf(format string, v ...any) {
 	line := fmt.Sprintf(format, v...)
 	l.watch(line)
-	l.log.Warn("event log server", "line", line)
+	l.log.Info("event log server", "line", line) // such as an index that is rebuilt after a crash
 }
 
 func (l *serverLog) Errorf(format string, v ...any) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sort"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -86,7 +85,7 @@ func (l *Log) oldBelow(ctx context.Context, srv *server, info *jetstream.StreamI
 	if limit := uint64(info.Config.MaxBytes) / 4 * 3; st.Bytes > limit {
 		below += (st.Bytes - limit) / (st.Bytes/st.Msgs + 1)
 	}
-	before := time.Now().Add(-l.set.Keep)
+	before := l.now().Add(-l.set.Keep)
 	if st.LastTime.Before(before) {
 		return st.LastSeq + 1, nil
 	}
@@ -113,6 +112,9 @@ func (l *Log) oldBelow(ctx context.Context, srv *server, info *jetstream.StreamI
 // sequence below which nothing is needed any more.
 func (l *Log) carry(ctx context.Context, srv *server, info *jetstream.StreamInfo, below uint64) (uint64, error) {
 	for subject := range info.State.Subjects {
+		if nameOf(subject) == "" {
+			continue // what Fill wrote
+		}
 		w := l.sourceWriter(subject)
 		w.mu.Lock()
 		seq, err := w.carry(ctx, below)

@@ -42,7 +42,10 @@ func (w *writer) publish(ctx context.Context, f frame) (uint64, error) {
 	defer cancel()
 	srv, err := w.log.healthy(ctx)
 	if err != nil {
-		return 0, err
+		if context.Cause(ctx) == errNoAnswer {
+			err = fmt.Errorf("%w: %w", ErrSick, errNoAnswer)
+		}
+		return 0, fmt.Errorf("%s: %w", w.subject, err)
 	}
 	if w.doubt {
 		if seq, err := w.resolve(ctx, f.id); err != nil || seq > 0 {
