@@ -15,9 +15,6 @@ import (
 	"github.com/kelpie-sec/kelpie/sdk"
 )
 
-// errorDomain of the ErrorInfo that says whose fault an error was.
-const errorDomain = "kelpie.plugin"
-
 // crashNotice is how long a broken connection waits for the news that the process
 // has ended.
 const crashNotice = time.Second
@@ -52,7 +49,7 @@ func (i *instance) explain(ctx context.Context, p *process, err error) error {
 	for _, detail := range st.Details() {
 		switch d := detail.(type) {
 		case *errdetails.ErrorInfo:
-			if d.GetDomain() == errorDomain {
+			if d.GetDomain() == sdk.ErrorDomain {
 				e.Fault = knownFault(sdk.Fault(d.GetReason()))
 			}
 		case *errdetails.RetryInfo:

@@ -189,8 +189,16 @@ func (l launch) failed(p *process, err error) error {
 // exited is closed when the process has ended.
 func (p *process) exited() <-chan struct{} { return p.runner.done }
 
-// endsWithin tells whether the process ends within a time.
+// endsWithin tells whether the process ends within a time; 0: whether it has ended.
 func (p *process) endsWithin(d time.Duration) bool {
+	if d == 0 {
+		select {
+		case <-p.exited():
+			return true
+		default:
+			return false
+		}
+	}
 	select {
 	case <-p.exited():
 		return true
@@ -275,12 +283,7 @@ func (p *process) closeInstances(instances []string, until time.Time) bool {
 		})
 	}
 	closing.Wait()
-	select {
-	case <-p.exited():
-		return false
-	default:
-		return true
-	}
+	return !p.endsWithin(0)
 }
 
 // identity tells which instances may share a process.

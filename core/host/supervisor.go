@@ -268,6 +268,9 @@ func (s *supervisor) acquire(ctx context.Context, i *instance) (*process, error)
 		p, state, changed := s.process, s.state, s.changed
 		ready, trouble, lastError := i.state == Running, i.trouble, s.lastError
 		refused := i.state == Failed
+		if p != nil && p.endsWithin(0) {
+			p = nil // the supervisor is about to learn it
+		}
 		if p != nil && ready && ctx.Err() == nil {
 			p.calls.Add(1)
 			s.mu.Unlock()

@@ -1,0 +1,476 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-plugin"
+	"go.uber.org/goleak"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/kelpie-sec/kelpie/sdk"
+	"github.com/kelpie-sec/kelpie/sdk/pluginv1"
+)
+
+// The test binary is the plugin too: started with this variable, which only an
+// instance's Env can give it, it is one of these.
+const roleEnv = "KELPIE_HOST_TEST"
+
+func TestMain(m *testing.M) {
+	switch role := os.Getenv(roleEnv); role {
+	case "":
+		goleak.VerifyTestMain(m)
+	case "sdk":
+		sdk.Serve(sdkPlugin())
+	case "host":
+		hostToBeKilled()
+	default:
+		(&fake{role: role}).serve()
+	}
+}
+
+// fake is a plugin without the SDK, which can lie. Its role says how it starts; what
+// its instances do, their configurations say.
+type fake struct {
+	pluginv1.UnimplementedPluginServiceServer
+	pluginv1.UnimplementedDetectorServiceServer
+	pluginv1.UnimplementedEnrichmentServiceServer
+	pluginv1.UnimplementedActionServiceServer
+	plugin.NetRPCUnsupportedPlugin
+
+	role   string
+	mu     sync.Mutex
+	config map[string]fakeConfig
+}
+
+// fakeConfig is what an instance of the fake does.
+type fakeConfig struct {
+	Do     string `json:"do"`
+	Secret string `json:"secret"`
+	Times  int    `json:"times"`
+}
+
+func (f *fake) serve() {
+	switch f.role {
+	case "prints":
+		fmt.Println("hello, I am starting")
+		fmt.Fprintln(os.Stderr, "about to serve")
+	case "silent":
+		fmt.Fprintln(os.Stderr, "thinking")
+		time.Sleep(time.Hour)
+	case "exits":
+		fmt.Fprintln(os.Stderr, "cannot find libfoo.so")
+		os.Exit(3)
+	case "elsewhere":
+		fmt.Println("1|1|tcp|127.0.0.1:9|grpc|" + strings.Repeat("A", 60))
+		time.Sleep(time.Hour)
+	case "nocert":
+		fmt.Println("1|1|unix|" + os.Getenv("PLUGIN_UNIX_SOCKET_DIR") + "/plugin1|grpc|")
+		time.Sleep(time.Hour)
+	case "tomorrow":
+		fmt.Println("1|7|unix|/x|grpc|" + strings.Repeat("A", 60))
+		time.Sleep(time.Hour)
+	case "crashes":
+		defer os.Exit(0)
+		fmt.Fprintln(os.Stderr, "panic: this always happens")
+		os.Exit(2)
+	}
+	plugin.Serve(&plugin.ServeConfig{
+		HandshakeConfig:  sdk.Handshake(),
+		VersionedPlugins: map[int]plugin.PluginSet{sdk.ProtocolVersion: {sdk.PluginName: f}},
+		GRPCServer: func(options []grpc.ServerOption) *grpc.Server {
+			return grpc.NewServer(append(options, grpc.MaxRecvMsgSize(sdk.MaxMessage))...)
+		},
+	})
+}
+
+func (f *fake) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
+	f.config = map[string]fakeConfig{}
+	pluginv1.RegisterPluginServiceServer(s, f)
+	if f.role == "plain" { // it has no other service
+		return nil
+	}
+	pluginv1.RegisterDetectorServiceServer(s, f)
+	pluginv1.RegisterEnrichmentServiceServer(s, f)
+	pluginv1.RegisterActionServiceServer(s, f)
+	return nil
+}
+
+func (f *fake) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientConn) (any, error) {
+	return nil, errors.New("no client")
+}
+
+func (f *fake) Describe(context.Context, *pluginv1.DescribeRequest) (*pluginv1.DescribeResponse, error) {
+	d := &pluginv1.DescribeResponse{Name: "fake", Version: "1.2.3", Homepage: "https://example.org"}
+	switch f.role {
+	case "liar":
+		d.Name = "somebody_else"
+	case "versionless":
+		d.Version = "latest"
+	}
+	text := &pluginv1.Type{Kind: pluginv1.Kind_KIND_STRING}
+	schema := &pluginv1.Schema{
+		Doc:        "A fake.",
+		Attributes: []*pluginv1.Attribute{{Name: "do", Type: text, Default: []byte(`"well"`), Example: `"crash"`, OneOf: []string{"well", "crash"}}},
+		Blocks: []*pluginv1.Block{{Name: "inner", Nesting: pluginv1.BlockNesting_BLOCK_NESTING_MAP, Schema: &pluginv1.Schema{
+			Attributes: []*pluginv1.Attribute{{Name: "list", Required: true, Type: &pluginv1.Type{Kind: pluginv1.Kind_KIND_LIST, Element: text}}},
+		}}},
+	}
+	d.Connection = &pluginv1.Schema{Attributes: []*pluginv1.Attribute{{Name: "token", Type: text, Secret: true}}}
+	d.Connectors = []*pluginv1.Connector{
+		{Kind: pluginv1.ConnectorKind_CONNECTOR_KIND_DETECTOR, Schema: schema, CursorVersion: 2, Finite: true},
+		{Kind: pluginv1.ConnectorKind_CONNECTOR_KIND_ENRICHMENT, Schema: schema, Takes: []string{"ip"}, DefaultTtlSeconds: 60},
+		{Kind: pluginv1.ConnectorKind_CONNECTOR_KIND_ACTION, Schema: schema, Verbs: []*pluginv1.Verb{
+			{Name: "notify", Check: true, SettleSeconds: 5, Parameters: schema},
+		}},
+	}
+	return d, nil
+}
+
+func (f *fake) Configure(_ context.Context, r *pluginv1.ConfigureRequest) (*pluginv1.ConfigureResponse, error) {
+	var c fakeConfig
+	if err := json.Unmarshal(r.GetConfig(), &c); err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	if c.Do == "refuse" {
+		return &pluginv1.ConfigureResponse{Diagnostics: []*pluginv1.Diagnostic{
+			{Severity: pluginv1.Severity_SEVERITY_WARNING, Summary: "this is old", Path: []string{"do"}},
+			{Severity: pluginv1.Severity_SEVERITY_ERROR, Summary: "no such thing", Detail: "the key " + c.Secret + " is not known", Path: []string{"inner", "a", "list", "0"}, Connection: true},
+		}}, nil
+	}
+	if c.Do == "refuse once" {
+		mark := filepath.Join(r.GetStateDir(), "mark")
+		if _, err := os.Stat(mark); err != nil {
+			os.WriteFile(mark, nil, 0o600)
+			return &pluginv1.ConfigureResponse{Diagnostics: []*pluginv1.Diagnostic{{Summary: "not now"}}}, nil
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.config[r.GetInstance()] = c
+	return &pluginv1.ConfigureResponse{}, nil
+}
+
+// of an instance; one that was not configured gets an error.
+func (f *fake) of(instance string) (fakeConfig, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c, ok := f.config[instance]
+	if !ok {
+		return c, status.Error(codes.FailedPrecondition, "instance "+instance+" was not configured")
+	}
+	return c, nil
+}
+
+func (f *fake) Health(ctx context.Context, r *pluginv1.HealthRequest) (*pluginv1.HealthResponse, error) {
+	c, _ := f.of(r.GetInstance())
+	switch c.Do {
+	case "sick":
+		return &pluginv1.HealthResponse{Message: "the vendor is away; key " + c.Secret}, nil
+	case "deaf":
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return &pluginv1.HealthResponse{Ok: true}, nil
+}
+
+func (f *fake) Close(_ context.Context, r *pluginv1.CloseRequest) (*pluginv1.CloseResponse, error) {
+	fmt.Fprintf(originalStderr, `{"@level":"info","@message":"closed","instance":%q}`+"\n", r.GetInstance())
+	return &pluginv1.CloseResponse{}, nil
+}
+
+// originalStderr is what go-plugin replaces.
+var originalStderr = os.Stderr
+
+func (f *fake) Enrich(ctx context.Context, r *pluginv1.EnrichRequest) (*pluginv1.EnrichResponse, error) {
+	c, err := f.of(r.GetInstance())
+	if err != nil {
+		return nil, err
+	}
+	out := &pluginv1.EnrichResponse{Instance: r.GetInstance()}
+	for range r.GetQuestions() {
+		out.Answers = append(out.Answers, &pluginv1.QuestionAnswer{Answers: []*pluginv1.Answer{verdictOf(pluginv1.Disposition_DISPOSITION_BENIGN, 0)}})
+	}
+	first := out.Answers[0]
+	switch c.Do {
+	case "miscount":
+		out.Answers = out.Answers[1:]
+	case "misname":
+		out.Instance = "enrichment.other"
+	case "crash":
+		fmt.Fprintln(originalStderr, "panic: the secret is "+c.Secret)
+		os.Exit(2)
+	case "crash later":
+		mark := os.Getenv("MARK")
+		if _, err := os.Stat(mark); err != nil {
+			os.WriteFile(mark, nil, 0o600)
+			os.Exit(4)
+		}
+	case "kill":
+		p, _ := os.FindProcess(os.Getpid())
+		p.Kill()
+		<-ctx.Done()
+	case "hang":
+		<-ctx.Done()
+		return nil, ctx.Err()
+	case "slow":
+		time.Sleep(200 * time.Millisecond)
+	case "env":
+		env, _ := json.Marshal(map[string]any{"env": os.Environ(), "args": os.Args, "dir": func() string { d, _ := os.Getwd(); return d }()})
+		first.Answers[0].Details = env
+	case "print":
+		fmt.Println("printed to stdout")
+		fmt.Fprintln(os.Stderr, "printed to stderr")
+		syscall.Write(1, []byte("printed to descriptor 1\n"))
+	case "flood":
+		line := bytes.Repeat([]byte("x"), 100)
+		for n := range c.Times {
+			fmt.Fprintf(originalStderr, `{"@level":"info","@message":"line %d %s"}`+"\n", n, line)
+		}
+	case "logs":
+		for _, line := range logLines(c.Secret) {
+			fmt.Fprintln(originalStderr, line)
+		}
+	case "large answer":
+		first.Aliases = append(first.Aliases, &pluginv1.Observable{Kind: "file", Value: strings.Repeat("x", c.Times)})
+	case "echo size":
+		size := 0
+		for _, q := range r.GetQuestions() {
+			size += len(q.GetObservable().GetValue())
+		}
+		first.Answers[0].Details = fmt.Appendf(nil, `{"size":%d}`, size)
+	case "retry":
+		st, _ := status.New(codes.Unavailable, "quota of key "+c.Secret+" is used up").WithDetails(
+			&errdetails.ErrorInfo{Domain: sdk.ErrorDomain, Reason: "VENDOR"},
+			&errdetails.RetryInfo{RetryDelay: durationpb.New(90 * time.Second)},
+		)
+		return nil, st.Err()
+	case "denied":
+		return nil, status.Error(codes.PermissionDenied, "401 for \x1b[31m"+c.Secret)
+	case "answers":
+		out.Answers = fakeAnswers(c.Secret)
+		out.Quota = &pluginv1.Quota{Remaining: 17}
+	case "bad utf8":
+		bad := protowire.AppendTag(nil, 3, protowire.BytesType)
+		out.ProtoReflect().SetUnknown(protowire.AppendBytes(bad, []byte("\xff")))
+	}
+	return out, nil
+}
+
+func verdictOf(d pluginv1.Disposition, score int32) *pluginv1.Answer {
+	return &pluginv1.Answer{Answer: &pluginv1.Answer_Verdict{Verdict: &pluginv1.Verdict{Disposition: d, Score: score, Confidence: 50}}}
+}
+
+func (f *fake) Execute(ctx context.Context, r *pluginv1.ExecuteRequest) (*pluginv1.ExecuteResponse, error) {
+	c, err := f.of(r.GetInstance())
+	if err != nil {
+		return nil, err
+	}
+	out := &pluginv1.ExecuteResponse{
+		Instance: r.GetInstance(), Outcome: pluginv1.Outcome_OUTCOME_DONE, Reference: "ticket-7",
+		Message:   fmt.Sprintf("%s %s %s %s %d %v", r.GetVerb(), r.GetTarget().GetValue(), r.GetParameters(), r.GetIdempotencyKey(), r.GetAttempt(), r.GetDryRun()),
+		UndoToken: []byte("undo"),
+	}
+	switch c.Do {
+	case "misname":
+		out.Instance = "action.other"
+	case "leak":
+		out.Message, out.UndoToken = "used "+c.Secret, nil
+	case "leak token":
+		out.UndoToken = []byte(c.Secret)
+	case "crash":
+		os.Exit(2)
+	case "hang":
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return out, nil
+}
+
+func (f *fake) Detect(stream grpc.BidiStreamingServer[pluginv1.DetectRequest, pluginv1.DetectResponse]) error {
+	first, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	c, err := f.of(first.GetInstance())
+	if err != nil {
+		return err
+	}
+	batch := func(n int64, events ...*pluginv1.Event) error {
+		return stream.Send(&pluginv1.DetectResponse{Message: &pluginv1.DetectResponse_Batch{Batch: &pluginv1.Batch{Number: n, Events: events, Cursor: []byte{byte(n)}}}})
+	}
+	event := &pluginv1.Event{Id: "1", Raw: []byte(`{}`)}
+	if c.Do == "no credit" {
+		return batch(1, event)
+	}
+	if _, err := stream.Recv(); err != nil { // credit
+		return err
+	}
+	switch c.Do {
+	case "gap":
+		return batch(2, event)
+	case "misname":
+		return stream.Send(&pluginv1.DetectResponse{Instance: "detector.other", Message: &pluginv1.DetectResponse_Status{Status: &pluginv1.DetectorStatus{}}})
+	case "too many":
+		return batch(1, make([]*pluginv1.Event, 600)...)
+	case "bad events":
+		var raw []byte
+		raw = protowire.AppendTag(raw, 1, protowire.BytesType)
+		raw = protowire.AppendBytes(raw, []byte("id\xff"))
+		raw = protowire.AppendTag(raw, 3, protowire.BytesType)
+		raw = protowire.AppendBytes(raw, []byte("\x00\xff{"))
+		bad := &pluginv1.Event{}
+		bad.ProtoReflect().SetUnknown(raw)
+		return batch(1, bad, event, &pluginv1.Event{Id: "3", Raw: bytes.Repeat([]byte("x"), sdk.MaxEvent+1)}, &pluginv1.Event{})
+	case "crash":
+		if err := batch(1, event); err != nil {
+			return err
+		}
+		stream.Recv() // the ack
+		os.Exit(2)
+	}
+	if err := batch(1, event); err != nil {
+		return err
+	}
+	for {
+		m, err := stream.Recv()
+		if err != nil {
+			return err
+		}
+		if m.GetStop() != nil {
+			return nil
+		}
+	}
+}
+
+// logLines are what a plugin may write to its standard error.
+func logLines(secret string) []string {
+	return []string{
+		`{"@level":"warn","@message":"slow","@timestamp":"2026-01-02T03:04:05.000000Z","instance":"enrichment.a","took":"3s","n":7}`,
+		`{"@level":"debug","@message":"for another","instance":"enrichment.somebody"}`,
+		`{"@level":"error","@message":{"not":"a text"}}`,
+		`{"@level":5,"@message":"no level"}`,
+		`{"@message":"the token is ` + secret + `","@level":"info","auth":"Bearer ` + secret + `","plugin":"x","level":"y"}`,
+		`[WARN] in brackets`,
+		`just text`,
+		"colours \x1b[31m and bell \x07",
+		strings.Repeat("long ", maxLine/5-1) + secret + strings.Repeat(" more", 100),
+		`{"@level":"info","@message":"last"}`,
+	}
+}
+
+// fakeAnswers are answers of every kind, good and bad.
+func fakeAnswers(secret string) []*pluginv1.QuestionAnswer {
+	one := func(a *pluginv1.Answer) *pluginv1.QuestionAnswer {
+		return &pluginv1.QuestionAnswer{Answers: []*pluginv1.Answer{a}}
+	}
+	criticality := int32(70)
+	yes := true
+	return []*pluginv1.QuestionAnswer{
+		one(verdictOf(pluginv1.Disposition_DISPOSITION_MALICIOUS, 90)),
+		one(verdictOf(pluginv1.Disposition_DISPOSITION_BENIGN, 0)),
+		{NotFound: true},
+		{},
+		{Failure: &pluginv1.Failure{Code: 8, Message: "quota of " + secret, Fault: pluginv1.Fault_FAULT_VENDOR, RetryAfter: durationpb.New(time.Minute)}},
+		one(verdictOf(pluginv1.Disposition_DISPOSITION_MALICIOUS, 1000)),
+		one(&pluginv1.Answer{Answer: &pluginv1.Answer_Asset{Asset: &pluginv1.Asset{
+			Name: "ws-17", Owner: "kim " + secret, Criticality: &criticality, Managed: &yes,
+			Patches: map[string]int32{"high": 3}, Protection: &pluginv1.Protection{Running: &yes},
+		}}, Details: []byte(`{"key":"` + secret + `","n":1}`)}),
+		one(&pluginv1.Answer{Answer: &pluginv1.Answer_Identity{Identity: &pluginv1.Identity{Name: "Kim", Groups: []string{"admins"}, Privileged: &yes}}}),
+		one(&pluginv1.Answer{Answer: &pluginv1.Answer_Network{Network: &pluginv1.Network{Country: "NZ", Asn: 64500}}}),
+		{
+			Aliases:     []*pluginv1.Observable{{Kind: "host", Value: "WS-17.Example.ORG."}, {Kind: "ip", Value: "not one"}},
+			Observables: []*pluginv1.FoundObservable{{Observable: &pluginv1.Observable{Kind: "ip", Value: "10.0.0.9"}}},
+			Ttl:         durationpb.New(time.Hour),
+		},
+		one(&pluginv1.Answer{Answer: &pluginv1.Answer_Network{Network: &pluginv1.Network{}}, Details: []byte(`[1]`)}),
+		one(&pluginv1.Answer{}),
+	}
+}
+
+// fakeBinary makes the test's executable a plugin's, in a folder of its own, and the
+// lock for it.
+func fakeBinary(t testing.TB, names ...string) (dir string, lock Lock) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir = t.TempDir()
+	for _, name := range names {
+		path := pluginPath(dir, name)
+		if err := os.Link(self, path); err != nil {
+			data, err := os.ReadFile(self)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, data, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		exe, err := openExecutable(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		exe.close()
+		lock.Plugins = append(lock.Plugins, LockedPlugin{Name: name, Version: "1.2.3", SHA256: map[string]string{Platform(): exe.sha256}})
+	}
+	return dir, lock
+}
+
+// hostToBeKilled is a core that starts a plugin, says so, and waits for its end.
+func hostToBeKilled() {
+	var s Settings
+	if err := json.Unmarshal([]byte(os.Getenv("SETTINGS")), &s); err != nil {
+		panic(err)
+	}
+	h, err := New(s, quiet())
+	if err != nil {
+		panic(err)
+	}
+	if found, err := h.Start(context.Background()); err != nil || len(found) > 0 {
+		panic(fmt.Sprint(found, err))
+	}
+	fmt.Println(h.Status()[0].PID)
+	io.Copy(io.Discard, os.Stdin)
+}
+
+// dialPlain connects as another user of the machine might.
+func dialPlain(path string) error {
+	c, err := net.Dial("unix", path)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(2 * time.Second))
+	if _, err := c.Write([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")); err != nil {
+		return err
+	}
+	answer := make([]byte, 64)
+	n, err := c.Read(answer)
+	if err != nil {
+		return err
+	}
+	if n >= 5 && answer[0] == 0x15 { // a TLS alert
+		return errors.New("the server wants TLS")
+	}
+	return nil
+}
