@@ -77,6 +77,23 @@ func skipNested(text string, i, depth int) int {
 	return i
 }
 
+// nesting is how deep lists and objects are nested in text.
+func nesting(text string) int {
+	deepest, depth := 0, 0
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '"':
+			i = skipString(text, i) - 1
+		case '{', '[':
+			depth++
+			deepest = max(deepest, depth)
+		case '}', ']':
+			depth--
+		}
+	}
+	return deepest
+}
+
 // parseValue reads the value that text starts with, and says where it ends.
 func parseValue(text string) (Value, int) {
 	start := skipSpace(text, 0)

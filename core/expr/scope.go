@@ -65,7 +65,8 @@ func (s *Scope) spendDeep(v Value) bool {
 		return !s.exceeded
 	}
 	if v.form == raw || v.form == indexed {
-		return s.spend(8 * len(v.str))
+		// Each level of a raw value is passed over before what is in it is read.
+		return s.spend(len(v.str)) && s.spend((8+nesting(v.str))*len(v.str))
 	}
 	if !s.spend(itemCost) {
 		return false
