@@ -408,3 +408,9 @@ func (x *Index) GroupsOf(v ValueNum) iter.Seq[GroupNum] {
 		}
 	}
 }
+
+// Lookup returns the number of an observable's value, if it has one.
+func (x *Index) Lookup(o sdk.Observable) (ValueNum, bool) {
+	v, ok := x.byKey[o.Key()]
+	return v, ok
+}

@@ -107,7 +107,8 @@ type SourceState struct {
 // ConfigVersion is a configuration that was in force from At on.
 type ConfigVersion struct {
 	model.Config
-	At time.Time `json:"at"`
+	At       time.Time `json:"at"`
+	Position Position  `json:"position"` // that put it in force
 }
 
 // Flags are what holds for everything.

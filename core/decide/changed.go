@@ -1,0 +1,136 @@
+package decide
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/kelpie-sec/kelpie/core/correlate"
+	"github.com/kelpie-sec/kelpie/core/model"
+)
+
+// changed collects what Changes is made of.
+type changed struct {
+	any     bool
+	flags   bool
+	signals map[correlate.SignalNum]model.Signal
+	cases   []*caseState
+	members []correlate.SignalNum // some more than once
+	ids     []correlate.SignalNum // opened ids, some more than once
+	asks    []model.Ask
+	answers map[string]*lookup
+	intents map[string]*intentState
+	ledger  map[ledgerKey]*Ledger
+	sources map[string]*SourceState
+	configs []ConfigVersion
+}
+
+type ledgerKey struct {
+	source string
+	hour   int64
+}
+
+func newChanged() changed {
+	return changed{
+		signals: map[correlate.SignalNum]model.Signal{},
+		answers: map[string]*lookup{},
+		intents: map[string]*intentState{},
+		ledger:  map[ledgerKey]*Ledger{},
+		sources: map[string]*SourceState{},
+	}
+}
+
+// Signals is how many signals the next Changes will have.
+func (m *Machine) Signals() int { return len(m.changed.signals) }
+
+// Changes returns what changed since it was last called. The machine keeps no
+// signal's payload after that.
+func (m *Machine) Changes() Changes {
+	ch := &m.changed
+	c := Changes{Position: m.position, At: m.at}
+	for _, s := range ch.signals {
+		c.Signals = append(c.Signals, s)
+	}
+	slices.SortFunc(c.Signals, func(a, b model.Signal) int { return strings.Compare(a.ID, b.ID) })
+	for _, cs := range m.inOrder(ch.cases) {
+		cs.dirty = false
+		c.Cases = append(c.Cases, m.row(cs))
+	}
+	m.idRows(&c)
+	c.Asks = ch.asks
+	slices.SortFunc(c.Asks, func(a, b model.Ask) int { return strings.Compare(a.ID, b.ID) })
+	for _, ask := range slices.Sorted(maps.Keys(ch.answers)) {
+		c.Answers = append(c.Answers, ch.answers[ask].reply)
+	}
+	for _, id := range slices.Sorted(maps.Keys(ch.intents)) {
+		c.Intents = append(c.Intents, ch.intents[id].Intent)
+	}
+	for _, row := range ch.ledger {
+		c.Ledger = append(c.Ledger, row.clone())
+	}
+	slices.SortFunc(c.Ledger, func(a, b Ledger) int {
+		if n := strings.Compare(a.Source, b.Source); n != 0 {
+			return n
+		}
+		return a.Hour.Compare(b.Hour)
+	})
+	for _, source := range slices.Sorted(maps.Keys(ch.sources)) {
+		s := *ch.sources[source]
+		s.Notes = slices.Clone(s.Notes)
+		c.Sources = append(c.Sources, s)
+	}
+	for i, v := range ch.configs {
+		if !slices.ContainsFunc(ch.configs[i+1:], func(later ConfigVersion) bool { return later.Hash == v.Hash }) {
+			c.Configs = append(c.Configs, v)
+		}
+	}
+	slices.SortFunc(c.Configs, func(a, b ConfigVersion) int { return strings.Compare(a.Hash, b.Hash) })
+	if ch.flags {
+		f := m.flagsNow()
+		c.Flags = &f
+	}
+	m.changed = newChanged()
+	return c
+}
+
+// idRows are the rows about which signal is in which case, and under which ids a
+// case is found.
+func (m *Machine) idRows(c *Changes) {
+	members := m.changed.members
+	slices.Sort(members)
+	for _, n := range slices.Compact(members) {
+		c.Members = append(c.Members, Member{Signal: m.index.ID(n), Case: m.caseID(m.signals[n].published - 1)})
+	}
+	slices.SortFunc(c.Members, func(a, b Member) int { return strings.Compare(a.Signal, b.Signal) })
+	ids := m.changed.ids
+	slices.Sort(ids)
+	for _, n := range slices.Compact(ids) {
+		o, id := m.opened[n], m.caseID(n)
+		if !o.alias {
+			c.Aliases = append(c.Aliases, Alias{ID: id})
+			continue
+		}
+		c.Aliases = append(c.Aliases, Alias{ID: id, Case: m.caseID(o.target)})
+		c.Cases = append(c.Cases, model.Case{
+			ID: id, FirstID: id, State: model.CaseMerged, OpenedAt: o.openedAt, UpdatedAt: o.mergedAt,
+		})
+	}
+	slices.SortFunc(c.Aliases, func(a, b Alias) int { return strings.Compare(a.ID, b.ID) })
+	slices.SortFunc(c.Cases, func(a, b model.Case) int { return strings.Compare(a.ID, b.ID) })
+}
+
+func (m *Machine) caseID(n correlate.SignalNum) string { return model.CaseID(m.index.ID(n)) }
+
+func (m *Machine) flagsNow() Flags {
+	return Flags{
+		Paused: m.pause.On, PausedBy: m.pause.By, PausedReason: m.pause.Because, PausedAt: m.pause.At,
+		Ended: m.ended, Config: m.config.Hash,
+		Low: m.low, Above: slices.Sorted(maps.Keys(m.above)),
+	}
+}
+
+func (l *Ledger) clone() Ledger {
+	c := *l
+	c.Ignored, c.Rejected = maps.Clone(l.Ignored), maps.Clone(l.Rejected)
+	return c
+}

@@ -1,0 +1,284 @@
+package decide
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/kelpie-sec/kelpie/core/correlate"
+	"github.com/kelpie-sec/kelpie/core/expr"
+	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/sdk"
+)
+
+// value is "case" in expressions.
+func (v *view) value() expr.Value { return expr.Record(v) }
+
+// unscored is a case while it is being scored: its score is null.
+type unscored struct{ *view }
+
+// Field is null for the score.
+func (u unscored) Field(name string) expr.Value {
+	if name == "score" {
+		return expr.Value{}
+	}
+	return u.view.Field(name)
+}
+
+// Names are the fields of "case", sorted.
+func (v *view) Names() []string { return slices.Sorted(maps.Keys(caseFields)) }
+
+// Field makes one field of "case".
+func (v *view) Field(name string) expr.Value {
+	if value, ok := v.known[name]; ok {
+		return value
+	}
+	f, ok := caseFields[name]
+	if !ok {
+		return expr.Value{}
+	}
+	value := f.make(v)
+	v.known[name] = value
+	return value
+}
+
+type caseField struct {
+	shape *expr.Shape
+	make  func(*view) expr.Value
+}
+
+var (
+	text    = &expr.Shape{Kind: expr.StringKind}
+	number  = &expr.Shape{Kind: expr.NumberKind}
+	boolean = &expr.Shape{Kind: expr.BoolKind}
+	texts   = listOf(text)
+	free    = &expr.Shape{}
+)
+
+func listOf(elem *expr.Shape) *expr.Shape { return &expr.Shape{Kind: expr.ListKind, Elem: elem} }
+
+func object(fields map[string]*expr.Shape) *expr.Shape {
+	return &expr.Shape{Kind: expr.ObjectKind, Fields: fields}
+}
+
+func documented(doc string, s *expr.Shape) *expr.Shape {
+	d := *s
+	d.Doc = doc
+	return &d
+}
+
+// said are the fields of every answer, beside its own.
+func said(own map[string]*expr.Shape) *expr.Shape {
+	fields := map[string]*expr.Shape{
+		"source":          documented("the enrichment's address", text),
+		"observable":      documented("the value that it was said of", text),
+		"observable_kind": text,
+		"at":              documented("when it was true; null: not said", text),
+		"details":         documented("everything else that the source said", free),
+	}
+	maps.Copy(fields, own)
+	return object(fields)
+}
+
+var observableShape = object(map[string]*expr.Shape{"kind": text, "value": text})
+
+var verdictShape = said(map[string]*expr.Shape{
+	"disposition": documented("unknown, benign, suspicious or malicious", text),
+	"score":       documented("0 to 100", number),
+	"confidence":  documented("0 to 100", number),
+	"labels":      texts, "link": text,
+})
+
+var assetShape = said(map[string]*expr.Shape{
+	"name": text, "fqdn": text, "ips": texts, "macs": texts, "os": text, "os_version": text,
+	"roles": texts, "owner": text, "team": text, "criticality": documented("0 to 100", number), "tags": texts,
+	"patches":    documented("how many are missing, by severity", free),
+	"protection": object(map[string]*expr.Shape{"installed": boolean, "running": boolean, "current": boolean}),
+	"managed":    boolean, "seen_at": text,
+})
+
+var identityShape = said(map[string]*expr.Shape{
+	"name": text, "upn": text, "mail": text, "sid": text, "title": text, "department": text, "manager": text,
+	"groups": texts, "privileged": boolean, "state": text, "last_logon": text, "password_set": text,
+})
+
+var networkShape = said(map[string]*expr.Shape{
+	"country": text, "city": text, "asn": number, "organisation": text, "kind": text,
+})
+
+// caseFields are the fields of "case" in expressions, and how each is made.
+var caseFields = map[string]caseField{
+	"id":       {text, func(v *view) expr.Value { return expr.String(v.cs.id) }},
+	"title":    {text, func(v *view) expr.Value { return expr.String(v.title()) }},
+	"severity": {documented("the highest of its signals, 0 to 100", number), func(v *view) expr.Value { return expr.Int(int64(v.cs.sum.severity)) }},
+	"stopped": {documented("true: all was stopped; false: something was not; null: not known", boolean), func(v *view) expr.Value {
+		if s := v.cs.sum.allStopped(); s != nil {
+			return expr.Bool(*s)
+		}
+		return expr.Value{}
+	}},
+	"size":       {documented("how many signals it has", number), func(v *view) expr.Value { return expr.Int(int64(v.m.index.Size(v.cs.group))) }},
+	"first_at":   {text, func(v *view) expr.Value { return expr.Time(v.cs.sum.firstAt) }},
+	"last_at":    {text, func(v *view) expr.Value { return expr.Time(v.cs.sum.lastAt) }},
+	"rules":      {documented("the pipelines and rules that reported it", texts), func(v *view) expr.Value { return expr.Strings(v.m.names(v.cs.sum.rules)) }},
+	"sources":    {documented("the detectors whose events it has", texts), func(v *view) expr.Value { return expr.Strings(v.m.names(v.cs.sum.sources)) }},
+	"techniques": {texts, func(v *view) expr.Value { return expr.Strings(v.m.techniques(&v.cs.sum)) }},
+	"hosts":      {documented("hosts that are affected", texts), func(v *view) expr.Value { return v.affected(sdk.Host) }},
+	"users":      {documented("users and accounts that are affected", texts), func(v *view) expr.Value { return v.affected(sdk.User, sdk.Account) }},
+	"subjects":   {documented("all that is affected", listOf(observableShape)), func(v *view) expr.Value { return observableList(v.subjects()) }},
+	"indicators": {documented("the evidence", listOf(observableShape)), func(v *view) expr.Value { return observableList(v.indicators()) }},
+	"verdicts": {listOf(verdictShape), func(v *view) expr.Value {
+		return v.answers(false, func(a *answerLists) []expr.Value { return a.verdicts })
+	}},
+	"networks": {listOf(networkShape), func(v *view) expr.Value {
+		return v.answers(false, func(a *answerLists) []expr.Value { return a.networks })
+	}},
+	"assets": {documented("as internal enrichments know them", listOf(assetShape)), func(v *view) expr.Value {
+		return v.answers(true, func(a *answerLists) []expr.Value { return a.assets })
+	}},
+	"identities": {documented("as internal enrichments know them", listOf(identityShape)), func(v *view) expr.Value {
+		return v.answers(true, func(a *answerLists) []expr.Value { return a.identities })
+	}},
+	"score": {
+		documented("null in the score block itself", object(map[string]*expr.Shape{
+			"total": documented("0 to 100", number),
+			"upper": documented("what total could become", number),
+		})),
+		func(v *view) expr.Value {
+			s := v.score()
+			return expr.Object(map[string]expr.Value{"total": points(s.Total), "upper": points(s.Upper)})
+		},
+	},
+}
+
+// CaseShape is what expressions may read of "case".
+func CaseShape() *expr.Shape {
+	fields := map[string]*expr.Shape{}
+	for name, f := range caseFields {
+		fields[name] = f.shape
+	}
+	return object(fields)
+}
+
+// TargetShape is what expressions may read of "target", in protect and in the
+// parameters of a step.
+func TargetShape() *expr.Shape {
+	return object(map[string]*expr.Shape{
+		"kind": text, "value": text, "asset": assetShape, "identity": identityShape, "network": networkShape,
+	})
+}
+
+func observableList(list []sdk.Observable) expr.Value {
+	items := make([]expr.Value, len(list))
+	for i, o := range list {
+		items[i] = expr.Object(map[string]expr.Value{"kind": expr.String(o.Kind), "value": expr.String(o.Value)})
+	}
+	return expr.List(items)
+}
+
+func (v *view) title() string { return v.m.texts.text(v.m.signals[v.cs.sum.lead-1].title) }
+
+// affected are the values of subjects of these kinds.
+func (v *view) affected(kinds ...string) expr.Value {
+	var items []expr.Value
+	for _, o := range v.subjects() {
+		if slices.Contains(kinds, o.Kind) {
+			items = append(items, expr.String(o.Value))
+		}
+	}
+	return expr.List(items)
+}
+
+// answers of one kind about the case. Two lookups often give the same asset or
+// identity, by its name and by its address: it is one, the first.
+func (v *view) answers(internalOnly bool, of func(*answerLists) []expr.Value) expr.Value {
+	var items []expr.Value
+	had := map[string]bool{}
+	v.eachLookup(func(_ *seen, l *lookup, internal bool) {
+		if internalOnly && !internal {
+			return
+		}
+		for _, a := range of(&l.lists) {
+			if internalOnly {
+				key := sameAnswer(a)
+				if had[key] {
+					continue
+				}
+				had[key] = true
+			}
+			items = append(items, a)
+		}
+	})
+	return expr.List(items)
+}
+
+// sameAnswer is an answer without what it was said of.
+func sameAnswer(a expr.Value) string {
+	fields := map[string]expr.Value{}
+	for name, value := range a.Fields() {
+		if name != "observable" && name != "observable_kind" && name != "at" {
+			fields[name] = value
+		}
+	}
+	return expr.Object(fields).String()
+}
+
+// points of hundredths.
+func points(h model.Hundredths) expr.Value {
+	return expr.Number(strconv.FormatInt(int64(h), 10) + "e-2")
+}
+
+// merged is one record of several of the same thing: of each field the first that
+// is not empty; lists are joined, so that no role or group that one source knows
+// is missing. An empty list is null: whether there is none, or nobody filled it
+// in, cannot be told.
+func merged(answers []expr.Value) expr.Value {
+	if len(answers) == 0 {
+		return expr.Value{}
+	}
+	fields := map[string]expr.Value{}
+	for _, a := range answers {
+		for name, value := range a.Fields() {
+			old, ok := fields[name]
+			switch {
+			case value.IsNull() || value.Kind() == expr.ListKind && value.Len() == 0:
+			case !ok:
+				fields[name] = value
+			case old.Kind() == expr.ListKind && value.Kind() == expr.ListKind:
+				fields[name] = union(old, value)
+			}
+		}
+	}
+	return expr.Object(fields)
+}
+
+func union(a, b expr.Value) expr.Value {
+	var items []expr.Value
+	for _, list := range []expr.Value{a, b} {
+		for item := range list.Items() {
+			if !slices.ContainsFunc(items, item.Equal) {
+				items = append(items, item)
+			}
+		}
+	}
+	return expr.List(items)
+}
+
+// about are the answers of internal enrichments about a value or naming it.
+func (v *view) about(n correlate.ValueNum, of func(*answerLists) []expr.Value) []expr.Value {
+	var answers []expr.Value
+	take := func(from correlate.ValueNum, naming bool) {
+		for _, l := range v.lookups(from) {
+			if v.m.sources[l.ask.Enrichment].Internal && (!naming || slices.Contains(l.named, n)) {
+				answers = append(answers, of(&l.lists)...)
+			}
+		}
+	}
+	take(n, false)
+	if s := v.find(n); s != nil {
+		for _, by := range s.by {
+			take(by, true)
+		}
+	}
+	return answers
+}

@@ -1,0 +1,162 @@
+package decide
+
+import (
+	"slices"
+	"time"
+
+	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/core/plan"
+)
+
+// intentState is an intent and its place in the order of planning.
+type intentState struct {
+	model.Intent
+	number int
+}
+
+// plan scores a case and plans what is to be done about it.
+func (m *Machine) plan(cs *caseState) {
+	rules := m.names(cs.sum.rules)
+	cs.limited = false
+	if !m.planner.Responds(rules) {
+		cs.notes = nil
+		return
+	}
+	view := newView(m, cs)
+	pending := view.pending()
+	if notes, all := m.planner.Holds(rules, pending, m.at); all && len(pending) > 0 {
+		cs.notes = since(cs.notes, notes)
+		return
+	}
+	p := m.planner.Plan(plan.Case{
+		FirstID:   m.firstID(cs),
+		Rules:     rules,
+		Value:     view.value(),
+		ChangedAt: cs.changedAt,
+		Pending:   pending,
+		Intents:   m.intentsOf(cs),
+		Facts:     view,
+	}, m.at, m.recently)
+	cs.notes = since(cs.notes, p.Notes)
+	cs.limited = p.Limited
+	for i := range p.Intents {
+		m.planIntent(p.Intents[i])
+	}
+}
+
+// since keeps the time of a note that was there before.
+func since(old, notes []model.Note) []model.Note {
+	for i := range notes {
+		n := &notes[i]
+		for _, o := range old {
+			if o.Response == n.Response && o.Step == n.Step && o.Target == n.Target && o.Why == n.Why {
+				n.At = o.At
+			}
+		}
+	}
+	return notes
+}
+
+func (m *Machine) planIntent(in model.Intent) {
+	if m.intents[in.ID] != nil {
+		return
+	}
+	m.keep(in)
+	m.recent[in.Verb] = append(m.recent[in.Verb], in.PlannedAt)
+	m.changed.intents[in.ID] = m.intents[in.ID]
+}
+
+func (m *Machine) keep(in model.Intent) {
+	st := &intentState{Intent: in, number: len(m.order)}
+	m.intents[in.ID] = st
+	m.order = append(m.order, st)
+	m.byFirst[in.Case] = append(m.byFirst[in.Case], st)
+}
+
+// intentsOf are the intents under any of a case's names, as they were planned.
+func (m *Machine) intentsOf(cs *caseState) []model.Intent {
+	var states []*intentState
+	for _, n := range cs.names {
+		states = append(states, m.byFirst[m.caseID(n)]...)
+	}
+	slices.SortFunc(states, func(a, b *intentState) int { return a.number - b.number })
+	intents := make([]model.Intent, len(states))
+	for i, st := range states {
+		intents[i] = st.Intent
+	}
+	return intents
+}
+
+// recently counts the intents of a verb that were planned in the last hour.
+func (m *Machine) recently(verb string) int {
+	times := m.recent[verb]
+	i := 0
+	for i < len(times) && !times[i].After(m.at.Add(-time.Hour)) {
+		i++
+	}
+	m.recent[verb] = times[i:]
+	return len(times) - i
+}
+
+// outcome takes what became of an intent. What is known for good stays; what was
+// unknown may still become known.
+func (m *Machine) outcome(o *model.Outcome) {
+	in := m.intents[o.Intent]
+	if in == nil || o.State == model.IntentPending {
+		return
+	}
+	switch {
+	case in.State == model.IntentPending, in.State == model.IntentUnknown && o.State != model.IntentUnknown:
+	case o.State == model.IntentUndone && (in.State == model.IntentDone || in.State == model.IntentAlready):
+	default:
+		return
+	}
+	in.State, in.Attempts, in.Message = o.State, o.Attempts, o.Message
+	in.Repeat = in.Repeat || o.Repeat
+	if o.Reference != "" {
+		in.Reference = o.Reference
+	}
+	if o.UndoToken != nil {
+		in.UndoToken = slices.Clone(o.UndoToken)
+	}
+	m.finished(in)
+}
+
+func (m *Machine) finished(in *intentState) {
+	in.FinishedAt = m.at
+	m.changed.intents[in.ID] = in
+	if first, ok := m.firsts[in.Case]; ok {
+		m.touch(m.cases[m.index.Group(first)])
+	}
+}
+
+// resolvable are the states that a person may say an unknown intent has.
+var resolvable = [...]model.IntentState{
+	model.IntentDone, model.IntentAlready, model.IntentRefused, model.IntentFailed, model.IntentUndone,
+}
+
+// command takes a person's order. One that does not fit changes nothing.
+func (m *Machine) command(c *model.Command) {
+	switch c.Kind {
+	case model.PauseActions:
+		if !m.pause.On {
+			m.pause = pause{On: true, By: c.By, Because: c.Because, At: m.at}
+			m.changed.flags = true
+		}
+	case model.ResumeActions:
+		if m.pause.On {
+			m.pause = pause{}
+			m.changed.flags = true
+		}
+	case model.ResolveIntent:
+		in := m.intents[c.Intent]
+		if in == nil || in.State != model.IntentUnknown || !slices.Contains(resolvable[:], c.State) {
+			return
+		}
+		in.State, in.By = c.State, c.By
+		if c.Because != "" {
+			in.Message = c.Because
+		}
+		m.finished(in)
+	}
+}

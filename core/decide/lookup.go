@@ -1,0 +1,227 @@
+package decide
+
+import (
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/kelpie-sec/kelpie/core/correlate"
+	"github.com/kelpie-sec/kelpie/core/expr"
+	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/sdk"
+)
+
+// maxDepth is how far values that internal enrichments name are asked about in
+// turn: an address names a host, the host an owner.
+const maxDepth = 2
+
+// lookup is what one enrichment says about one value.
+type lookup struct {
+	ask     model.Ask // the latest
+	value   correlate.ValueNum
+	depth   int // 0: a signal has the value; else how many answers led to it
+	state   model.AnswerState
+	expires time.Time
+	// reply is what was last answered. While a value is asked about again, what was
+	// known of it goes on to count.
+	reply model.Reply
+	lists answerLists
+	named []correlate.ValueNum // values that it names
+}
+
+// answerLists are a reply's answers as expressions have them.
+type answerLists struct {
+	verdicts, assets, identities, networks []expr.Value
+}
+
+func (l *lookup) pending() bool { return l.state == model.Pending }
+
+// known: the source has said something.
+func (l *lookup) known() bool { return l.state == model.Known || l.state == model.Clean }
+
+// ask makes sure that every enrichment that takes a value has been asked about it,
+// and that its answer is still good. By is the signal or ask that wants it.
+func (m *Machine) ask(v correlate.ValueNum, by string, at time.Time) { m.askAt(v, by, at, 0) }
+
+func (m *Machine) askAt(v correlate.ValueNum, by string, at time.Time, depth int) {
+	if m.settings == nil {
+		return
+	}
+	o := m.index.Observable(v)
+	m.growLookups()
+	for i := range m.settings.Sources {
+		src := &m.settings.Sources[i]
+		if !slices.Contains(src.Takes, o.Kind) || !src.Internal && m.settings.own(o) {
+			continue
+		}
+		l := m.lookupOf(v, src.Address)
+		if l != nil && (l.pending() || m.at.Before(l.expires)) {
+			continue
+		}
+		id := model.ID("a", src.Address, o.Key(), by)
+		if l != nil && l.ask.ID == id {
+			continue
+		}
+		if l == nil {
+			l = &lookup{value: v, depth: depth}
+			m.lookups[v] = append(m.lookups[v], l)
+		}
+		delete(m.asks, l.ask.ID)
+		l.ask = model.Ask{ID: id, Enrichment: src.Address, Observable: o, At: at.UTC(), AskedAt: m.at}
+		l.state = model.Pending
+		m.asks[id] = l
+		m.pending++
+		m.changed.asks = append(m.changed.asks, l.ask)
+		m.touchValue(v)
+	}
+}
+
+func (m *Machine) growLookups() {
+	if n := m.index.Values(); n > len(m.lookups) {
+		m.lookups = append(m.lookups, make([][]*lookup, n-len(m.lookups))...)
+	}
+}
+
+func (m *Machine) lookupsOf(v correlate.ValueNum) []*lookup {
+	if int(v) >= len(m.lookups) {
+		return nil
+	}
+	return m.lookups[v]
+}
+
+func (m *Machine) lookupOf(v correlate.ValueNum, source string) *lookup {
+	for _, l := range m.lookupsOf(v) {
+		if l.ask.Enrichment == source {
+			return l
+		}
+	}
+	return nil
+}
+
+// reply takes what became of an ask. What failed never takes the place of an
+// answer to the same ask, and of two answers the later counts.
+func (m *Machine) reply(r *model.Reply) {
+	l := m.asks[r.Ask]
+	if l == nil || r.State == model.Pending {
+		return
+	}
+	if !l.pending() {
+		if r.State == model.Failed || l.state != model.Failed && !r.AnsweredAt.After(l.reply.AnsweredAt) {
+			return
+		}
+	} else if m.sources[l.ask.Enrichment] != nil {
+		m.pending--
+	}
+	l.state, l.reply, l.expires = r.State, *r, r.Expires
+	m.changed.answers[r.Ask] = l
+	m.read(l)
+	m.touchValue(l.value)
+	if src := m.sources[l.ask.Enrichment]; src == nil || !src.Internal || l.depth >= maxDepth {
+		return
+	}
+	for _, f := range l.reply.Found {
+		if o, ok := canonical(f.Observable); ok {
+			m.askAt(m.index.Value(o), l.ask.ID, f.At, l.depth+1)
+		}
+	}
+}
+
+// read takes apart what a reply says.
+func (m *Machine) read(l *lookup) {
+	l.lists = answerLists{}
+	l.named = nil
+	for _, a := range l.reply.Answers {
+		switch {
+		case a.Verdict != nil:
+			l.lists.verdicts = append(l.lists.verdicts, l.answer(a, a.Verdict))
+		case a.Asset != nil:
+			l.lists.assets = append(l.lists.assets, l.answer(a, a.Asset))
+			m.addNamed(l, sdk.Host, a.Asset.Name)
+			m.addNamed(l, sdk.Host, a.Asset.FQDN)
+		case a.Identity != nil:
+			l.lists.identities = append(l.lists.identities, l.answer(a, a.Identity))
+			m.addNamed(l, sdk.Account, a.Identity.UPN)
+			m.addNamed(l, sdk.User, a.Identity.Name)
+		case a.Network != nil:
+			l.lists.networks = append(l.lists.networks, l.answer(a, a.Network))
+		}
+	}
+	for _, f := range l.reply.Found {
+		m.addNamed(l, f.Observable.Kind, f.Observable.Value)
+	}
+	for _, o := range l.reply.Aliases {
+		m.addNamed(l, o.Kind, o.Value)
+	}
+	m.growLookups()
+}
+
+// addNamed notes that a lookup names a value, if it is one.
+func (m *Machine) addNamed(l *lookup, kind, value string) {
+	o, ok := canonical(sdk.Observable{Kind: kind, Value: value})
+	if !ok {
+		return
+	}
+	v := m.index.Value(o)
+	if v == l.value || slices.Contains(l.named, v) {
+		return
+	}
+	l.named = append(l.named, v)
+	if !slices.Contains(m.parents[v], l.value) {
+		m.parents[v] = append(m.parents[v], l.value)
+	}
+}
+
+func canonical(o sdk.Observable) (sdk.Observable, bool) {
+	if o.Value == "" {
+		return o, false
+	}
+	c, err := sdk.Canonical(o.Kind, o.Value)
+	return c, err == nil
+}
+
+// answer is one answer as expressions have it: its own fields, and which source
+// said it of what.
+func (l *lookup) answer(a model.Answer, fields any) expr.Value {
+	doc := map[string]expr.Value{}
+	text, err := json.Marshal(fields)
+	if err == nil {
+		for name, v := range expr.JSON(text).Fields() {
+			doc[name] = v
+		}
+	}
+	doc["source"] = expr.String(l.ask.Enrichment)
+	doc["observable"] = expr.String(l.ask.Observable.Value)
+	doc["observable_kind"] = expr.String(l.ask.Observable.Kind)
+	doc["at"] = expr.Time(a.At)
+	if len(a.Details) > 0 && expr.CheckJSON(a.Details) == nil {
+		doc["details"] = expr.JSON(slices.Clone(a.Details))
+	}
+	return expr.Object(doc)
+}
+
+// touchValue touches the cases that have a value, or a value whose answers led to
+// it.
+func (m *Machine) touchValue(v correlate.ValueNum) {
+	m.touchAbove(v, 0)
+}
+
+func (m *Machine) touchAbove(v correlate.ValueNum, depth int) {
+	for g := range m.index.GroupsOf(v) {
+		m.touch(m.cases[g])
+	}
+	if depth <= maxDepth {
+		for _, p := range m.parents[v] {
+			m.touchAbove(p, depth+1)
+		}
+	}
+}
+
+// countPending counts the asks that enrichments of this configuration still owe.
+func (m *Machine) countPending() {
+	m.pending = 0
+	for _, l := range m.asks {
+		if l.pending() && m.sources[l.ask.Enrichment] != nil {
+			m.pending++
+		}
+	}
+}

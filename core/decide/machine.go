@@ -1,0 +1,303 @@
+package decide
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kelpie-sec/kelpie/core/correlate"
+	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/core/plan"
+	"github.com/kelpie-sec/kelpie/core/score"
+)
+
+// ErrOrder means that an input is not the one that follows the last.
+var ErrOrder = errors.New("input out of order")
+
+// Machine is decide's memory. Equal inputs make equal machines: it reads nothing
+// but what Apply is given, and no result depends on the order of a map. It is for
+// one goroutine.
+type Machine struct {
+	compile Compiler
+
+	// What the configuration in force says; nil before the first one.
+	settings *Settings
+	scorer   *score.Scorer
+	planner  *plan.Planner
+	sources  map[string]*Source // by address
+	config   model.Config       // without Text
+	configs  map[string][]byte  // text by hash, of all that came
+	once     bool
+	ended    bool
+	// planned: under --once, the cases were planned after the end.
+	planned bool
+
+	position Position
+	at       time.Time
+	pause    pause
+
+	low    uint64
+	above  map[uint64]bool
+	counts map[string]*SourceState
+	ledger map[string]*Ledger // by source, of the hour that at is in
+
+	texts   interner
+	index   *correlate.Index
+	signals []signalState                       // by correlate.SignalNum
+	opened  map[correlate.SignalNum]*openedCase // signals whose case id was ever in use
+	firsts  map[string]correlate.SignalNum      // first id to the signal that it is of
+	cases   map[correlate.GroupNum]*caseState
+	lookups [][]*lookup // by correlate.ValueNum, in the order of asking
+	asks    map[string]*lookup
+	parents map[correlate.ValueNum][]correlate.ValueNum // values whose answers name a value
+	pending int
+
+	intents map[string]*intentState
+	order   []*intentState            // as planned
+	byFirst map[string][]*intentState // by the case's first id
+	recent  map[string][]time.Time    // by verb, when intents were planned in the last hour
+
+	touched []*caseState // by the input that is being applied
+	changed changed
+}
+
+// pause is the state of "pause actions".
+type pause struct {
+	On      bool      `json:"on,omitempty"`
+	By      string    `json:"by,omitempty"`
+	Because string    `json:"because,omitempty"`
+	At      time.Time `json:"at,omitzero"`
+}
+
+// New returns a machine that has seen nothing.
+func New(compile Compiler) *Machine {
+	return &Machine{
+		compile: compile,
+		configs: map[string][]byte{},
+		above:   map[uint64]bool{},
+		counts:  map[string]*SourceState{},
+		ledger:  map[string]*Ledger{},
+		texts:   newInterner(),
+		index:   correlate.NewIndex(correlate.Settings{Window: correlate.DefaultWindow}),
+		opened:  map[correlate.SignalNum]*openedCase{},
+		firsts:  map[string]correlate.SignalNum{},
+		cases:   map[correlate.GroupNum]*caseState{},
+		asks:    map[string]*lookup{},
+		parents: map[correlate.ValueNum][]correlate.ValueNum{},
+		intents: map[string]*intentState{},
+		byFirst: map[string][]*intentState{},
+		recent:  map[string][]time.Time{},
+		changed: newChanged(),
+	}
+}
+
+// Position is the last input that was applied.
+func (m *Machine) Position() Position { return m.position }
+
+// At is decide's time: the latest of all inputs.
+func (m *Machine) At() time.Time { return m.at }
+
+// Apply takes one part of an INPUTS message. The parts of a message come in their
+// order, from 0, and messages without a gap; the first message may have any
+// sequence. After an error the machine must not be used any more.
+func (m *Machine) Apply(seq uint64, part int, in model.Input) error {
+	next := Position{Seq: seq, Part: part}
+	if err := m.follows(next); err != nil {
+		return err
+	}
+	m.position = next
+	if in.At.After(m.at) {
+		m.pass(in.At.UTC())
+	}
+	m.changed.any = true
+	var err error
+	switch {
+	case in.Match != nil:
+		err = m.match(in.Match)
+	case in.Reply != nil:
+		m.reply(in.Reply)
+	case in.Outcome != nil:
+		m.outcome(in.Outcome)
+	case in.Command != nil:
+		m.command(in.Command)
+	case in.Config != nil:
+		err = m.configure(*in.Config)
+	case in.Ended != nil:
+		m.ended = true
+		m.changed.flags = true
+	case in.Tick != nil:
+		m.tick()
+	}
+	if err != nil {
+		return fmt.Errorf("input %d.%d: %w", seq, part, err)
+	}
+	m.settle()
+	return nil
+}
+
+func (m *Machine) follows(next Position) error {
+	last := m.position
+	switch {
+	case last == Position{} && next.Part == 0,
+		next.Seq == last.Seq && next.Part == last.Part+1,
+		next.Seq == last.Seq+1 && next.Part == 0:
+		return nil
+	}
+	return fmt.Errorf("input %d.%d after %d.%d: %w", next.Seq, next.Part, last.Seq, last.Part, ErrOrder)
+}
+
+// pass moves the time on, which never goes back.
+func (m *Machine) pass(at time.Time) {
+	if hour := at.Truncate(time.Hour); !hour.Equal(m.at.Truncate(time.Hour)) {
+		clear(m.ledger) // no row of an hour that is over changes any more
+	}
+	m.at = at
+}
+
+// configure puts a configuration in force. The same one again changes nothing but
+// whether the run has an end.
+func (m *Machine) configure(c model.Config) error {
+	if c.Text == nil {
+		c.Text = m.configs[c.Hash]
+	}
+	m.changed.flags = true
+	m.once, m.ended, m.planned = c.Once, false, false
+	if m.settings != nil && c.Hash == m.config.Hash && equalTables(c.Tables, m.config.Tables) {
+		return nil
+	}
+	if err := m.load(c); err != nil {
+		return err
+	}
+	m.changed.configs = append(m.changed.configs, ConfigVersion{Config: c, At: m.at, Position: m.position})
+	for _, cs := range m.cases {
+		m.touch(cs)
+	}
+	return nil
+}
+
+// load compiles a configuration and makes its settings those in force.
+func (m *Machine) load(c model.Config) error {
+	settings, err := m.compile(c)
+	if err != nil {
+		return fmt.Errorf("config %s: %w", c.Hash, err)
+	}
+	scorer, err := score.New(settings.Score)
+	if err != nil {
+		return fmt.Errorf("config %s: %w", c.Hash, err)
+	}
+	regroup := m.settings == nil || !equalGrouping(m.settings.Correlate, settings.Correlate)
+	m.settings, m.scorer, m.planner = settings, scorer, plan.New(settings.Plan)
+	m.sources = map[string]*Source{}
+	for i := range settings.Sources {
+		m.sources[settings.Sources[i].Address] = &settings.Sources[i]
+	}
+	m.configs[c.Hash] = c.Text
+	c.Text = nil
+	m.config = c
+	m.countPending()
+	if regroup {
+		m.regroup()
+	}
+	return nil
+}
+
+func equalTables(a, b map[string]string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for k, v := range a {
+		if w, ok := b[k]; !ok || v != w {
+			return false
+		}
+	}
+	return true
+}
+
+func equalGrouping(a, b correlate.Settings) bool {
+	return a.Window == b.Window && slices.Equal(a.NeverJoin, b.NeverJoin)
+}
+
+// tick plans again what a limit held back, if there may be room now.
+func (m *Machine) tick() {
+	for _, cs := range m.cases {
+		if cs.limited {
+			m.touch(cs)
+		}
+	}
+}
+
+// settle brings the cases that an input touched up to date, and plans.
+func (m *Machine) settle() {
+	m.name()
+	for _, cs := range m.inOrder(m.touched) {
+		cs.touched = false
+		cs.updatedAt = m.at
+		if !cs.dirty {
+			cs.dirty = true
+			m.changed.cases = append(m.changed.cases, cs)
+		}
+		if m.holdsAll() {
+			m.planned = false
+		} else {
+			m.plan(cs)
+		}
+	}
+	m.touched = m.touched[:0]
+	if m.once && !m.planned && !m.holdsAll() {
+		m.planned = true
+		for _, cs := range m.inOrder(m.all()) {
+			m.plan(cs)
+		}
+	}
+}
+
+// holdsAll: under --once nothing is planned until the sources have ended and no
+// answer is pending.
+func (m *Machine) holdsAll() bool { return m.settings == nil || m.once && (!m.ended || m.pending > 0) }
+
+func (m *Machine) all() []*caseState {
+	all := make([]*caseState, 0, len(m.cases))
+	for _, cs := range m.cases {
+		all = append(all, cs)
+	}
+	return all
+}
+
+// inOrder are the cases that are still there, by id.
+func (m *Machine) inOrder(cases []*caseState) []*caseState {
+	cases = slices.DeleteFunc(slices.Clone(cases), func(cs *caseState) bool { return cs.gone })
+	slices.SortFunc(cases, func(a, b *caseState) int { return strings.Compare(a.id, b.id) })
+	return slices.Compact(cases)
+}
+
+// touch marks a case as changed by the input that is being applied.
+func (m *Machine) touch(cs *caseState) {
+	if !cs.touched {
+		cs.touched = true
+		m.touched = append(m.touched, cs)
+	}
+}
+
+// interner gives texts that come again and again a number each.
+type interner struct {
+	texts   []string
+	numbers map[string]uint32
+}
+
+func newInterner() interner {
+	return interner{texts: []string{""}, numbers: map[string]uint32{"": 0}}
+}
+
+func (n *interner) number(s string) uint32 {
+	if i, ok := n.numbers[s]; ok {
+		return i
+	}
+	i := uint32(len(n.texts))
+	n.texts = append(n.texts, s)
+	n.numbers[s] = i
+	return i
+}
+
+func (n *interner) text(i uint32) string { return n.texts[i] }

@@ -1,0 +1,125 @@
+package decide
+
+import (
+	"encoding/json"
+	"slices"
+
+	"github.com/kelpie-sec/kelpie/core/correlate"
+	"github.com/kelpie-sec/kelpie/core/expr"
+	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/sdk"
+)
+
+// notice tells a case. Lists that may be long are bounded by who calls it.
+func (v *view) notice() sdk.Notice {
+	s := &v.cs.sum
+	n := sdk.Notice{
+		Case: v.cs.id, Title: v.title(), Severity: int(s.severity),
+		Techniques: v.m.techniques(s), Stopped: s.allStopped(),
+		FirstAt: s.firstAt, LastAt: s.lastAt, OpenedAt: v.m.opened[v.cs.first].openedAt,
+		Score:      noticeScore(v.score()),
+		Subjects:   noticeObservables(v.subjects()),
+		Indicators: noticeObservables(v.indicators()),
+	}
+	for asset := range v.Field("assets").Items() {
+		n.Assets = append(n.Assets, decoded[sdk.NoticeAsset](asset))
+	}
+	for identity := range v.Field("identities").Items() {
+		n.Identities = append(n.Identities, decoded[sdk.NoticeIdentity](identity))
+	}
+	for verdict := range v.Field("verdicts").Items() {
+		d := decoded[sdk.NoticeVerdict](verdict)
+		d.Kind, _ = verdict.Attr("observable_kind").Str()
+		d.Value, _ = verdict.Attr("observable").Str()
+		n.Verdicts = append(n.Verdicts, d)
+	}
+	v.eachLookup(func(_ *seen, l *lookup, _ bool) {
+		if !l.known() {
+			n.Unknowns = append(n.Unknowns, sdk.NoticeUnknown{
+				What: l.ask.Observable.Key(), Source: l.ask.Enrichment, State: string(l.state), Why: l.reply.Reason,
+			})
+		}
+	})
+	n.Signals = v.timeline()
+	for _, in := range v.m.intentsOf(v.cs) {
+		n.Actions = append(n.Actions, sdk.NoticeAction{
+			At: in.PlannedAt, Verb: in.Verb, Target: in.Target.Value, State: string(in.State), Message: in.Message, DryRun: in.DryRun,
+		})
+	}
+	return n
+}
+
+// timeline joins signals that are alike in title, source, severity and what became
+// of them.
+func (v *view) timeline() []sdk.NoticeSignal {
+	type alike struct {
+		title, source uint32
+		severity      uint8
+		stopped       uint8
+	}
+	entries := map[alike]*sdk.NoticeSignal{}
+	order := slices.SortedFunc(v.m.index.Members(v.cs.group), func(a, b correlate.SignalNum) int {
+		if v.m.earlier(a, b) {
+			return -1
+		}
+		return 1
+	})
+	var list []*sdk.NoticeSignal
+	for _, num := range order {
+		st := &v.m.signals[num]
+		key, at := alike{st.title, st.source, st.severity, st.stopped}, v.m.index.Time(num)
+		if e := entries[key]; e != nil {
+			e.Count, e.LastAt = max(e.Count, 1)+1, at
+			continue
+		}
+		e := &sdk.NoticeSignal{
+			At: at, Title: v.m.texts.text(st.title), Source: v.m.texts.text(st.source), Severity: int(st.severity),
+		}
+		if st.stopped != stoppedUnknown {
+			stopped := st.stopped == stoppedYes
+			e.Stopped = &stopped
+		}
+		entries[key] = e
+		list = append(list, e)
+	}
+	signals := make([]sdk.NoticeSignal, len(list))
+	for i, e := range list {
+		signals[i] = *e
+	}
+	return signals
+}
+
+func noticeScore(s model.Score) sdk.NoticeScore {
+	points := func(h model.Hundredths) float64 { return float64(h) / 100 }
+	n := sdk.NoticeScore{Total: points(s.Total), Upper: points(s.Upper)}
+	for _, f := range s.Factors {
+		factor := sdk.NoticeFactor{
+			Label: f.Name, Points: points(f.Capped), Weight: f.Weight, Combine: f.Combine, Share: points(f.Share),
+		}
+		for _, l := range f.Lines {
+			factor.Lines = append(factor.Lines, sdk.NoticeLine{
+				Label: l.Evidence, Points: points(l.Points), Counted: points(l.Counted), Because: l.Because,
+			})
+		}
+		n.Factors = append(n.Factors, factor)
+	}
+	return n
+}
+
+func noticeObservables(list []sdk.Observable) []sdk.NoticeObservable {
+	out := make([]sdk.NoticeObservable, len(list))
+	for i, o := range list {
+		out[i] = sdk.NoticeObservable{Kind: o.Kind, Value: o.Value}
+	}
+	return out
+}
+
+// decoded is an answer as a struct with the same JSON names. A field of another
+// type stays empty.
+func decoded[T any](v expr.Value) (t T) {
+	text, err := v.MarshalJSON()
+	if err == nil {
+		_ = json.Unmarshal(text, &t)
+	}
+	return t
+}

@@ -1,0 +1,221 @@
+package decide
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/kelpie-sec/kelpie/core/correlate"
+	"github.com/kelpie-sec/kelpie/core/expr"
+	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/sdk"
+)
+
+// view is a case as it is now, for scoring and planning. What nobody reads of it
+// is not made. It holds until the machine changes.
+type view struct {
+	m  *Machine
+	cs *caseState
+
+	all    []seen
+	known  map[string]expr.Value // fields that were read
+	scored *model.Score
+}
+
+// seen is a value of a case.
+type seen struct {
+	value   correlate.ValueNum
+	subject bool // a detector reported it as one
+	// indicator: a detector reported it as one, or an external enrichment named it.
+	indicator bool
+	reported  bool // a detector reported it, in whatever role
+	// by are the values of the case that an internal enrichment named it from, and
+	// that are subjects.
+	by []correlate.ValueNum
+}
+
+func newView(m *Machine, cs *caseState) *view {
+	return &view{m: m, cs: cs, known: map[string]expr.Value{}}
+}
+
+// values are those that its signals have and those that answers name, by key. A
+// named value leads to no others, but through answers about itself.
+func (v *view) values() []seen {
+	if v.all != nil {
+		return v.all
+	}
+	for _, r := range v.cs.sum.refs {
+		if n := len(v.all); n == 0 || v.all[n-1].value != r.Value {
+			v.all = append(v.all, seen{value: r.Value, reported: true})
+		}
+		s := &v.all[len(v.all)-1]
+		s.subject = s.subject || r.Role == correlate.Subject
+		s.indicator = s.indicator || r.Role == correlate.Indicator
+	}
+	round := v.all
+	for range maxDepth + 1 {
+		round = v.follow(round)
+		if len(round) == 0 {
+			break
+		}
+	}
+	return v.all
+}
+
+// follow adds the values that answers about these name, and returns those that
+// became more by it.
+func (v *view) follow(from []seen) []seen {
+	var grown []correlate.ValueNum
+	for _, s := range slices.Clone(from) {
+		for _, l := range v.lookups(s.value) {
+			internal := v.m.sources[l.ask.Enrichment].Internal
+			for _, n := range l.named {
+				if v.add(n, s, internal) && !slices.Contains(grown, n) {
+					grown = append(grown, n)
+				}
+			}
+		}
+	}
+	out := make([]seen, 0, len(grown))
+	for _, n := range grown {
+		out = append(out, *v.find(n))
+	}
+	return out
+}
+
+func (v *view) add(n correlate.ValueNum, from seen, internal bool) (grew bool) {
+	s := v.find(n)
+	if s == nil {
+		at, _ := v.search(n)
+		v.all = slices.Insert(v.all, at, seen{value: n})
+		s, grew = &v.all[at], true
+	}
+	affected := from.subject || len(from.by) > 0
+	switch {
+	case !internal && !s.indicator:
+		s.indicator, grew = true, true
+	case internal && affected && !slices.Contains(s.by, from.value):
+		s.by, grew = append(s.by, from.value), true
+	}
+	return grew
+}
+
+func (v *view) search(n correlate.ValueNum) (int, bool) {
+	key := v.m.index.Key(n)
+	return slices.BinarySearchFunc(v.all, key, func(s seen, key string) int {
+		return strings.Compare(v.m.index.Key(s.value), key)
+	})
+}
+
+func (v *view) find(n correlate.ValueNum) *seen {
+	if at, ok := v.search(n); ok {
+		return &v.all[at]
+	}
+	return nil
+}
+
+// lookups about a value by the enrichments that the configuration has.
+func (v *view) lookups(n correlate.ValueNum) []*lookup {
+	all := v.m.lookupsOf(n)
+	for i, l := range all {
+		if v.m.sources[l.ask.Enrichment] == nil {
+			kept := slices.Clone(all[:i])
+			for _, l := range all[i+1:] {
+				if v.m.sources[l.ask.Enrichment] != nil {
+					kept = append(kept, l)
+				}
+			}
+			return kept
+		}
+	}
+	return all
+}
+
+// eachLookup goes over all lookups about the case, by value, then by enrichment.
+func (v *view) eachLookup(f func(s *seen, l *lookup, internal bool)) {
+	all := v.values()
+	for i := range all {
+		for _, l := range v.lookups(all[i].value) {
+			f(&all[i], l, v.m.sources[l.ask.Enrichment].Internal)
+		}
+	}
+}
+
+// affected tells whether a value is a subject of the case: reported as one, or
+// named from one by an internal enrichment.
+func (s *seen) affected() bool { return s.subject || len(s.by) > 0 }
+
+func (v *view) observables(role sdk.Role, is func(*seen) bool) []sdk.Observable {
+	var list []sdk.Observable
+	all := v.values()
+	for i := range all {
+		if is(&all[i]) {
+			o := v.m.index.Observable(all[i].value)
+			o.Role = role
+			list = append(list, o)
+		}
+	}
+	return list
+}
+
+func (v *view) subjects() []sdk.Observable { return v.observables(sdk.Subject, (*seen).affected) }
+
+func (v *view) indicators() []sdk.Observable {
+	return v.observables(sdk.Indicator, func(s *seen) bool { return s.indicator })
+}
+
+// pending says what is not answered yet, for people.
+func (v *view) pending() []string {
+	if v.m.pending == 0 {
+		return nil
+	}
+	var list []string
+	v.eachLookup(func(_ *seen, l *lookup, _ bool) {
+		if l.pending() {
+			list = append(list, "the answer of "+l.ask.Enrichment+" about "+l.ask.Observable.Key())
+		}
+	})
+	return list
+}
+
+// maxUnknown bounds what is listed as unknown.
+const maxUnknown = 50
+
+// unknown says what counts nothing because it is not known, and how much that is.
+func (v *view) unknown() (list []string, size int) {
+	v.eachLookup(func(_ *seen, l *lookup, _ bool) {
+		if l.known() {
+			return
+		}
+		if size++; len(list) < maxUnknown {
+			list = append(list, l.unknown())
+		}
+	})
+	return list, size
+}
+
+func (l *lookup) unknown() string {
+	key := l.ask.Observable.Key()
+	switch l.state {
+	case model.Failed:
+		if l.reply.Reason != "" {
+			return l.ask.Enrichment + " failed on " + key + ": " + l.reply.Reason
+		}
+		return l.ask.Enrichment + " failed on " + key
+	case model.Pending:
+		return l.ask.Enrichment + " has not answered yet about " + key
+	}
+	return l.ask.Enrichment + " knows nothing about " + key
+}
+
+// score is worked out when it is first asked for.
+func (v *view) score() model.Score {
+	if v.scored == nil {
+		s := model.Score{}
+		if v.m.scorer != nil {
+			list, size := v.unknown()
+			s = v.m.scorer.Score(expr.Record(unscored{v}), list, size)
+		}
+		v.scored = &s
+	}
+	return *v.scored
+}

@@ -1,0 +1,72 @@
+package plan
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/kelpie-sec/kelpie/core/expr"
+	"github.com/kelpie-sec/kelpie/core/model"
+)
+
+// Case is what a plan depends on.
+type Case struct {
+	// FirstID is the id under which the case was first opened.
+	FirstID string
+	// Rules are the addresses of what reported its signals.
+	Rules []string
+	// Value is "case" in expressions.
+	Value expr.Value
+	// ChangedAt is when its newest signal was decided.
+	ChangedAt time.Time
+	// Pending are the lookups about it that are not answered yet, for people.
+	Pending []string
+	// Intents are all that were ever planned for it, under any of its ids, in the
+	// order in which they were planned.
+	Intents []model.Intent
+	Facts   Facts
+}
+
+// Facts is what is known about the targets of a case.
+type Facts interface {
+	// Earned says whether a verb that contains may have this target, or why not.
+	Earned(verb string, t model.Target) (ok bool, why string)
+	// Target is "target" in expressions: kind, value, and asset, identity and network
+	// as internal enrichments know them. What is not known there is null.
+	Target(t model.Target) expr.Value
+	// Notice is the parameter "notice": an sdk.Notice as JSON.
+	Notice(because string, dryRun bool) json.RawMessage
+}
+
+// Plan is what is to be done now.
+type Plan struct {
+	// Intents are new, in the order of responses, steps and targets.
+	Intents []model.Intent
+	// Notes say what was not planned, and why, as things are now.
+	Notes []model.Note
+	// Limited: something waits for room in a limit.
+	Limited bool
+}
+
+// Kinds of targets that are no observables.
+const (
+	// AddressKind is of who is notified.
+	AddressKind = "address"
+	// CaseKind is of a step without targets, such as a ticket: its one target is the
+	// case, by its first id.
+	CaseKind = "case"
+)
+
+// maxNotes bounds Plan.Notes.
+const maxNotes = 50
+
+// StepShape is what expressions may read of "step" in a response with steps of
+// these names.
+func StepShape(steps ...string) *expr.Shape {
+	shape := &expr.Shape{Kind: expr.ObjectKind, Fields: map[string]*expr.Shape{}}
+	for _, name := range steps {
+		shape.Fields[name] = &expr.Shape{Kind: expr.ObjectKind, Fields: map[string]*expr.Shape{
+			"result": {Kind: expr.StringKind, Doc: "done, already, refused, failed, unknown or undone; null if nothing was planned"},
+		}}
+	}
+	return shape
+}

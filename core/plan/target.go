@@ -1,0 +1,137 @@
+package plan
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/kelpie-sec/kelpie/core/expr"
+	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/sdk"
+)
+
+// targets of a step, each once, in the order in which they are named; why says what
+// is missing, if something is.
+func (r *run) targets(s *Step) (targets []model.Target, why string) {
+	switch {
+	case s.Route != "":
+		return r.route(r.routes[s.Route])
+	case s.To != nil:
+		if targets = addresses(s.To.Eval(&r.scope)); len(targets) == 0 {
+			why = "it names no address"
+		}
+		return targets, why
+	case s.Targets == nil && len(s.TargetKinds) == 0:
+		return []model.Target{{Kind: CaseKind, Value: r.c.FirstID}}, ""
+	case s.Targets == nil:
+		return nil, "it names no target"
+	}
+	v := s.Targets.Eval(&r.scope)
+	if r.scope.Exceeded() {
+		return nil, "its targets take too long to work out"
+	}
+	var wrong []string
+	for leaf := range v.Leaves() {
+		t, ok := r.resolve(s, leaf)
+		if !ok {
+			wrong = append(wrong, leaf.Text())
+			continue
+		}
+		if !slices.ContainsFunc(targets, func(o model.Target) bool { return o.Kind == t.Kind && o.Value == t.Value }) {
+			targets = append(targets, t)
+		}
+	}
+	if len(wrong) > 0 {
+		why = "no " + strings.Join(s.TargetKinds, " or ") + ": " + strings.Join(wrong[:min(len(wrong), 3)], ", ")
+	} else if len(targets) == 0 {
+		why = "the case has no " + strings.Join(s.TargetKinds, " or ") + " for it"
+	}
+	return targets, why
+}
+
+// resolve makes a target of a text, or of an object with kind and value. Of the
+// kinds that a text may be, one counts that the target is earned as.
+func (r *run) resolve(s *Step, v expr.Value) (model.Target, bool) {
+	text, isText := v.Str()
+	kinds := s.TargetKinds
+	if !isText {
+		kind, _ := v.Attr("kind").Str()
+		if text, isText = v.Attr("value").Str(); !isText || !slices.Contains(kinds, kind) {
+			return model.Target{}, false
+		}
+		kinds = []string{kind}
+	}
+	var first model.Target
+	found := false
+	for _, kind := range kinds {
+		t := model.Target{Kind: kind, Value: text}
+		if kind == AddressKind {
+			return t, text != ""
+		}
+		o, err := sdk.Canonical(kind, text)
+		if err != nil {
+			continue
+		}
+		t.Value = o.Value
+		if ok, _ := r.c.Facts.Earned(s.Verb, t); ok {
+			return t, true
+		}
+		if !found {
+			first, found = t, true
+		}
+	}
+	return first, found
+}
+
+// route finds who is told: nulls and empty texts are nobody.
+func (r *run) route(route Route) ([]model.Target, string) {
+	var found []model.Target
+	if route.To != nil {
+		found = addresses(route.To.Eval(&r.scope))
+	}
+	if len(found) == 0 {
+		found = addresses(expr.String(route.Otherwise))
+	}
+	if len(found) == 0 {
+		return nil, "the route finds nobody"
+	}
+	return found, ""
+}
+
+func addresses(v expr.Value) []model.Target {
+	var targets []model.Target
+	for leaf := range v.Leaves() {
+		text, ok := leaf.Str()
+		text = strings.TrimSpace(text)
+		t := model.Target{Kind: AddressKind, Value: text}
+		if ok && text != "" && !slices.ContainsFunc(targets, func(o model.Target) bool { return o.Value == text }) {
+			targets = append(targets, t)
+		}
+	}
+	return targets
+}
+
+// answered are the fields of a case that answers of enrichments can change.
+var answered = [...]string{
+	"score", "verdicts", "assets", "identities", "networks", "hosts", "users", "subjects", "indicators",
+}
+
+// dependsOnAnswers tells whether what a response does can change by an answer: what
+// it reads, whom it tells, and whatever contains, since a target is earned, and not
+// protected, by what is known of it.
+func (p *Planner) dependsOnAnswers(resp Response) bool {
+	programs := []*expr.Program{resp.When}
+	for i := range resp.Steps {
+		s := &resp.Steps[i]
+		if s.Contains || s.Notice {
+			return true
+		}
+		programs = append(programs, s.programs()...)
+		if route, ok := p.routes[s.Route]; ok {
+			programs = append(programs, route.To)
+		}
+	}
+	return resp.Reads || slices.ContainsFunc(programs, func(prog *expr.Program) bool {
+		return prog != nil && (prog.Reads("target") ||
+			slices.ContainsFunc(answered[:], func(field string) bool { return prog.Reads("case", field) }))
+	})
+}
