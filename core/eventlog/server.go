@@ -218,7 +218,10 @@ func (s *server) publish(ctx context.Context, subject string, last uint64, body 
 	return ack.Sequence, nil
 }
 
-var errWrongLast = errors.New("another message came first")
+var (
+	errWrongLast = errors.New("another message came first")
+	errStopped   = errors.New("log server was stopped")
+)
 
 const (
 	codeStoreFailed      = 10077
@@ -261,7 +264,7 @@ func (s *server) last(ctx context.Context, stream, subject string) (*jetstream.R
 func (s *server) stop() error {
 	s.stopping.Do(func() {
 		close(s.stopped)
-		s.markBroken(ErrClosed)
+		s.markBroken(errStopped)
 		for _, nc := range []*nats.Conn{s.pub, s.ask} {
 			if nc != nil {
 				nc.Close()
