@@ -12,9 +12,12 @@ import (
 	"time"
 )
 
-// maxLogText bounds each text of a log line, in bytes: go-plugin cuts lines of 64 KiB
-// and more, and what is cut loses its level.
-const maxLogText = 8 << 10
+// go-plugin cuts log lines of 64 KiB and more, and what is cut loses its level. A text
+// of maxLogText bytes has at most six times that in JSON.
+const (
+	maxLogText = 8 << 10
+	maxLogLine = 60 << 10
+)
 
 // levelTrace is below slog's own levels; hclog has it.
 const levelTrace = slog.LevelDebug - 4
@@ -99,14 +102,15 @@ func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
 	line = at.AppendFormat(line, "2006-01-02T15:04:05.000000Z07:00")
 	line = append(line, '"')
 	for i, f := range fields {
-		if len(line) > 6*maxLogText {
-			line = append(line, fmt.Sprintf(`,"left_out":%d`, len(fields)-i)...)
-			break
-		}
+		before := len(line)
 		line = append(line, ',')
 		line = appendJSON(line, strings.TrimLeft(h.text(f.Key), "@"))
 		line = append(line, ':')
 		line = h.appendValue(line, f.Value)
+		if len(line) > maxLogLine {
+			line = append(line[:before], fmt.Sprintf(`,"left_out":%d`, len(fields)-i)...)
+			break
+		}
 	}
 	line = append(line, "}\n"...)
 
