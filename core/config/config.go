@@ -1,0 +1,131 @@
+package config
+
+import (
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
+
+	"github.com/kelpie-sec/kelpie/core/decide"
+	"github.com/kelpie-sec/kelpie/core/enrich"
+	"github.com/kelpie-sec/kelpie/core/match"
+	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/core/plan"
+	"github.com/kelpie-sec/kelpie/core/respond"
+)
+
+// Config is a configuration that has been checked. It is read-only and may be used
+// concurrently. What the host is told is given by Resolve, since that takes secrets.
+type Config struct {
+	Source *Source
+	Hash   string // of Source
+
+	Kelpie    Kelpie
+	Detectors []Detector // that are enabled, by address
+	Match     match.Settings
+	Decide    decide.Settings
+	Enrich    enrich.Settings
+	Respond   respond.Settings
+	// Ignores, for who watches their ends.
+	Ignores []Ignore
+
+	// NotBuilt lists what the configuration asks of a later version, as warnings. A
+	// configuration with any of it must not be run.
+	NotBuilt hcl.Diagnostics
+	Warnings hcl.Diagnostics
+
+	instances []*instance
+}
+
+// Kelpie is what the kelpie block says.
+type Kelpie struct {
+	DataDir    string // as written: relative to the working folder
+	PluginDir  string
+	SecretsDir string
+	Actions    plan.Mode
+	// Sync is "always" or "interval"; SyncInterval goes with the latter.
+	Sync         string
+	SyncInterval time.Duration
+	// Sizes in bytes; 0: the log's own defaults.
+	Reserve, EventsBytes, InputsBytes, RejectedBytes, RejectedQuota int64
+	Keep                                                            time.Duration // 0: the log's default
+}
+
+// Defaults of the kelpie block.
+const (
+	DefaultDataDir    = "data"
+	DefaultPluginDir  = "bin/plugins"
+	DefaultSecretsDir = "secrets"
+	DefaultActions    = plan.DryRun
+	DefaultSync       = "always"
+)
+
+// Detector is one source of events.
+type Detector struct {
+	Address string
+	// Finite: it can end.
+	Finite        bool
+	CursorVersion int
+	Health        Health
+}
+
+// Health is when a detector's owner wants to be told.
+type Health struct {
+	Silence time.Duration // 0: never
+	Fields  []string
+	Runbook string
+}
+
+// Ignore is one ignore block.
+type Ignore struct {
+	Address string
+	Owner   string
+	Reason  string
+	Expires time.Time
+	place   hcl.Range
+}
+
+// expiresSoon is how long before its end an ignore is warned about.
+const expiresSoon = 14 * 24 * time.Hour
+
+// Expiring warns of ignores that have ended or soon will.
+func (c *Config) Expiring(now time.Time) hcl.Diagnostics {
+	var diags hcl.Diagnostics
+	for _, i := range c.Ignores {
+		day := i.Expires.Add(-time.Second).Format(time.DateOnly)
+		var d *hcl.Diagnostic
+		switch {
+		case !now.Before(i.Expires):
+			d = complaint(i.place, "Expired ignore", "Its last day was %s, and it ignores nothing any more. Ask %s whether it is still needed: give it a later day, or remove it.", day, i.Owner)
+		case now.Add(expiresSoon).After(i.Expires):
+			d = complaint(i.place, "Ignore expires soon", "Its last day is %s, and what it ignores will be reported from then on. Ask %s.", day, i.Owner)
+		default:
+			continue
+		}
+		d.Severity = hcl.DiagWarning
+		diags = append(diags, d)
+	}
+	return diags
+}
+
+// finish fills in what needs the hash.
+func (c *Config) finish(hash string) {
+	c.Hash = hash
+	c.Match.Version = hash
+	c.Decide.Hash = hash
+}
+
+// Compile makes decide's settings of the text that INPUTS carries. It is a
+// decide.Compiler.
+func Compile(version model.Config) (*decide.Settings, error) {
+	src, err := DecodeSource(version.Text)
+	if err != nil {
+		return nil, err
+	}
+	c, diags := Parse(src)
+	if diags.HasErrors() {
+		return nil, diags
+	}
+	return &c.Decide, nil
+}
+
+var _ decide.Compiler = Compile

@@ -1,0 +1,443 @@
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+
+	"github.com/kelpie-sec/kelpie/core/decide"
+	"github.com/kelpie-sec/kelpie/core/enrich"
+	"github.com/kelpie-sec/kelpie/core/host"
+	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/core/respond"
+	"github.com/kelpie-sec/kelpie/sdk"
+)
+
+// instance is one detector, enrichment or action block.
+type instance struct {
+	section    *section
+	plugin     *model.Plugin
+	connector  *model.Connector
+	connection *section // nil: none
+	enabled    bool
+	// config and link are the bodies of the block and of its connection: maps, lists,
+	// JSON texts, and secretName where a secret belongs.
+	config, link map[string]any
+	settings     host.Instance // without Config, Connection and Secrets
+}
+
+func isConnector(kind string) bool {
+	switch kind {
+	case "connection", "detector", "enrichment", "action":
+		return true
+	}
+	return false
+}
+
+// pluginName is the plugin in a block's first label: "aws" in "aws" and in
+// "aws.guardduty", where a plugin has several connectors of a kind.
+func pluginName(label string) string {
+	name, _, _ := strings.Cut(label, ".")
+	return name
+}
+
+// connectorSection checks a connector's block by its plugin's schema.
+func (p *parser) connectorSection(block *hclsyntax.Block) {
+	kind := block.Type
+	free := connectorBlock(kind, "", nil)
+	if len(block.Labels) != 2 {
+		p.register(p.section(block, free))
+		return
+	}
+	plugin := p.src.plugin(pluginName(block.Labels[0]))
+	if plugin == nil {
+		p.unknownPlugin(block)
+		s := p.section(block, free)
+		s.broken, s.used = true, true
+		p.register(s)
+		return
+	}
+	schema, connector := p.schemaOf(block, plugin)
+	if schema == nil {
+		for _, other := range []string{"detector", "enrichment", "action"} {
+			p.missing[other+"."+block.Labels[1]] = true
+		}
+		s := p.section(block, free)
+		s.broken = true
+		p.register(s)
+		return
+	}
+	s := p.section(block, connectorBlock(kind, connector.Summary, schema))
+	p.register(s)
+	if kind != "connection" {
+		p.config.instances = append(p.config.instances, &instance{section: s, plugin: plugin, connector: connector, config: p.tree(s, *schema)})
+	}
+}
+
+func (p *parser) unknownPlugin(block *hclsyntax.Block) {
+	name := pluginName(block.Labels[0])
+	at := block.LabelRanges[0]
+	known := p.src.Known
+	if near := nearest(name, known); near != "" {
+		p.errorf(at, "Unknown plugin", "There is no schema of a plugin %q. Did you mean %q?", name, near)
+		return
+	}
+	p.errorf(at, "Unknown plugin", "There is no schema of a plugin %q in %s. If its executable is in the plugin folder, run \"kelpie plugin lock\".", name, SchemaDir)
+}
+
+// schemaOf is what a block of a plugin holds. The connector is empty for a
+// connection.
+func (p *parser) schemaOf(block *hclsyntax.Block, plugin *model.Plugin) (*model.Schema, *model.Connector) {
+	kind, at := block.Type, block.LabelRanges[0]
+	_, part, _ := strings.Cut(block.Labels[0], ".")
+	if kind == "connection" {
+		if plugin.Connection == nil {
+			p.errorf(at, "No connection", "The plugin %q takes no connection block: its connectors have all attributes themselves.", plugin.Name)
+			return nil, nil
+		}
+		return plugin.Connection, &model.Connector{}
+	}
+	var names, kinds []string
+	for i := range plugin.Connectors {
+		c := &plugin.Connectors[i]
+		kinds = append(kinds, string(c.Kind))
+		if string(c.Kind) != kind {
+			continue
+		}
+		if c.Name == part {
+			return &c.Schema, c
+		}
+		names = append(names, plugin.Name+"."+c.Name)
+	}
+	if len(names) == 0 {
+		slices.Sort(kinds)
+		p.errorf(at, "Not offered", "The plugin %q has no %s. It has: %s.", plugin.Name, kind, strings.Join(slices.Compact(kinds), ", "))
+		return nil, nil
+	}
+	p.errorf(at, "Unknown connector", "Write which %s of the plugin is meant. %s", kind, suggest(block.Labels[0], names))
+	return nil, nil
+}
+
+// tree is the body of a block as the plugin gets it, defaults filled in, secrets by
+// name.
+func (p *parser) tree(s *section, schema model.Schema) map[string]any {
+	out := map[string]any{}
+	for _, a := range schema.Attributes {
+		switch {
+		case a.Secret && s.attrs[a.Name] != nil:
+			if v, ok := secretTree(s.attrs[a.Name].Expr); ok {
+				out[a.Name] = v
+			}
+		case s.attrs[a.Name] != nil:
+			out[a.Name] = p.leaf(s, a)
+		case len(a.Default) > 0:
+			out[a.Name] = a.Default
+		}
+	}
+	for _, b := range schema.Blocks {
+		inner := s.of(b.Name)
+		switch b.Nesting {
+		case "list":
+			list := []any{}
+			for _, i := range inner {
+				list = append(list, p.tree(i, b.Schema))
+			}
+			if len(list) > 0 {
+				out[b.Name] = list
+			}
+		case "map":
+			fields := map[string]any{}
+			for _, i := range inner {
+				fields[i.name()] = p.tree(i, b.Schema)
+			}
+			if len(fields) > 0 {
+				out[b.Name] = fields
+			}
+		default:
+			if len(inner) > 0 {
+				out[b.Name] = p.tree(inner[0], b.Schema)
+			}
+		}
+	}
+	return out
+}
+
+func (p *parser) leaf(s *section, a model.Attribute) json.RawMessage {
+	v := s.values[a.Name]
+	if path, ok := v.Str(); ok && a.Type.Kind == "path" && path != "" && !filepath.IsAbs(path) {
+		text, _ := json.Marshal(filepath.Join(p.src.Dir, path))
+		return text
+	}
+	text, _ := v.MarshalJSON()
+	return text
+}
+
+// connectors makes the settings of all instances.
+func (p *parser) connectors() {
+	for _, i := range p.config.instances {
+		p.instance(i)
+		if i.section.broken || !i.enabled {
+			continue
+		}
+		switch i.connector.Kind {
+		case model.Detector:
+			p.detector(i)
+		case model.Enrichment:
+			p.enrichment(i)
+		case model.Action:
+			p.action(i)
+		}
+	}
+	p.config.instances = slices.DeleteFunc(p.config.instances, func(i *instance) bool { return !i.enabled })
+}
+
+func (p *parser) instance(i *instance) {
+	s := i.section
+	i.enabled = s.flag("enabled", true)
+	i.settings = host.Instance{
+		Address:   s.address(),
+		Kind:      i.connector.Kind,
+		Plugin:    i.plugin.Name,
+		Connector: i.connector.Name,
+		Own:       s.text("isolation", "") == "own",
+		Timeout:   s.duration("timeout", 0),
+	}
+	for name, v := range s.values["env"].Fields() {
+		text, _ := v.Str()
+		if strings.ContainsAny(name, "=\x00") || name == "" || strings.Contains(text, "\x00") {
+			p.errorf(s.place("env"), "Not an environment", "Names in env hold no \"=\", and neither names nor values a null byte.")
+			continue
+		}
+		i.settings.Env = append(i.settings.Env, name+"="+text)
+	}
+	if s.has("timeout") && i.settings.Timeout <= 0 {
+		p.errorf(s.place("timeout"), "Out of range", "Nothing can be done in no time. Write timeout = \"10s\".")
+	}
+	if s.typ.name == "detector" && !i.enabled {
+		s.used = true
+	}
+	p.connect(i)
+}
+
+// connect finds the connection that a block names.
+func (p *parser) connect(i *instance) {
+	s := i.section
+	if !s.has("connection") {
+		if i.plugin.Connection != nil && needsConnection(i.plugin.Connection) && !s.broken {
+			p.errorf(s.header(), "Missing attribute", "%s needs a connection: write connection \"%s\" \"NAME\" { … } and here connection = connection.NAME.", sentence(s.title()), i.plugin.Name)
+		}
+		return
+	}
+	c := p.reference(s.expr("connection"), "connection")
+	switch {
+	case c == nil || c.broken:
+	case pluginName(c.labels[0]) != i.plugin.Name:
+		p.errorf(s.place("connection"), "Wrong connection", "connection.%s is of the plugin %q, and this block of %q.", c.name(), c.labels[0], i.plugin.Name)
+	default:
+		i.connection = c
+		i.link = p.tree(c, *i.plugin.Connection)
+	}
+}
+
+func needsConnection(s *model.Schema) bool {
+	return slices.ContainsFunc(s.Attributes, func(a model.Attribute) bool { return a.Required })
+}
+
+func (p *parser) detector(i *instance) {
+	d := Detector{Address: i.section.address(), Finite: i.connector.Finite, CursorVersion: i.connector.CursorVersion}
+	if h := i.section.one("health"); h != nil {
+		d.Health = Health{Silence: h.duration("silence", 0), Fields: h.texts("fields"), Runbook: h.text("runbook", "")}
+	}
+	p.config.Detectors = append(p.config.Detectors, d)
+}
+
+func (p *parser) enrichment(i *instance) {
+	s, c := i.section, i.connector
+	takes := c.Takes
+	if s.has("takes") {
+		takes = p.takes(s, c.Takes)
+	}
+	ttl := enrich.DefaultTTL
+	if c.DefaultTTL > 0 {
+		ttl = time.Duration(c.DefaultTTL) * time.Second
+	}
+	e := enrich.Source{
+		Address:     s.address(),
+		Takes:       takes,
+		Internal:    s.flag("internal", false),
+		TTL:         s.duration("ttl", ttl),
+		NegativeTTL: enrich.DefaultNegativeTTL,
+		Patience:    s.duration("patience", enrich.DefaultPatience),
+		Timeout:     s.duration("timeout", enrich.DefaultTimeout),
+		BatchLimit:  max(1, c.BatchLimit),
+		Key:         i.key(),
+	}
+	e.NegativeTTL = min(e.NegativeTTL, e.TTL)
+	if limit := s.one("limit"); limit != nil {
+		e.PerMinute = p.positive(limit, "per_minute")
+		e.PerDay = p.positive(limit, "per_day")
+	}
+	i.settings.Timeout = e.Timeout
+	p.config.Enrich.Sources = append(p.config.Enrich.Sources, e)
+	p.config.Decide.Sources = append(p.config.Decide.Sources, decide.Source{Address: e.Address, Takes: e.Takes, Internal: e.Internal})
+}
+
+// positive reads a number of at least 1; 0 where it is absent.
+func (p *parser) positive(s *section, name string) int {
+	n := s.integer(name, 0)
+	if s.has(name) && n < 1 {
+		p.errorf(s.place(name), "Out of range", "Write 1 or more, or remove %q.", name)
+	}
+	return max(0, n)
+}
+
+func (p *parser) takes(s *section, offered []string) []string {
+	var takes []string
+	for n, kind := range s.texts("takes") {
+		switch {
+		case slices.Contains(takes, kind):
+		case slices.Contains(offered, kind):
+			takes = append(takes, kind)
+		case slices.Contains(sdk.Kinds(), kind):
+			p.errorf(s.item("takes", n), "Not taken", "This connector cannot be asked about %q. It takes: %s.", kind, strings.Join(offered, ", "))
+		default:
+			p.errorf(s.item("takes", n), "Unknown kind", "There is no kind of observable %q. %s", kind, suggest(kind, offered))
+		}
+	}
+	if len(takes) == 0 && !s.broken {
+		p.errorf(s.place("takes"), "Asked about nothing", "Name at least one kind, or write enabled = false.")
+	}
+	return takes
+}
+
+// key names what an instance's answers depend on. Secrets are in it by name.
+func (i *instance) key() string {
+	body, _ := json.Marshal(i.config)
+	link, _ := json.Marshal(i.link)
+	return model.ID("k", i.plugin.Name, i.plugin.Version, i.connector.Name, string(body), string(link))
+}
+
+func (p *parser) action(i *instance) {
+	a := respond.Action{Timeout: i.section.duration("timeout", respond.DefaultTimeout), Verbs: map[string]respond.Verb{}}
+	for _, v := range i.connector.Verbs {
+		a.Verbs[v.Name] = respond.Verb{Check: v.Check, Idempotent: v.Idempotent, Settle: time.Duration(v.Settle) * time.Second}
+	}
+	i.settings.Timeout = a.Timeout
+	if p.config.Respond.Actions == nil {
+		p.config.Respond.Actions = map[string]respond.Action{}
+	}
+	p.config.Respond.Actions[i.section.address()] = a
+}
+
+// offered are the verbs of all actions, sorted.
+func (p *parser) offered() []string {
+	names := map[string]bool{}
+	for _, i := range p.config.instances {
+		for _, v := range i.connector.Verbs {
+			names[v.Name] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+// instanceAt is the instance of a block, or nil if it is not enabled.
+func (p *parser) instanceAt(s *section) *instance {
+	for _, i := range p.config.instances {
+		if i.section == s {
+			return i
+		}
+	}
+	return nil
+}
+
+// Locate is the place in the files of an attribute that a plugin complains about.
+// The path leads from the block, or the connection's block, inwards; as much of it
+// is followed as is there. Secret says that the value is one, and must not be shown.
+func (c *Config) Locate(address string, path []string, connection bool) (at hcl.Range, secret bool) {
+	for _, i := range c.instances {
+		if i.section.address() != address {
+			continue
+		}
+		if connection && i.connection != nil {
+			return locate(i.connection, path)
+		}
+		return locate(i.section, path)
+	}
+	return hcl.Range{}, false
+}
+
+func locate(s *section, path []string) (hcl.Range, bool) {
+	if len(path) == 0 {
+		return s.header(), false
+	}
+	name, rest := path[0], path[1:]
+	if attr := s.attrs[name]; attr != nil {
+		a, _ := s.typ.body.attribute(name)
+		return locateValue(attr.Expr, rest), a.Secret
+	}
+	blocks := s.of(name)
+	if len(blocks) == 0 {
+		return s.header(), false
+	}
+	if len(rest) == 0 || !blocks[0].typ.many {
+		return locate(blocks[0], rest)
+	}
+	for i, b := range blocks {
+		if len(b.labels) > 0 && b.name() == rest[0] || len(b.labels) == 0 && fmt.Sprint(i) == rest[0] {
+			return locate(b, rest[1:])
+		}
+	}
+	return blocks[0].header(), false
+}
+
+func locateValue(e hclsyntax.Expression, path []string) hcl.Range {
+	for _, name := range path {
+		if inner, ok := fieldOf(e, name); ok {
+			e = inner
+			continue
+		}
+		found := false
+		for i, item := range items(e) {
+			if fmt.Sprint(i) == name {
+				e, found = item, true
+				break
+			}
+		}
+		if !found {
+			break
+		}
+	}
+	return e.Range()
+}
+
+// Diagnose turns what plugins said of their configurations into diagnostics at the
+// places in the files.
+func (c *Config) Diagnose(said []host.Diagnostic) hcl.Diagnostics {
+	var diags hcl.Diagnostics
+	for _, d := range said {
+		at, secret := c.Locate(d.Instance, d.Path, d.Connection)
+		out := complaint(at, sentence(d.Summary), "%s", d.Detail)
+		if out.Detail == "" {
+			out.Detail = "The plugin of " + d.Instance + " says so."
+		}
+		if d.Warning {
+			out.Severity = hcl.DiagWarning
+		}
+		if secret {
+			out.Extra = hidden{all: true}
+		}
+		if at.Filename == "" {
+			out.Subject = nil
+			out.Detail = d.Instance + ": " + out.Detail
+		}
+		diags = append(diags, out)
+	}
+	return sorted(diags)
+}

@@ -1,0 +1,185 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+
+	"github.com/kelpie-sec/kelpie/core/expr"
+)
+
+// compile makes a program of an expression that stands at a place. What env says of
+// roots, wishes and strictness is kept; the rest is the place's. It complains and
+// gives false if there is something wrong.
+func (p *parser) compile(e hclsyntax.Expression, env expr.Env, at place) (*expr.Program, bool) {
+	roots := shapesAt(at)
+	maps.Copy(roots, env.Roots)
+	env.Roots = roots
+	env.Functions = p.functions()
+	var ok bool
+	if env.Constants, ok = p.readable(e, env); !ok {
+		return nil, false
+	}
+	program, diags := expr.Compile(e, env)
+	for _, d := range diags {
+		if question, ok := strings.CutSuffix(d.Detail, "?."); ok {
+			d.Detail = question + "?"
+		}
+	}
+	p.diags = append(p.diags, diags...)
+	return program, !diags.HasErrors()
+}
+
+// readable gives the variables and locals that an expression reads, and complains
+// about what it reads and cannot, where there is more to say than that a name is not
+// known.
+func (p *parser) readable(e hclsyntax.Expression, env expr.Env) (map[string]expr.Value, bool) {
+	if call := callOf(e, "secret"); call != nil {
+		p.secretErrorf(call.NameRange, "A secret in the wrong place", "secret() is the whole value of an attribute that the plugin has marked as secret, and stands nowhere else: not in a text, a local or a condition.")
+		return nil, false
+	}
+	ok := true
+	variables, locals := map[string]expr.Value{}, map[string]expr.Value{}
+	for _, traversal := range e.Variables() {
+		switch root := traversal.RootName(); root {
+		case "var":
+			ok = p.readConstant(traversal, p.variables, variables, p.variableNames) && ok
+		case "local":
+			ok = p.readConstant(traversal, p.locals, locals, p.localNames) && ok
+		default:
+			if _, here := env.Roots[root]; !here {
+				ok = p.elsewhere(root, traversal.SourceRange()) && ok
+			}
+		}
+	}
+	return map[string]expr.Value{"var": expr.Object(variables), "local": expr.Object(locals)}, ok
+}
+
+// elsewhere complains about a name that can be read in another place.
+func (p *parser) elsewhere(root string, at hcl.Range) bool {
+	switch places := placesOf(root); {
+	case len(places) > 0:
+		p.errorf(at, "Not available here", "%q can be read in %s; not here.", root, strings.Join(places, ", "))
+	case root == "each":
+		p.errorf(at, "Not available here", "\"each\" can be read beside for_each: add for_each = … to the block.")
+	case root == "step":
+		p.errorf(at, "Not available here", "\"step\" can be read in the steps of a response.")
+	case p.kindExists(root):
+		p.errorf(at, "Not available here", "The address of a block is no value: it stands only where an attribute takes a reference.")
+	default:
+		return true
+	}
+	return false
+}
+
+// readConstant checks var.NAME or local.NAME, notes that it is used and copies its
+// value. Of one that has been complained about nothing more is said.
+func (p *parser) readConstant(traversal hcl.Traversal, from, to map[string]expr.Value, known []string) bool {
+	root, what, write := traversal.RootName(), "variable", "variable \"NAME\" { … }"
+	if root == "local" {
+		what, write = "local", "locals { NAME = … }"
+	}
+	if len(traversal) < 2 {
+		p.errorf(traversal.SourceRange(), "Not a value", "Write %s.NAME; all of them together cannot be read.", root)
+		return false
+	}
+	name, at := stepName(traversal[1])
+	if name == "" || !slices.Contains(known, name) {
+		p.errorf(at, "Unknown "+what, "There is no %s %q. %s", what, name, orDeclare(name, known, write))
+		return false
+	}
+	p.constantsUsed[root+"."+name] = true
+	v, ok := from[name]
+	to[name] = v
+	return ok
+}
+
+func orDeclare(name string, known []string, write string) string {
+	if near := nearest(name, known); near != "" {
+		return fmt.Sprintf("Did you mean %q?", near)
+	}
+	return "Declare it: " + strings.ReplaceAll(write, "NAME", name)
+}
+
+func stepName(t hcl.Traverser) (string, hcl.Range) {
+	switch t := t.(type) {
+	case hcl.TraverseAttr:
+		return t.Name, t.SrcRange
+	case hcl.TraverseIndex:
+		return "", t.SrcRange
+	}
+	return "", hcl.Range{}
+}
+
+// callOf is a call of a function somewhere in an expression, or nil.
+func callOf(e hclsyntax.Node, name string) *hclsyntax.FunctionCallExpr {
+	for _, call := range callsOf(e, name) {
+		return call
+	}
+	return nil
+}
+
+func callsOf(e hclsyntax.Node, names ...string) []*hclsyntax.FunctionCallExpr {
+	var found []*hclsyntax.FunctionCallExpr
+	hclsyntax.VisitAll(e, func(n hclsyntax.Node) hcl.Diagnostics {
+		if call, ok := n.(*hclsyntax.FunctionCallExpr); ok && slices.Contains(names, call.Name) {
+			found = append(found, call)
+		}
+		return nil
+	})
+	return found
+}
+
+// functions are those that read the world outside, as the source has it.
+func (p *parser) functions() map[string]func([]expr.Value) (expr.Value, error) {
+	one := func(read func(string) (expr.Value, error)) func([]expr.Value) (expr.Value, error) {
+		return func(args []expr.Value) (expr.Value, error) {
+			if len(args) != 1 {
+				return expr.Value{}, errors.New("it takes one text")
+			}
+			text, ok := args[0].Str()
+			if !ok {
+				return expr.Value{}, errors.New("it takes a text")
+			}
+			return read(text)
+		}
+	}
+	return map[string]func([]expr.Value) (expr.Value, error){
+		"env": one(func(name string) (expr.Value, error) {
+			text, ok := p.world.env(name)
+			if !ok {
+				return expr.Value{}, nil
+			}
+			return expr.String(text), nil
+		}),
+		"file": one(func(path string) (expr.Value, error) {
+			text, err := p.world.file(path)
+			return expr.String(text), err
+		}),
+	}
+}
+
+// condition compiles an attribute that must be true or false; nil if it is absent.
+func (p *parser) condition(s *section, name string, at place, env expr.Env) *expr.Program {
+	env.Want = expr.BoolKind
+	return p.program(s, name, at, env)
+}
+
+// program compiles an attribute; nil if it is absent or wrong.
+func (p *parser) program(s *section, name string, at place, env expr.Env) *expr.Program {
+	e := s.expr(name)
+	if e == nil {
+		return nil
+	}
+	program, ok := p.compile(e, env, at)
+	if !ok {
+		s.broken = true
+		return nil
+	}
+	return program
+}

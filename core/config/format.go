@@ -1,0 +1,26 @@
+package config
+
+import (
+	"bytes"
+
+	"github.com/hashicorp/hcl/v2/hclwrite"
+)
+
+// Format lays out HCL as everybody does: blanks and indentation, nothing else. To
+// format twice changes nothing. Text that is not HCL comes back as it is.
+func Format(text []byte) []byte {
+	if usable(text) != nil || tooDeep(text) {
+		return text
+	}
+	for range 4 { // hclwrite needs a second pass for some comments
+		next := hclwrite.Format(text)
+		if bytes.Equal(next, text) {
+			break
+		}
+		text = next
+	}
+	if len(text) > 0 && text[len(text)-1] != '\n' {
+		text = append(bytes.Clone(text), '\n')
+	}
+	return text
+}

@@ -1,0 +1,285 @@
+package config
+
+import (
+	"slices"
+
+	"github.com/kelpie-sec/kelpie/core/model"
+)
+
+// language is every block that a configuration may hold at its top.
+func language() bodyType {
+	return bodyType{blocks: []blockType{
+		kelpieBlock(), caseBlock(), variableBlock(), localsBlock(),
+		connectorBlock("connection", "Address, credentials and quota, shared by the connectors of one product.", nil),
+		connectorBlock("detector", "A source of events.", nil),
+		connectorBlock("enrichment", "A source of answers about observables.", nil),
+		connectorBlock("action", "What can be done, and by whom.", nil),
+		templateBlock(), pipelineBlock(), ignoreBlock(), ruleBlock(),
+		scoreBlock(), responseBlock(), routeBlock(), protectBlock(),
+		laterBlock("user", "Who may sign in.", "name"),
+		laterBlock("table", "A keyed file that expressions can read.", "name"),
+	}}
+}
+
+func laterBlock(name, doc string, labels ...string) blockType {
+	return blockType{name: name, labels: labels, doc: doc, many: true, later: true, body: bodyType{free: true}}
+}
+
+func kelpieBlock() blockType {
+	return blockType{name: "kelpie", doc: "Kelpie itself.", body: bodyType{
+		attributes: []attribute{
+			text("data_dir", "Folder for everything that Kelpie keeps. A relative one is below the folder that kelpie is started in.").standard(`"data"`),
+			text("plugin_dir", "Folder with the plugins' executables.").standard(`"bin/plugins"`),
+			text("secrets_dir", "Folder with a file for each secret, named as secret() names it.").standard(`"secrets"`),
+			text("actions", "How far actions go: \"off\" plans nothing, \"dry_run\" plans and asks and lets nothing leave, \"on\" acts.").oneOf("off", "dry_run", "on").standard(`"dry_run"`),
+			text("sync", "When the log reaches the disk: \"always\" before a source is told so, \"interval\" at times, so that a power cut may lose the latest.").oneOf("always", "interval").standard(`"always"`),
+			duration("sync_interval", "How often, with sync = \"interval\".").standard(`"2s"`),
+			text("reserve", "Space on the disk below which nothing is taken in, such as \"2GiB\". By default the larger of 1 GiB and 5 % of the disk."),
+			duration("keep", "How long events stay in the log that nobody needs any more.").standard(`"7d"`),
+			text("listen", "Address of the API and the pages on the network.").notYet(),
+			text("public_url", "Where people reach the pages.").notYet(),
+		},
+		blocks: []blockType{
+			{name: "organisation", doc: "What is ours, and so never sent to an enrichment that is not internal.", body: bodyType{attributes: []attribute{
+				texts("networks", "Networks, such as \"10.0.0.0/8\"."),
+				texts("domains", "Domains with all below them."),
+			}}},
+			{name: "limit", labels: []string{"verb"}, many: true, doc: "The most that is done of a verb, over all responses.", body: bodyType{attributes: []attribute{
+				integer("per_hour", "How often in any hour.").must(),
+			}}},
+			{name: "stream", labels: []string{"name"}, many: true, doc: "Room for a part of the log: \"events\", \"inputs\" or \"rejected\".", body: bodyType{attributes: []attribute{
+				text("size", "The most that it may hold, such as \"32GiB\"."),
+				text("per_source", "Of \"rejected\": the most for one source."),
+			}}},
+		},
+	}}
+}
+
+func caseBlock() blockType {
+	return blockType{name: "case", doc: "What makes signals one case.", body: bodyType{attributes: []attribute{
+		duration("window", "Signals that share a value no further apart than this are one case.").standard(`"24h"`),
+		duration("lateness", "How far behind the newest event of its source an event may be.").standard(`"10m"`),
+		texts("never_join", "Values that make no case, as \"ip:10.0.0.1\"."),
+	}}}
+}
+
+func variableBlock() blockType {
+	return blockType{name: "variable", labels: []string{"name"}, many: true, doc: "A value that is given from outside: by --var name=value, by KELPIE_VAR_NAME, or else its default.", body: bodyType{attributes: []attribute{
+		text("type", "What it must be.").oneOf("string", "number", "bool", "list", "map", "any").standard(`"string"`),
+		expression("default", "Without it, a value must be given."),
+		text("description", "For people."),
+	}}}
+}
+
+func localsBlock() blockType {
+	return blockType{name: "locals", many: true, doc: "Named values, read as local.NAME.", body: bodyType{free: true}}
+}
+
+func connectorBlock(kind, doc string, schema *model.Schema) blockType {
+	t := blockType{name: kind, labels: []string{"plugin", "name"}, many: true, doc: doc}
+	if schema == nil {
+		t.body.free = true
+		return t
+	}
+	t.body = bodyOf(*schema)
+	core := coreAttributes(kind)
+	t.body.attributes = slices.Concat(t.body.attributes, core.attributes)
+	t.body.blocks = slices.Concat(t.body.blocks, core.blocks)
+	return t
+}
+
+// coreAttributes are what the core itself takes in a connector's block.
+func coreAttributes(kind string) bodyType {
+	b := bodyType{attributes: []attribute{
+		boolean("enabled", "With false the block is checked and not used.").standard("true"),
+	}}
+	if kind == "connection" {
+		return bodyType{}
+	}
+	b.attributes = append(
+		b.attributes,
+		reference("connection", "The connection that it uses."),
+		textMap("env", "The environment of its process; there is no other."),
+		text("isolation", "\"own\" gives it a process of its own.").oneOf("shared", "own").standard(`"shared"`),
+		duration("timeout", "Bound of one call."),
+		reference("shadow", "Another instance whose work it repeats, to compare.").notYet(),
+		text("on_failure", "What happens when it fails.").notYet(),
+	)
+	switch kind {
+	case "detector":
+		b.blocks = append(b.blocks, blockType{name: "health", doc: "When its owner wants to be told.", body: bodyType{attributes: []attribute{
+			duration("silence", "No event for this long is a fault."),
+			texts("fields", "Fields that every event should have."),
+			text("runbook", "Where a person reads what to do."),
+		}}})
+	case "enrichment":
+		b.attributes = append(
+			b.attributes,
+			texts("takes", "Kinds of observables to ask about. By default all that the connector takes."),
+			boolean("internal", "It is the organisation's own: it may name subjects and may be told the organisation's names.").standard("false"),
+			duration("ttl", "How long an answer is good. By default what the source or the connector says."),
+			duration("patience", "How long a case waits for it.").standard(`"30s"`),
+		)
+		b.blocks = append(b.blocks, blockType{name: "limit", doc: "Questions that it takes; more wait.", body: bodyType{attributes: []attribute{
+			integer("per_minute", "How many a minute."),
+			integer("per_day", "How many a day."),
+		}}})
+	}
+	return b
+}
+
+func mapBlock() blockType {
+	return blockType{name: "map", doc: "Reads the common fields from the event.", body: bodyType{attributes: []attribute{
+		expression("title", "What it is, in a line."),
+		expression("severity", "0 to 100."),
+		expression("time", "When it happened: RFC 3339 text, or seconds or milliseconds since 1970."),
+		expression("stopped", "Did the control already block it?"),
+		expression("techniques", "ATT&CK techniques."),
+		expression("link", "A page about it at its source."),
+		expression("subjects", "Who is affected: { kind = value }, a value or a list of them."),
+		expression("indicators", "What is evidence: { kind = value }."),
+		expression("observables", "What is neither: { kind = value }."),
+	}}}
+}
+
+func templateBlock() blockType {
+	return blockType{name: "template", labels: []string{"name"}, many: true, doc: "A part of pipelines that can be used again.", body: bodyType{
+		attributes: []attribute{
+			reference("use", "Another template that it adds to."),
+			expression("when", "Which events go on."),
+			boolean("alerts", "What passes is a signal."),
+			references("respond", "Responses for its signals."),
+			text("timezone", "Of times without one, such as \"Europe/Berlin\".").standard(`"UTC"`),
+		},
+		blocks: []blockType{mapBlock()},
+	}}
+}
+
+func pipelineBlock() blockType {
+	t := templateBlock()
+	t.name, t.doc = "pipeline", "The road of a source's events."
+	t.body.attributes[0].Doc = "A template: what the pipeline says itself counts more, and both conditions must hold."
+	t.body.attributes = append(t.body.attributes, references("from", "Detectors.").must())
+	return t
+}
+
+func ignoreBlock() blockType {
+	return blockType{name: "ignore", labels: []string{"name"}, many: true, doc: "Events that are taken out, and counted. It is owned, explained, and it ends.", body: bodyType{attributes: []attribute{
+		references("on", "Pipelines.").must(),
+		expression("when", "Which events. What is not known is not ignored.").must(),
+		text("owner", "Who answers for it.").must(),
+		text("reason", "Why.").must(),
+		text("expires", "Its last day, as \"2027-03-01\" (UTC), or a time by RFC 3339.").must(),
+	}}}
+}
+
+func ruleBlock() blockType {
+	return blockType{name: "rule", labels: []string{"name"}, many: true, doc: "A detection.", body: bodyType{
+		attributes: []attribute{
+			text("state", "\"production\" or \"experimental\", which reaches nobody.").oneOf("production", "experimental").standard(`"production"`),
+			references("on", "Pipelines whose events it reads."),
+			expression("when", "Which events."),
+			expression("title", "Of its signals. By default the rule's name."),
+			integer("severity", "0 to 100. By default the event's."),
+			references("respond", "Responses for its signals."),
+			references("sequence", "Pipelines and rules that report one after another.").notYet(),
+			references("all", "Pipelines and rules that report in any order.").notYet(),
+			texts("by", "Kinds of observables that the events share.").notYet(),
+			duration("within", "The time between the first and the last.").notYet(),
+			integer("count", "How many.").notYet(),
+			references("unless", "What must not come.").notYet(),
+		},
+		blocks: []blockType{
+			{name: "about", doc: "What a person reads, by Palantir's ADS framework.", body: bodyType{attributes: []attribute{
+				text("goal", "What it detects."), text("plainly", "The same for everybody."),
+				texts("technique", "ATT&CK techniques."), text("strategy", "How."),
+				text("blind_spots", "What it misses."), text("false_positives", "What it takes for an attack."),
+				text("validation", "How to see it work."), text("author", "Who wrote it."),
+				text("priority", "Why its severity."), texts("references", "Where to read on."),
+			}}},
+			testBlock(),
+		},
+	}}
+}
+
+func testBlock() blockType {
+	return blockType{name: "test", labels: []string{"name"}, many: true, later: true, doc: "Shows that the rule works.", body: bodyType{blocks: []blockType{
+		{name: "given", labels: []string{"detector"}, many: true, doc: "Events of a detector.", body: bodyType{attributes: []attribute{
+			expression("events", "Lines of JSON, or a list.").must(),
+		}}},
+		{name: "answer", labels: []string{"enrichment", "kind", "value"}, many: true, doc: "What an enrichment says.", body: bodyType{attributes: []attribute{
+			expression("verdict", "A verdict's fields."), expression("asset", "An asset's fields."),
+			expression("identity", "An identity's fields."), expression("network", "A network's fields."),
+		}}},
+		{name: "want", required: true, doc: "What must come of it.", body: bodyType{attributes: []attribute{
+			integer("signals", "How many signals."), texts("steps", "Steps that are planned."),
+			integer("cases", "How many cases."),
+		}}},
+	}}}
+}
+
+func scoreBlock() blockType {
+	return blockType{name: "score", doc: "What makes a case bad.", body: bodyType{
+		attributes: []attribute{text("preset", "Factors to start from: \"balanced\" or \"fido\". A factor of the same name here replaces the preset's.")},
+		blocks: []blockType{{
+			name: "factor", labels: []string{"name"}, many: true, doc: "A part of the score.",
+			body: bodyType{
+				attributes: []attribute{
+					number("weight", "The share of its points, 0 to 1 as a rule.").must(),
+					text("combine", "How its evidence adds up; with \"decay\" the n-th best counts 1/2^n.").oneOf("max", "sum", "decay").standard(`"max"`),
+				},
+				blocks: []blockType{{
+					name: "evidence", labels: []string{"name"}, many: true, required: true, doc: "A kind of reason.",
+					body: bodyType{attributes: []attribute{
+						expression("for_each", "A list: it counts once for each element, as each.value."),
+						expression("when", "Whether it counts."),
+						expression("points", "0 to 100. What is not known counts nothing.").must(),
+						expression("because", "Why, in a sentence.").must(),
+					}},
+				}},
+			},
+		}},
+	}}
+}
+
+func responseBlock() blockType {
+	return blockType{name: "response", labels: []string{"name"}, many: true, doc: "What to do about a case.", body: bodyType{
+		attributes: []attribute{expression("when", "Which cases.")},
+		blocks: []blockType{{
+			name: "step", labels: []string{"name"}, many: true, required: true, doc: "One verb, for each of its targets.",
+			body: bodyType{
+				attributes: []attribute{
+					reference("do", "What to do: action.NAME.VERB.").must(),
+					expression("when", "Whether to."),
+					expression("targets", "To whom or what: a value or a list."),
+					expression("to", "Who is told: route.NAME, an address or a list of them."),
+					expression("because", "Why, in a sentence."),
+					duration("wait", "How long to wait for an answer.").notYet(),
+					duration("undo_after", "When to undo it.").notYet(),
+					boolean("parallel", "Whether it waits for the step before.").notYet(),
+				},
+				blocks: []blockType{
+					{name: "parameters", doc: "What the verb wants to know besides.", body: bodyType{free: true}},
+					{name: "option", labels: []string{"name"}, many: true, later: true, doc: "What a person may choose.", body: bodyType{attributes: []attribute{
+						boolean("needs_reason", "Whether a reason must be given."),
+						references("run", "Steps to take then."),
+					}}},
+				},
+			},
+		}},
+	}}
+}
+
+func routeBlock() blockType {
+	return blockType{name: "route", labels: []string{"name"}, many: true, doc: "Finds the person.", body: bodyType{attributes: []attribute{
+		expression("to", "Addresses; those that are not known are left out.").must(),
+		text("otherwise", "The address if there is none.").must(),
+	}}}
+}
+
+func protectBlock() blockType {
+	return blockType{name: "protect", labels: []string{"name"}, many: true, doc: "What must not be touched. What is not known is protected.", body: bodyType{attributes: []attribute{
+		texts("verbs", "Verbs that it forbids. By default all that change something."),
+		expression("when", "Which targets.").must(),
+	}}}
+}

@@ -1,0 +1,372 @@
+package config
+
+import (
+	"slices"
+	"strings"
+	"time"
+	_ "time/tzdata" // time zones do not depend on the machine
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+
+	"github.com/kelpie-sec/kelpie/core/expr"
+	"github.com/kelpie-sec/kelpie/core/match"
+	"github.com/kelpie-sec/kelpie/sdk"
+)
+
+// road is a pipeline with what its templates lend it.
+type road struct {
+	section *section
+	from    []*section
+	when    []*expr.Program
+	// rules of map, by name, with the block they are written in.
+	rules    map[string]*expr.Program
+	written  map[string]*hclsyntax.Attribute
+	mapped   bool // there is a map block
+	zone     *time.Location
+	alerts   bool
+	ignores  []match.Ignore
+	matchers []match.Rule
+}
+
+// pipelines reads templates, pipelines, ignores and rules.
+func (p *parser) pipelines() {
+	p.templateCycles()
+	var roads []*road
+	for _, s := range p.each("template") {
+		p.halfRoad(s) // for complaints about templates, whoever uses them
+	}
+	for _, s := range p.each("pipeline") {
+		roads = append(roads, p.road(s))
+	}
+	for _, s := range p.each("ignore") {
+		p.ignore(s, roads)
+	}
+	for _, s := range p.each("rule") {
+		p.rule(s, roads)
+	}
+	p.sources(roads)
+}
+
+// templateCycles complains about templates that use one another.
+func (p *parser) templateCycles() {
+	needs := map[string][]string{}
+	var names []string
+	for _, s := range p.each("template") {
+		names = append(names, s.name())
+		if e := s.expr("use"); e != nil {
+			if a, diags := hcl.AbsTraversalForExpr(e); !diags.HasErrors() && len(a) == 2 && a.RootName() == "template" {
+				if name, _ := stepName(a[1]); p.named["template."+name] != nil {
+					needs[s.name()] = append(needs[s.name()], name)
+				}
+			}
+		}
+	}
+	order, cycle := sortByNeed(names, needs)
+	if len(cycle) > 0 {
+		s := p.named["template."+cycle[0]]
+		p.errorf(s.place("use"), "Cycle", "These templates use one another: %s.", chain("template.", cycle))
+	}
+	for _, s := range p.each("template") {
+		if !slices.Contains(order, s.name()) {
+			s.broken = true
+			s.used = true
+			delete(s.attrs, "use")
+		}
+	}
+}
+
+// halfRoad compiles what one block says itself.
+func (p *parser) halfRoad(s *section) *road {
+	r := &road{section: s, rules: map[string]*expr.Program{}, written: map[string]*hclsyntax.Attribute{}}
+	if when := p.condition(s, "when", inPipeline, expr.Env{}); when != nil {
+		r.when = append(r.when, when)
+	}
+	if m := s.one("map"); m != nil {
+		r.mapped = true
+		p.mapRules(m, r)
+	}
+	if name := s.text("timezone", ""); name != "" {
+		zone, err := time.LoadLocation(name)
+		if err != nil || name == "Local" {
+			p.errorf(s.place("timezone"), "Unknown time zone", "Write a name of the IANA list, such as \"UTC\" or \"Europe/Berlin\".")
+		}
+		r.zone = zone
+	}
+	return r
+}
+
+// mapRules compiles the attributes of a map block.
+func (p *parser) mapRules(m *section, r *road) {
+	for _, a := range m.typ.body.attributes {
+		e := m.expr(a.Name)
+		if e == nil {
+			continue
+		}
+		env := expr.Env{}
+		switch a.Name {
+		case "title", "link":
+			env.Want = expr.StringKind
+		case "severity":
+			env.Want = expr.NumberKind
+		case "stopped":
+			env.Want = expr.BoolKind
+		case "subjects", "indicators", "observables":
+			env.Want = expr.ObjectKind
+			p.observableKinds(e, a.Name)
+		}
+		r.rules[a.Name] = p.program(m, a.Name, inPipeline, env)
+		r.written[a.Name] = m.attrs[a.Name]
+	}
+}
+
+// observableKinds complains about keys that are no kinds of observables.
+func (p *parser) observableKinds(e hclsyntax.Expression, name string) {
+	object, ok := e.(*hclsyntax.ObjectConsExpr)
+	if !ok {
+		return
+	}
+	for _, item := range object.Items {
+		key, ok := literalKey(item.KeyExpr)
+		if ok && !slices.Contains(sdk.Kinds(), key) {
+			p.errorf(item.KeyExpr.Range(), "Unknown kind", "There is no kind of observable %q. %s", key, suggest(key, sdk.Kinds()))
+		}
+	}
+}
+
+// road joins a pipeline with its templates: what the nearer says counts more, and
+// all conditions must hold.
+func (p *parser) road(s *section) *road {
+	r := p.halfRoad(s)
+	r.alerts = s.flag("alerts", false)
+	respond := s.expr("respond")
+	hasAlerts := s.has("alerts")
+	for t := p.used(s); t != nil; t = p.used(t) {
+		half := p.quiet(func() *road { return p.halfRoad(t) })
+		r.when = append(half.when, r.when...)
+		r.mapped = r.mapped || half.mapped
+		for name, rule := range half.rules {
+			if _, own := r.written[name]; !own {
+				r.rules[name], r.written[name] = rule, half.written[name]
+			}
+		}
+		if r.zone == nil {
+			r.zone = half.zone
+		}
+		if !hasAlerts && t.has("alerts") {
+			hasAlerts, r.alerts = true, t.flag("alerts", false)
+		}
+		if respond == nil {
+			respond = t.expr("respond")
+		}
+		s.broken = s.broken || t.broken
+	}
+	if from := s.expr("from"); from != nil {
+		r.from = p.references(from, "detector")
+	}
+	if !s.broken && emptyList(s.expr("from")) {
+		p.errorf(s.place("from"), "Without a source", "Name at least one detector: from = [detector.NAME].")
+	}
+	p.respond(s, respond, r.alerts)
+	s.used = s.used || r.alerts
+	return r
+}
+
+// used is the template that a block uses, or nil.
+func (p *parser) used(s *section) *section {
+	if e := s.expr("use"); e != nil {
+		return p.reference(e, "template")
+	}
+	return nil
+}
+
+// quiet does something whose complaints have been made before.
+func (p *parser) quiet(do func() *road) *road {
+	before := len(p.diags)
+	r := do()
+	p.diags = p.diags[:before]
+	return r
+}
+
+// respond notes which responses the signals of a pipeline or rule ask for. One that
+// reports must have some.
+func (p *parser) respond(s *section, e hclsyntax.Expression, reports bool) {
+	if e == nil {
+		if reports && !s.broken {
+			p.errorf(s.header(), "No response", "%s reports signals, and nothing would come of them. Write respond = [response.NAME].", sentence(s.title()))
+		}
+		return
+	}
+	responses := p.references(e, "response")
+	if !reports {
+		if s.typ.name == "pipeline" {
+			p.errorf(e.Range(), "Without effect", "This pipeline reports nothing itself, so nothing asks for a response. Write alerts = true, or move \"respond\" to its rules.")
+		}
+		return
+	}
+	if emptyList(e) && !s.broken {
+		p.errorf(e.Range(), "No response", "Name at least one: respond = [response.NAME].")
+	}
+	if p.config.Decide.Plan.Rules == nil {
+		p.config.Decide.Plan.Rules = map[string][]string{}
+	}
+	for _, r := range responses {
+		p.config.Decide.Plan.Rules[s.address()] = append(p.config.Decide.Plan.Rules[s.address()], r.address())
+	}
+}
+
+// ignore reads an ignore block into the pipelines that it is on.
+func (p *parser) ignore(s *section, roads []*road) {
+	when := p.condition(s, "when", inIgnore, expr.Env{Strict: true})
+	expires, ok := p.expires(s)
+	on := s.expr("on")
+	if on == nil {
+		return
+	}
+	p.negation(s)
+	targets := p.references(on, "pipeline", "rule")
+	if emptyList(on) && !s.broken {
+		p.errorf(on.Range(), "Without effect", "Name at least one pipeline: on = [pipeline.NAME].")
+	}
+	address := "ignore." + s.name()
+	if ok {
+		p.config.Ignores = append(p.config.Ignores, Ignore{Address: address, Owner: s.text("owner", ""), Reason: s.text("reason", ""), Expires: expires, place: s.place("expires")})
+	}
+	for _, t := range targets {
+		t.used = t.used && t.typ.name == "rule" || usedBefore(t, roads)
+		if t.typ.name == "rule" {
+			p.later(s.place("on"), "an ignore for one rule")
+			continue
+		}
+		for _, r := range roads {
+			if r.section == t && when != nil {
+				r.ignores = append(r.ignores, match.Ignore{Address: address, When: when, Expires: expires})
+			}
+		}
+	}
+	for _, name := range []string{"owner", "reason"} {
+		if s.has(name) && strings.TrimSpace(s.text(name, "")) == "" {
+			p.errorf(s.place(name), "Empty", "Say it, so that somebody can ask later.")
+		}
+	}
+}
+
+// usedBefore: an ignore does not make a pipeline used.
+func usedBefore(t *section, roads []*road) bool {
+	return slices.ContainsFunc(roads, func(r *road) bool { return r.section == t && (r.alerts || len(r.matchers) > 0) })
+}
+
+// expires is the time at which an ignore has no effect any more.
+func (p *parser) expires(s *section) (time.Time, bool) {
+	text := s.text("expires", "")
+	if text == "" {
+		return time.Time{}, false
+	}
+	if day, err := time.Parse(time.DateOnly, text); err == nil {
+		return day.AddDate(0, 0, 1), true // the day itself counts
+	}
+	if at, err := time.Parse(time.RFC3339, text); err == nil {
+		return at.UTC(), true
+	}
+	p.errorf(s.place("expires"), "Not a day", "Write it as \"2027-03-01\", or as \"2027-03-01T06:00:00Z\".")
+	return time.Time{}, false
+}
+
+// negation warns of conditions of an ignore that are not known where a path may be
+// absent, so that nothing is ignored that was meant to be.
+func (p *parser) negation(s *section) {
+	e := s.expr("when")
+	if e == nil {
+		return
+	}
+	hclsyntax.VisitAll(e, func(n hclsyntax.Node) hcl.Diagnostics {
+		var part hclsyntax.Expression
+		switch n := n.(type) {
+		case *hclsyntax.UnaryOpExpr:
+			if n.Op == hclsyntax.OpLogicalNot {
+				part = n.Val
+			}
+		case *hclsyntax.BinaryOpExpr:
+			if n.Op == hclsyntax.OpNotEqual && !isNull(n.LHS) && !isNull(n.RHS) {
+				part = n
+			}
+		}
+		if part == nil || callOf(part, "has") != nil || callOf(part, "coalesce") != nil || callOf(part, "try") != nil {
+			return nil
+		}
+		for _, t := range part.Variables() {
+			if t.RootName() == "event" && len(t) > 2 {
+				p.warnf(n.Range(), "Negation of what may be absent", "An event without this path is not ignored: where something is not known, an ignore does not hold. If it should, write has(PATH) or coalesce(PATH, …).")
+				break
+			}
+		}
+		return nil
+	})
+}
+
+func isNull(e hclsyntax.Expression) bool {
+	literal, ok := e.(*hclsyntax.LiteralValueExpr)
+	return ok && literal.Val.IsNull()
+}
+
+// sources puts the pipelines under their detectors, with the connector's own mapping
+// where a pipeline has none.
+func (p *parser) sources(roads []*road) {
+	defaults := map[string]map[string]*expr.Program{}
+	for _, s := range p.each("detector") {
+		i := p.instanceAt(s)
+		if i == nil {
+			continue
+		}
+		src := match.Source{Detector: s.address()}
+		for _, r := range roads {
+			if !slices.Contains(r.from, s) {
+				continue
+			}
+			rules := r.rules
+			if !r.mapped && i.connector.DefaultMapping != "" {
+				key := i.plugin.Name + "." + i.connector.Name
+				if defaults[key] == nil {
+					defaults[key] = p.defaultMapping(i)
+				}
+				rules = defaults[key]
+			}
+			src.Pipelines = append(src.Pipelines, match.Pipeline{
+				Address: r.section.address(), When: r.when, Map: mapping(rules, r.zone),
+				Alerts: r.alerts, Ignores: r.ignores, Rules: r.matchers,
+			})
+		}
+		p.config.Match.Sources = append(p.config.Match.Sources, src)
+	}
+}
+
+func mapping(rules map[string]*expr.Program, zone *time.Location) match.Mapping {
+	return match.Mapping{
+		Title: rules["title"], Severity: rules["severity"], Time: rules["time"], Stopped: rules["stopped"],
+		Techniques: rules["techniques"], Link: rules["link"],
+		Subjects: rules["subjects"], Indicators: rules["indicators"], Observables: rules["observables"],
+		TimeZone: zone,
+	}
+}
+
+// defaultMapping compiles the mapping that a connector brings.
+func (p *parser) defaultMapping(i *instance) map[string]*expr.Program {
+	text := []byte(i.connector.DefaultMapping)
+	name := "default mapping of " + i.plugin.Name
+	before := len(p.diags)
+	r := &road{rules: map[string]*expr.Program{}, written: map[string]*hclsyntax.Attribute{}}
+	if tooDeep(text) {
+		p.errorf(hcl.Range{}, "Wrong default mapping", "")
+	} else if file, diags := hclsyntax.ParseConfig(text, name, hcl.InitialPos); diags.HasErrors() {
+		p.diags = append(p.diags, diags...)
+	} else if body, ok := file.Body.(*hclsyntax.Body); ok {
+		block := &hclsyntax.Block{Type: "map", Body: body, TypeRange: body.SrcRange, OpenBraceRange: body.SrcRange}
+		p.mapRules(p.section(block, mapBlock()), r)
+	}
+	if said := p.diags[before:]; said.HasErrors() {
+		first := said[0]
+		p.diags = p.diags[:before]
+		p.errorf(i.section.header(), "Wrong default mapping", "The plugin %q brings a mapping that is wrong (line %d: %s: %s). Write a map of your own in the pipeline, and tell the plugin's author.", i.plugin.Name, first.Subject.Start.Line, first.Summary, first.Detail)
+	}
+	return r.rules
+}

@@ -1,0 +1,53 @@
+# What is said of the evidence, and how bad the detectors find it.
+factor "threat" {
+  weight  = 0.8
+  combine = "max"
+
+  evidence "verdicts" {
+    for_each = case.verdicts
+    points   = each.value.score * each.value.confidence / 100
+    because  = "${each.value.source} calls ${each.value.observable} ${each.value.disposition}"
+  }
+  evidence "detector" {
+    points  = case.severity
+    because = "reported at ${case.severity}"
+  }
+}
+
+# How much depends on the machine.
+factor "machine" {
+  weight  = 0.15
+  combine = "max"
+
+  evidence "criticality" {
+    for_each = case.assets
+    when     = each.value.subject
+    points   = each.value.criticality
+    because  = "${each.value.name} is rated ${each.value.criticality}"
+  }
+}
+
+# How much the people may do.
+factor "user" {
+  weight  = 0.15
+  combine = "max"
+
+  evidence "privileged" {
+    for_each = case.identities
+    when     = each.value.subject && each.value.privileged
+    points   = 100
+    because  = "${each.value.name} has privileges"
+  }
+}
+
+# More than one source saw it.
+factor "agreement" {
+  weight  = 0.1
+  combine = "max"
+
+  evidence "sources" {
+    when    = length(distinct(case.signals.source)) > 1
+    points  = 100
+    because = "${length(distinct(case.signals.source))} sources reported it"
+  }
+}

@@ -1,0 +1,219 @@
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hcled"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/mitchellh/go-wordwrap"
+)
+
+// width of what is printed for people.
+const width = 80
+
+// Listing gives the files' texts by the names that diagnostics have for them.
+func (s *Source) Listing() map[string]string {
+	out := map[string]string{}
+	if s != nil {
+		for _, f := range s.Files {
+			out[s.shown(f.Name)] = f.Text
+		}
+	}
+	return out
+}
+
+// WriteText prints diagnostics for a person, 80 columns wide: what, where, the line
+// itself, and what to write instead. files gives the texts by name; of one that is
+// not in it no line is shown. Colour is for terminals.
+func WriteText(w io.Writer, diags hcl.Diagnostics, files map[string]string, colour bool) error {
+	var b strings.Builder
+	for _, d := range diags {
+		writeText(&b, d, files, colour)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func writeText(b *strings.Builder, d *hcl.Diagnostic, files map[string]string, colour bool) {
+	label, start, reset := severity(d), "", ""
+	if colour {
+		reset = "\x1b[0m"
+		start = "\x1b[1;31m"
+		if d.Severity == hcl.DiagWarning {
+			start = "\x1b[1;33m"
+		}
+	}
+	fmt.Fprintf(b, "%s%s:%s %s\n", start, sentence(label), reset, clean(d.Summary))
+	if d.Subject != nil {
+		at := position(d)
+		in := context(d, files)
+		if in != "" {
+			in = ", in " + in
+		}
+		fmt.Fprintf(b, "  %s%s\n", at, in)
+		writeSnippet(b, d, files)
+	}
+	if detail := clean(d.Detail); detail != "" {
+		for _, line := range strings.Split(wordwrap.WrapString(detail, width-2), "\n") {
+			fmt.Fprintf(b, "  %s\n", line)
+		}
+	}
+	b.WriteString("\n")
+}
+
+func severity(d *hcl.Diagnostic) string {
+	if d.Severity == hcl.DiagWarning {
+		return "warning"
+	}
+	return "error"
+}
+
+func position(d *hcl.Diagnostic) string {
+	r := d.Subject
+	return clean(r.Filename) + ":" + strconv.Itoa(r.Start.Line) + ":" + strconv.Itoa(r.Start.Column)
+}
+
+// context is the block around the place, as its header is written.
+func context(d *hcl.Diagnostic, files map[string]string) string {
+	text, ok := files[d.Subject.Filename]
+	if !ok || tooDeep([]byte(text)) {
+		return ""
+	}
+	file, _ := hclsyntax.ParseConfig([]byte(text), d.Subject.Filename, hcl.InitialPos)
+	if file == nil {
+		return ""
+	}
+	return clean(hcled.ContextString(file, d.Subject.Start.Byte))
+}
+
+// snippet is the line of a diagnostic's place, without what is hidden, and which of
+// its columns are meant.
+func snippet(d *hcl.Diagnostic, files map[string]string) (line string, from, to int, ok bool) {
+	text, found := files[d.Subject.Filename]
+	h, _ := d.Extra.(hidden)
+	start := d.Subject.Start.Byte
+	if !found || h.all || start < 0 || start > len(text) {
+		return "", 0, 0, false
+	}
+	first := strings.LastIndexByte(text[:start], '\n') + 1
+	last := len(text)
+	if i := strings.IndexByte(text[start:], '\n'); i >= 0 {
+		last = start + i
+	}
+	end := min(max(d.Subject.End.Byte, start+1), last)
+	line = strings.TrimSuffix(text[first:last], "\r")
+	from, to = start-first, max(end-first, start-first)
+	cut := hiddenFrom(line)
+	if p := h.part; p.Filename == d.Subject.Filename && p.Start.Byte >= first && p.Start.Byte <= last && p.Start.Byte < p.End.Byte {
+		if c := p.Start.Byte - first; cut < 0 || c < cut {
+			cut = c
+		}
+	}
+	if cut >= 0 && cut <= len(line) {
+		line = line[:cut] + "…"
+		from, to = min(from, cut), min(to, cut)
+	}
+	return line, from, min(to, len(line)), true
+}
+
+// secretish is a line that gives a value to what sounds like a secret.
+var secretish = regexp.MustCompile(`(?i)(secret|token|passw|passphrase|api_?key|private_?key|credential|authorization|cookie)[\w"-]*\s*[=:]\s*`)
+
+// hiddenFrom is where a line begins to hold what may be a secret, or -1. A call of
+// secret() is none.
+func hiddenFrom(line string) int {
+	at := secretish.FindStringIndex(line)
+	if at == nil {
+		return -1
+	}
+	if rest := line[at[1]:]; strings.HasPrefix(rest, "secret(") || strings.HasPrefix(rest, "=") {
+		return -1
+	}
+	return at[1]
+}
+
+func writeSnippet(b *strings.Builder, d *hcl.Diagnostic, files map[string]string) {
+	line, from, to, ok := snippet(d, files)
+	if !ok {
+		return
+	}
+	number := strconv.Itoa(d.Subject.Start.Line)
+	before, marked, after := clean(line[:from]), clean(line[from:to]), clean(line[to:])
+	room := width - 5 - len(number)
+	// A long line is shown around its mark.
+	if n := runes(before) + min(runes(marked), room/2); n > room-4 {
+		cut := []rune(before)
+		before = "…" + string(cut[min(len(cut), n-room+8):])
+	}
+	shown := []rune(before + marked + after)
+	if len(shown) > room {
+		shown = append(shown[:room-1], '…')
+	}
+	fmt.Fprintf(b, "  %s | %s\n", number, strings.TrimRight(string(shown), " "))
+	carets := min(max(1, runes(marked)), max(1, len(shown)-runes(before)))
+	fmt.Fprintf(b, "  %s | %s%s\n", strings.Repeat(" ", len(number)), strings.Repeat(" ", runes(before)), strings.Repeat("^", carets))
+}
+
+func runes(s string) int { return len([]rune(s)) }
+
+// clean makes a text harmless for a terminal: no controls, nothing that turns the
+// direction of writing.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n':
+			return r
+		case r == '\t':
+			return ' '
+		case unicode.IsControl(r), unicode.Is(unicode.Bidi_Control, r), r == 0x2028, r == 0x2029:
+			return '\uFFFD'
+		}
+		return r
+	}, s)
+}
+
+// Message is a diagnostic as JSON.
+type Message struct {
+	Severity string `json:"severity"` // "error", "warning"
+	Summary  string `json:"summary"`
+	Detail   string `json:"detail,omitempty"`
+	File     string `json:"file,omitempty"`
+	// Line and Column count from 1; the end is behind the last character.
+	Line      int    `json:"line,omitempty"`
+	Column    int    `json:"column,omitempty"`
+	EndLine   int    `json:"end_line,omitempty"`
+	EndColumn int    `json:"end_column,omitempty"`
+	In        string `json:"in,omitempty"`      // the block around it
+	Snippet   string `json:"snippet,omitempty"` // absent where it may hold a secret
+}
+
+// Messages makes diagnostics ready for JSON.
+func Messages(diags hcl.Diagnostics, files map[string]string) []Message {
+	out := make([]Message, 0, len(diags))
+	for _, d := range diags {
+		m := Message{Severity: severity(d), Summary: d.Summary, Detail: d.Detail}
+		if d.Subject != nil {
+			m.File = d.Subject.Filename
+			m.Line, m.Column = d.Subject.Start.Line, d.Subject.Start.Column
+			m.EndLine, m.EndColumn = d.Subject.End.Line, d.Subject.End.Column
+			m.In = context(d, files)
+			m.Snippet, _, _, _ = snippet(d, files)
+		}
+		out = append(out, m)
+	}
+	return out
+}
+
+// WriteJSON prints diagnostics for programs: a list of Message.
+func WriteJSON(w io.Writer, diags hcl.Diagnostics, files map[string]string) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(Messages(diags, files))
+}

@@ -1,0 +1,432 @@
+package config
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+
+	"github.com/kelpie-sec/kelpie/core/expr"
+	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/core/plan"
+)
+
+// verbs are those of the contract.
+func verbs() []string {
+	return []string{
+		"notify", "ticket", "resolve", "isolate_host", "release_host", "disable_account", "enable_account",
+		"reset_password", "unlock_account", "end_session", "close_port", "open_port", "block_indicator",
+		"unblock_indicator", "kill_process", "quarantine_file", "restore_file", "scan_host", "collect", "run",
+	}
+}
+
+// contains tells whether a verb changes the state of its target.
+func contains(verb string) bool {
+	return !slices.Contains([]string{"notify", "ticket", "resolve", "collect", "scan_host"}, verb)
+}
+
+// noticeParameter is filled by the core, with the case as it is told to people.
+const noticeParameter = "notice"
+
+// responding reads responses, routes, protects and limits.
+func (p *parser) responding() {
+	out := &p.config.Decide.Plan
+	for _, s := range p.each("route") {
+		out.Routes = append(out.Routes, p.route(s))
+	}
+	for _, s := range p.each("response") {
+		out.Responses = append(out.Responses, p.response(s))
+	}
+	for _, s := range p.each("protect") {
+		out.Protects = append(out.Protects, p.protect(s))
+	}
+	p.limits(p.offered())
+}
+
+func (p *parser) route(s *section) plan.Route {
+	r := plan.Route{Address: s.address(), Otherwise: s.text("otherwise", "")}
+	r.To = p.program(s, "to", inRoute, expr.Env{})
+	if s.has("otherwise") && strings.TrimSpace(r.Otherwise) == "" {
+		p.errorf(s.place("otherwise"), "Empty", "Name who is told when nobody else is found.")
+	}
+	return r
+}
+
+func (p *parser) protect(s *section) plan.Protect {
+	out := plan.Protect{Name: s.name(), Verbs: s.texts("verbs")}
+	out.When = p.condition(s, "when", inProtect, expr.Env{Strict: true})
+	known := append(verbs(), p.offered()...)
+	for i, verb := range out.Verbs {
+		if !slices.Contains(known, verb) {
+			p.errorf(s.item("verbs", i), "Unknown verb", "There is no verb %q, so this protects nothing from it. %s", verb, suggest(verb, known))
+		}
+	}
+	if s.has("verbs") && len(out.Verbs) == 0 && !s.broken {
+		p.errorf(s.place("verbs"), "Without effect", "Name a verb; without \"verbs\" the block protects from all that change something.")
+	}
+	return out
+}
+
+func (p *parser) response(s *section) plan.Response {
+	r := plan.Response{Address: s.address()}
+	r.When = p.condition(s, "when", inResponse, expr.Env{})
+	p.thresholds(s.expr("when"))
+	if r.When != nil {
+		r.Reads = slices.ContainsFunc(answered[:], func(field string) bool { return r.When.Reads("case", field) })
+	}
+	steps := s.of("step")
+	var names []string
+	for _, step := range steps {
+		names = append(names, step.name())
+	}
+	p.stepCycles(steps, names)
+	for _, step := range steps {
+		r.Steps = append(r.Steps, p.step(s, step, names))
+	}
+	return r
+}
+
+// answered are the fields of a case that answers of enrichments can change.
+var answered = [...]string{
+	"score", "verdicts", "assets", "identities", "networks", "hosts", "users", "subjects", "indicators",
+}
+
+// stepCycles complains about steps that wait for one another.
+func (p *parser) stepCycles(steps []*section, names []string) {
+	needs := map[string][]string{}
+	for _, step := range steps {
+		e := step.expr("when")
+		if e == nil {
+			continue
+		}
+		for _, t := range e.Variables() {
+			if t.RootName() == "step" && len(t) > 1 {
+				if other, _ := stepName(t[1]); slices.Contains(names, other) {
+					needs[step.name()] = append(needs[step.name()], other)
+				}
+			}
+		}
+	}
+	if _, cycle := sortByNeed(names, needs); len(cycle) > 0 {
+		at := steps[slices.Index(names, cycle[0])]
+		p.errorf(at.place("when"), "Cycle", "These steps wait for one another: %s.", chain("step.", cycle))
+	}
+}
+
+func (p *parser) step(response, s *section, names []string) plan.Step {
+	out := plan.Step{Name: s.name()}
+	env := expr.Env{Roots: map[string]*expr.Shape{"step": plan.StepShape(names...)}}
+	out.When = p.condition(s, "when", inStep, env)
+	p.thresholds(s.expr("when"))
+	env.Want = expr.StringKind
+	out.Because = p.program(s, "because", inStep, env)
+	env.Want = expr.NullKind
+	for _, option := range s.of("option") {
+		p.option(option, response.name(), names)
+	}
+	verb := p.do(s, &out)
+	p.whom(s, &out, verb, env)
+	if verb != nil {
+		out.Verb, out.TargetKinds, out.Contains = verb.Name, verb.Targets, contains(verb.Name)
+		out.Notice = slices.ContainsFunc(verb.Parameters.Attributes, func(a model.Attribute) bool { return a.Name == noticeParameter })
+		out.Parameters = p.parameters(s, verb, env)
+	}
+	return out
+}
+
+// do finds the action and the verb that a step names: action.NAME.VERB, where the
+// verb of a plugin's own has its plugin's name before it.
+func (p *parser) do(s *section, out *plan.Step) *model.Verb {
+	e := s.expr("do")
+	if e == nil {
+		return nil
+	}
+	a, ok := p.address(e, "action.NAME.VERB")
+	if !ok {
+		return nil
+	}
+	if a.names[0] != "action" || len(a.names) < 3 {
+		p.errorf(a.at, "Not a verb of an action", "Write do = action.NAME.VERB.")
+		return nil
+	}
+	target := p.resolve(address{names: a.names[:2], at: a.at}, "action")
+	if target == nil || target.broken {
+		return nil
+	}
+	i := p.instanceAt(target)
+	if i == nil {
+		p.errorf(a.at, "Disabled action", "%s has enabled = false, so this step could not be taken. Enable it, or remove the step.", target.address())
+		return nil
+	}
+	out.Action = target.address()
+	name := strings.Join(a.names[2:], ".")
+	var offered []string
+	for n := range i.connector.Verbs {
+		v := &i.connector.Verbs[n]
+		if v.Name == name {
+			return v
+		}
+		offered = append(offered, v.Name)
+	}
+	if near := nearest(name, offered); near != "" {
+		p.errorf(a.at, "Verb not offered", "%s does not offer %q. Did you mean %s.%s?", out.Action, name, out.Action, near)
+	} else {
+		p.errorf(a.at, "Verb not offered", "%s does not offer %q. It offers: %s.", out.Action, name, strings.Join(offered, ", "))
+	}
+	return nil
+}
+
+// whom reads targets and to. Who is told stands in "to"; what is touched in
+// "targets".
+func (p *parser) whom(s *section, out *plan.Step, verb *model.Verb, env expr.Env) {
+	if to := s.expr("to"); to != nil {
+		if t, diags := hcl.AbsTraversalForExpr(to); !diags.HasErrors() && t.RootName() == "route" {
+			if r := p.reference(to, "route"); r != nil {
+				out.Route = r.address()
+			}
+		} else {
+			p.literalAddresses(to)
+			out.To = p.program(s, "to", inStep, env)
+		}
+	}
+	if s.has("targets") {
+		out.Targets = p.program(s, "targets", inStep, env)
+		if out.Targets != nil {
+			p.targetKind(s, out.Targets)
+		}
+	}
+	if verb == nil || s.broken {
+		return
+	}
+	told := slices.Contains(verb.Targets, plan.AddressKind)
+	switch {
+	case told && s.has("targets"):
+		p.errorf(s.place("targets"), "Wrong attribute", "%q tells somebody: write to = route.NAME, or to = [\"somebody@example.org\"].", verb.Name)
+	case told && !s.has("to"):
+		p.errorf(s.header(), "Missing attribute", "%s needs \"to\", who is told: write to = route.NAME, or to = [\"somebody@example.org\"].", sentence(s.title()))
+	case !told && s.has("to"):
+		p.errorf(s.place("to"), "Wrong attribute", "%q tells nobody. %s", verb.Name, targetsHint(verb))
+	case !told && len(verb.Targets) > 0 && !s.has("targets"):
+		p.errorf(s.header(), "Missing attribute", "%s needs \"targets\". %s", sentence(s.title()), targetsHint(verb))
+	case len(verb.Targets) == 0 && s.has("targets"):
+		p.errorf(s.place("targets"), "Wrong attribute", "%q is about the case, and takes no targets. Remove the line.", verb.Name)
+	}
+}
+
+func targetsHint(v *model.Verb) string {
+	if len(v.Targets) == 0 {
+		return "It is about the case: remove the line."
+	}
+	example := "case.hosts"
+	switch v.Targets[0] {
+	case "user", "account":
+		example = "case.users"
+	case "host":
+	default:
+		example = "case.indicators"
+	}
+	return "It takes " + strings.Join(v.Targets, " or ") + ": write targets = " + example + "."
+}
+
+// literalAddresses complains about a text in "to" that was meant as a route.
+func (p *parser) literalAddresses(e hclsyntax.Expression) {
+	for _, item := range append(items(e), e) {
+		if text, ok := literalText(item); ok && strings.HasPrefix(text, "route.") {
+			p.errorf(item.Range(), "Not a reference", "The address of a block is written without quotes: %s.", text)
+		}
+	}
+}
+
+// targetKind complains about targets that are neither texts nor observables.
+func (p *parser) targetKind(s *section, targets *expr.Program) {
+	shape := targets.Shape()
+	if shape == nil {
+		return
+	}
+	if shape.Kind == expr.ListKind {
+		if shape = shape.Elem; shape == nil {
+			return
+		}
+	}
+	_, observable := shape.Fields["value"]
+	_, kind := shape.Fields["kind"]
+	if shape.Kind == expr.NumberKind || shape.Kind == expr.BoolKind || shape.Kind == expr.ObjectKind && shape.Fields != nil && !(observable && kind) {
+		p.errorf(s.place("targets"), "Wrong type", "Targets are texts, or objects with kind and value: such as case.hosts or case.subjects.")
+	}
+}
+
+// parameters compiles the parameters block by the verb's schema.
+func (p *parser) parameters(s *section, verb *model.Verb, env expr.Env) map[string]*expr.Program {
+	block := s.one("parameters")
+	out := map[string]*expr.Program{}
+	var known []string
+	for _, a := range verb.Parameters.Attributes {
+		if a.Name == noticeParameter {
+			continue
+		}
+		known = append(known, a.Name)
+		switch {
+		case block != nil && block.has(a.Name):
+			env.Want = kindOf(a.Type)
+			if program := p.program(block, a.Name, inStep, env); program != nil {
+				out[a.Name] = program
+			}
+		case a.Required:
+			p.errorf(s.header(), "Missing parameter", "%q needs %q: write parameters { %s = … }. %s", verb.Name, a.Name, a.Name, a.Doc)
+		}
+	}
+	if block == nil {
+		return out
+	}
+	for _, name := range slices.Sorted(maps.Keys(block.attrs)) {
+		if !slices.Contains(known, name) {
+			p.errorf(block.attrs[name].NameRange, "Unknown parameter", "%q has no %q. %s", verb.Name, name, suggest(name, known))
+		}
+	}
+	for _, inner := range block.block.Body.Blocks {
+		p.errorf(inner.DefRange(), "Not a block", "Parameters are attributes: write %s = …", inner.Type)
+	}
+	return out
+}
+
+func kindOf(t model.Type) expr.Kind {
+	switch t.Kind {
+	case "string", "duration", "path":
+		return expr.StringKind
+	case "integer", "number":
+		return expr.NumberKind
+	case "bool":
+		return expr.BoolKind
+	case "list":
+		return expr.ListKind
+	case "map":
+		return expr.ObjectKind
+	}
+	return expr.NullKind
+}
+
+// option checks what a person may choose.
+func (p *parser) option(s *section, response string, steps []string) {
+	e := s.expr("run")
+	if e == nil {
+		return
+	}
+	list, ok := e.(*hclsyntax.TupleConsExpr)
+	if !ok {
+		p.errorf(e.Range(), "Not a list", "This takes a list of steps: write [step.NAME].")
+		return
+	}
+	for _, item := range list.Exprs {
+		a, ok := p.address(item, "step.NAME")
+		if !ok {
+			continue
+		}
+		if len(a.names) != 2 || a.names[0] != "step" {
+			p.errorf(a.at, "Not a step", "Write it as step.NAME.")
+		} else if !slices.Contains(steps, a.names[1]) {
+			p.errorf(a.at, "Unknown step", "response.%s has no step %q. %s", response, a.names[1], suggest(a.names[1], steps))
+		}
+	}
+}
+
+// thresholds complains about comparisons of the score that can never be true.
+func (p *parser) thresholds(e hclsyntax.Expression) {
+	if e == nil {
+		return
+	}
+	hclsyntax.VisitAll(e, func(n hclsyntax.Node) hcl.Diagnostics {
+		if op, ok := n.(*hclsyntax.BinaryOpExpr); ok {
+			p.threshold(op)
+		}
+		return nil
+	})
+}
+
+func (p *parser) threshold(op *hclsyntax.BinaryOpExpr) {
+	field, limit, way := op.LHS, op.RHS, op.Op
+	path := fieldPath(field)
+	if path == "" {
+		field, limit = op.RHS, op.LHS
+		path = fieldPath(field)
+		way = turned(way)
+	}
+	most := int64(10_000)
+	switch path {
+	case "case.score.total", "case.score.upper":
+		most = mostPoints(p.config.Decide.Score.Factors)
+	case "case.severity":
+	default:
+		return
+	}
+	if most == 0 {
+		return // the score is wrong, and that has been said
+	}
+	n, ok := p.fixed(limit)
+	if !ok {
+		return
+	}
+	never := false
+	switch way {
+	case hclsyntax.OpGreaterThan:
+		never = n >= most
+	case hclsyntax.OpGreaterThanOrEqual, hclsyntax.OpEqual:
+		never = n > most
+	case hclsyntax.OpLessThan:
+		never = n <= 0
+	case hclsyntax.OpLessThanOrEqual:
+		never = n < 0
+	}
+	if !never {
+		return
+	}
+	why := "it is 0 to 100"
+	if most < 10_000 {
+		why = "with the weights of this score it is 0 to " + expr.Int(most/100).Text()
+	}
+	p.errorf(op.Range(), "Threshold out of reach", "%s is never so: %s. Write a threshold inside of that.", path, why)
+}
+
+// fixed is a constant number in hundredths.
+func (p *parser) fixed(e hclsyntax.Expression) (int64, bool) {
+	before := len(p.diags)
+	v, ok := p.constant(e)
+	p.diags = p.diags[:before]
+	if !ok || v.Kind() != expr.NumberKind {
+		return 0, false
+	}
+	return v.Fixed(2)
+}
+
+// fieldPath is a traversal of names as it is written, or "".
+func fieldPath(e hclsyntax.Expression) string {
+	if wrapped, ok := e.(*hclsyntax.ParenthesesExpr); ok {
+		return fieldPath(wrapped.Expression)
+	}
+	t, ok := e.(*hclsyntax.ScopeTraversalExpr)
+	if !ok {
+		return ""
+	}
+	names := []string{t.Traversal.RootName()}
+	for _, step := range t.Traversal[1:] {
+		name, _ := stepName(step)
+		names = append(names, name)
+	}
+	return strings.Join(names, ".")
+}
+
+// turned is an operation with its sides changed.
+func turned(op *hclsyntax.Operation) *hclsyntax.Operation {
+	switch op {
+	case hclsyntax.OpGreaterThan:
+		return hclsyntax.OpLessThan
+	case hclsyntax.OpGreaterThanOrEqual:
+		return hclsyntax.OpLessThanOrEqual
+	case hclsyntax.OpLessThan:
+		return hclsyntax.OpGreaterThan
+	case hclsyntax.OpLessThanOrEqual:
+		return hclsyntax.OpGreaterThanOrEqual
+	}
+	return op
+}
