@@ -155,7 +155,7 @@ func (d *Detector) state(instance string, s State, message string) {
 func (d *Detector) keep(ctx context.Context, in Instance) {
 	log := d.Logger.With("instance", in.Address)
 	rewind := d.Settings.Rewind
-	wait := firstRetry
+	wait, failed := firstRetry, 0
 	d.state(in.Address, Starting, "")
 	for {
 		began := d.Now()
@@ -168,13 +168,19 @@ func (d *Detector) keep(ctx context.Context, in Instance) {
 			d.state(in.Address, Stopped, "")
 			return
 		}
+		failed++
 		if logged {
 			rewind = false // the log's cursor is the new one
+			failed = 0
 		}
 		if d.Now().Sub(began) > calm {
 			wait = firstRetry
 		}
 		d.state(in.Address, Troubled, err.Error())
+		if d.Settings.Once && failed >= giveUp {
+			log.Error("source can't be read to its end", "reason", err)
+			return
+		}
 		log.Warn("session ended; a new one starts from the last durable cursor", "reason", err, "wait", wait)
 		if !pause(ctx, wait/2+mathrand.N(wait/2)) {
 			d.state(in.Address, Stopped, "")

@@ -30,6 +30,9 @@ const (
 	firstRetry = 500 * time.Millisecond
 	lastRetry  = 30 * time.Second
 	calm       = time.Minute
+	// giveUp is how many sessions in a row may fail without a batch before a source
+	// counts as not readable, with Once.
+	giveUp = 5
 	// roomRetry is how often a full log is tried again.
 	roomRetry = time.Second
 )

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/kelpie-sec/kelpie/sdk"
@@ -67,6 +68,15 @@ func CaseID(signal string) string { return ID("c", signal) }
 
 // Hundredths is a number of points in hundredths: 8000 is 80 points.
 type Hundredths int64
+
+// String is decimal text with two places, "87.50".
+func (h Hundredths) String() string {
+	sign := ""
+	if h < 0 {
+		sign, h = "-", -h
+	}
+	return fmt.Sprintf("%s%d.%02d", sign, h/100, h%100)
+}
 
 // Score is evidence added up, with every step of the sum.
 type Score struct {

@@ -13,7 +13,7 @@ import (
 
 // config is an enrichment block.
 type config struct {
-	Path      string              `kelpie:"path,required" doc:"The file: CSV with a header, or one JSON object a line. It is read again when it changes." example:"assets.csv"`
+	Path      sdk.Path            `kelpie:"path,required" doc:"The file: CSV with a header, or one JSON object a line. It is read again when it changes." example:"assets.csv"`
 	Format    string              `kelpie:"format" doc:"Notation of the file. Without it the name tells: .csv, .tsv, .ndjson, .jsonl." oneof:"csv,ndjson"`
 	Separator string              `kelpie:"separator" doc:"What stands between CSV cells, if not a comma." example:";"`
 	Answer    string              `kelpie:"answer" doc:"What a row is. Without it the columns tell." oneof:"asset,identity,verdict,network"`

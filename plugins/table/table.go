@@ -54,7 +54,7 @@ func (t *table) Open(_ context.Context, env sdk.Env) error {
 		options.Separator = 0
 	}
 	var err error
-	if t.file, err = tables.Open(t.config.Path, options); err != nil {
+	if t.file, err = tables.Open(string(t.config.Path), options); err != nil {
 		return sdk.Diagnostic{Path: []string{"path"}, Summary: "the table cannot be read", Detail: err.Error()}
 	}
 	t.log.Info("table read", "path", t.config.Path, "rows", t.file.Table().Len(), "version", t.file.Table().Version())

@@ -70,7 +70,7 @@ func TestAnswers(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			c.Path = filepath.Join("testdata", c.Path)
+			c.Path = sdk.Path(filepath.Join("testdata", string(c.Path)))
 			instance, err := open(t, c)
 			if err != nil {
 				t.Fatal(err)
@@ -125,7 +125,7 @@ func TestAnswers(t *testing.T) {
 }
 
 func TestAnswerIsNothing(t *testing.T) {
-	instance, err := open(t, config{Path: write(t, "a.csv", "ip,name\n10.0.0.1,a\n"), Answer: asset})
+	instance, err := open(t, config{Path: sdk.Path(write(t, "a.csv", "ip,name\n10.0.0.1,a\n")), Answer: asset})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func TestComplaints(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if test.c.Path == "" {
-				test.c.Path = write(t, "a.csv", test.text)
+				test.c.Path = sdk.Path(write(t, "a.csv", test.text))
 			}
 			_, err := open(t, test.c)
 			var diagnostic sdk.Diagnostic

@@ -1,0 +1,64 @@
+# Everything here needs Go and nothing else; what else a target uses, it says.
+
+GO      ?= go
+BIN     := bin
+PLUGINS := $(patsubst plugins/%/main.go,%,$(wildcard plugins/*/main.go))
+CONFIG  ?= config.hcl.example
+
+GOFUMPT     := mvdan.cc/gofumpt@v0.12.0
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+BUF         := github.com/bufbuild/buf/cmd/buf@v1.75.0
+
+.PHONY: build kelpie run test test-race lint generate generate-check bench torture clean
+
+## build: the program and all plugins, their lock and schemas, into bin/
+build: kelpie $(addprefix plugin-,$(PLUGINS))
+	$(BIN)/kelpie plugin lock --plugin-dir $(BIN)/plugins
+
+kelpie:
+	$(GO) build -o $(BIN)/kelpie ./core/cmd/kelpie
+
+plugin-%:
+	$(GO) build -o $(BIN)/plugins/$* ./plugins/$*
+
+## run: the quickstart: real recordings in, cases out
+run:
+	@GO="$(GO)" CONFIG="$(CONFIG)" examples/quickstart/run.sh
+
+## test: all tests, of both modules
+test:
+	$(GO) test ./...
+	cd sdk && $(GO) test ./...
+
+## test-race: the same, looking for data races
+test-race:
+	$(GO) test -race ./...
+	cd sdk && $(GO) test -race ./...
+
+## lint: formatting, vet, staticcheck, and the contract's own rules
+lint:
+	@out="$$($(GO) run $(GOFUMPT) -l . )"; test -z "$$out" || { echo "not formatted (run gofumpt -w):"; echo "$$out"; exit 1; }
+	$(GO) vet ./...
+	$(GO) vet -tags kelpiefault ./...
+	cd sdk && $(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+	cd sdk && $(GO) run $(STATICCHECK) ./...
+
+## generate: the contract's Go code, from sdk/proto
+generate:
+	cd sdk/proto && $(GO) run $(BUF) lint && $(GO) run $(BUF) generate
+
+## generate-check: that what is committed is what generate makes
+generate-check: generate
+	git diff --exit-code -- sdk/pluginv1
+
+## bench: events and signals a second, latency, memory; see docs/performance.md
+bench:
+	$(GO) test -run '^$$' -bench . -benchtime 2s ./core/faulttest/...
+
+## torture: kill -9 at every named point, a few times each; SHORT=1 for the short form
+torture:
+	$(GO) test -count 1 -timeout 40m -run Torture ./core/faulttest/... -args -torture $(if $(SHORT),-short)
+
+clean:
+	rm -rf $(BIN) data

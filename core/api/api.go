@@ -1,0 +1,197 @@
+// Package api is the HTTP API. It is served on a socket in the data folder that
+// only its owner may use; a command that finds no running Kelpie serves it to
+// itself. Bodies are JSON; an error is {"error": "for people"}.
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kelpie-sec/kelpie/core/eventlog"
+	"github.com/kelpie-sec/kelpie/core/host"
+	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/core/store"
+)
+
+// Engine is the part of a Kelpie that acts.
+type Engine interface {
+	// Order gives decide a person's command and waits until it is decided.
+	Order(ctx context.Context, c model.Command) error
+	// Status of everything.
+	Status(ctx context.Context) (Status, error)
+	// Plugins that run; empty if Kelpie does not.
+	Plugins() []host.Status
+	// RestartPlugin starts one that has failed.
+	RestartPlugin(ctx context.Context, name string) error
+}
+
+// Server answers requests.
+type Server struct {
+	Store  *store.Store
+	Log    *eventlog.Log
+	Engine Engine
+	Logger *slog.Logger
+	Now    func() time.Time
+}
+
+// maxBody of a request.
+const maxBody = 1 << 20
+
+// Handler serves the API. It is safe for concurrent use.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	get := func(path string, f func(*http.Request) (any, error)) { mux.HandleFunc("GET "+path, s.answer(f)) }
+	post := func(path string, f func(*http.Request) (any, error)) { mux.HandleFunc("POST "+path, s.answer(f)) }
+	get("/v1/cases", s.cases)
+	get("/v1/cases/{id}", s.explain)
+	get("/v1/events", s.events)
+	get("/v1/rejected", s.rejected)
+	get("/v1/intents", s.intents)
+	post("/v1/intents/{id}/resolve", s.resolve)
+	get("/v1/plugins", s.plugins)
+	post("/v1/plugins/{name}/restart", s.restart)
+	get("/v1/status", s.status)
+	post("/v1/actions/pause", s.order(model.PauseActions))
+	post("/v1/actions/resume", s.order(model.ResumeActions))
+	return mux
+}
+
+// Error is a failure that the caller should read as it is.
+type Error struct {
+	Code int
+	Text string
+}
+
+func (e *Error) Error() string { return e.Text }
+
+func (s *Server) answer(f func(*http.Request) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		v, err := f(r)
+		code := http.StatusOK
+		var e *Error
+		switch {
+		case err == nil:
+		case errors.As(err, &e):
+			code = e.Code
+		case errors.Is(err, store.ErrNotFound), errors.Is(err, eventlog.ErrNotFound), errors.Is(err, host.ErrUnknown):
+			code, err = http.StatusNotFound, errors.New("not found")
+		default:
+			s.Logger.Error("a request failed", "path", r.URL.Path, "error", err)
+			code = http.StatusInternalServerError
+		}
+		if err != nil {
+			v = map[string]string{"error": err.Error()}
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(code)
+		enc := json.NewEncoder(w)
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(v); err != nil {
+			s.Logger.Debug("an answer was not taken", "path", r.URL.Path, "error", err)
+		}
+	}
+}
+
+func bad(text string) error { return &Error{http.StatusBadRequest, text} }
+
+func number(r *http.Request, name string, otherwise, most int) (int, error) {
+	v := r.URL.Query().Get(name)
+	if v == "" {
+		return otherwise, nil
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil || n < 0 || n > most {
+		return 0, bad(name + " must be a number from 0 to " + strconv.Itoa(most))
+	}
+	return n, nil
+}
+
+func (s *Server) intents(r *http.Request) (any, error) {
+	all, err := s.Store.Intents(r.Context(), model.IntentState(r.URL.Query().Get("state")))
+	if err != nil {
+		return nil, err
+	}
+	return list(all), nil
+}
+
+// Order is the body of a command.
+type Order struct {
+	By      string            `json:"by"`
+	Because string            `json:"because,omitempty"`
+	State   model.IntentState `json:"state,omitempty"`
+}
+
+func readOrder(r *http.Request) (Order, error) {
+	var o Order
+	d := json.NewDecoder(r.Body)
+	d.DisallowUnknownFields()
+	if err := d.Decode(&o); err != nil {
+		return o, bad("the body is not an order: " + err.Error())
+	}
+	if strings.TrimSpace(o.By) == "" {
+		return o, bad("an order says by whom")
+	}
+	return o, nil
+}
+
+func (s *Server) resolve(r *http.Request) (any, error) {
+	o, err := readOrder(r)
+	if err != nil {
+		return nil, err
+	}
+	switch o.State {
+	case model.IntentDone, model.IntentFailed:
+	default:
+		return nil, bad(`an intent is resolved as "done" (it took effect) or "failed" (it did not)`)
+	}
+	in, err := s.Store.Intent(r.Context(), r.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	if in.State != model.IntentUnknown {
+		return nil, &Error{http.StatusConflict, "the intent is " + string(in.State) + ", not unknown"}
+	}
+	err = s.Engine.Order(r.Context(), model.Command{
+		Kind: model.ResolveIntent, By: o.By, Because: o.Because, Intent: in.ID, State: o.State,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.Store.Intent(r.Context(), in.ID)
+}
+
+func (s *Server) order(kind model.CommandKind) func(*http.Request) (any, error) {
+	return func(r *http.Request) (any, error) {
+		o, err := readOrder(r)
+		if err != nil {
+			return nil, err
+		}
+		if err := s.Engine.Order(r.Context(), model.Command{Kind: kind, By: o.By, Because: o.Because}); err != nil {
+			return nil, err
+		}
+		return s.Store.Flags(r.Context())
+	}
+}
+
+func (s *Server) plugins(*http.Request) (any, error) { return list(s.Engine.Plugins()), nil }
+
+func (s *Server) restart(r *http.Request) (any, error) {
+	return struct{}{}, s.Engine.RestartPlugin(r.Context(), r.PathValue("name"))
+}
+
+func (s *Server) status(r *http.Request) (any, error) { return s.Engine.Status(r.Context()) }
+
+// list makes an empty list of none, so that nobody has to expect null.
+func list[T any](all []T) []T {
+	if all == nil {
+		return []T{}
+	}
+	return all
+}

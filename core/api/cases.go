@@ -1,0 +1,126 @@
+package api
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/core/store"
+	"github.com/kelpie-sec/kelpie/sdk"
+)
+
+// CaseLine is a case in a list. It holds only what depends on the signals and the
+// answers, so that the same input gives the same bytes.
+type CaseLine struct {
+	ID         string           `json:"id"`
+	State      model.CaseState  `json:"state"`
+	Score      string           `json:"score"` // decimal text, "87.50"
+	Upper      string           `json:"upper"`
+	Title      string           `json:"title"`
+	Severity   int              `json:"severity"`
+	Stopped    *bool            `json:"stopped"`
+	Signals    int              `json:"signals"`
+	Rules      []string         `json:"rules"`
+	Subjects   []sdk.Observable `json:"subjects"`
+	Indicators []sdk.Observable `json:"indicators"`
+	FirstAt    time.Time        `json:"first_at"`
+	LastAt     time.Time        `json:"last_at"`
+}
+
+// Line makes a list's line of a case.
+func Line(c model.Case) CaseLine {
+	return CaseLine{
+		ID: c.ID, State: c.State, Score: c.Score.Total.String(), Upper: c.Score.Upper.String(),
+		Title: c.Title, Severity: c.Severity, Stopped: c.Stopped, Signals: c.Size, Rules: list(c.Rules),
+		Subjects: list(c.Subjects), Indicators: list(c.Indicators), FirstAt: c.FirstAt, LastAt: c.LastAt,
+	}
+}
+
+func (s *Server) cases(r *http.Request) (any, error) {
+	limit, err := number(r, "limit", 0, 1_000_000)
+	if err != nil {
+		return nil, err
+	}
+	least, err := number(r, "min_score", 0, 100)
+	if err != nil {
+		return nil, err
+	}
+	all, err := s.Store.Cases(r.Context(), store.CaseQuery{
+		State:    model.CaseState(r.URL.Query().Get("state")),
+		MinScore: model.Hundredths(least * 100), Limit: limit,
+	})
+	if err != nil {
+		return nil, err
+	}
+	lines := make([]CaseLine, len(all))
+	for i, c := range all {
+		lines[i] = Line(c)
+	}
+	return lines, nil
+}
+
+// Explanation is all that is known about a case.
+type Explanation struct {
+	Case    model.Case     `json:"case"`
+	Signals []model.Signal `json:"signals"`
+	// Lookups are by enrichment and observable.
+	Lookups []store.Lookup `json:"lookups"`
+	Intents []model.Intent `json:"intents"`
+	// At is when this was read: the answers' ages count from it.
+	At time.Time `json:"at"`
+}
+
+// explain answers with a case by its id, an older id, or the beginning of one.
+func (s *Server) explain(r *http.Request) (any, error) {
+	ctx := r.Context()
+	id := r.PathValue("id")
+	if !strings.HasPrefix(id, "c-") {
+		id = "c-" + id
+	}
+	found, err := s.Store.FindCases(ctx, id, 8)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(found) == 0:
+		return nil, &Error{http.StatusNotFound, "there is no case " + id + "; \"kelpie case list\" lists them"}
+	case len(found) > 1 && !slices.Contains(found, id):
+		return nil, &Error{http.StatusConflict, "more than one case begins with " + id + ": " + strings.Join(found, ", ")}
+	case !slices.Contains(found, id):
+		id = found[0]
+	}
+	c, err := s.Store.Case(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	e := Explanation{Case: c, At: s.Now()}
+	if e.Signals, err = s.Store.CaseSignals(ctx, c.ID, r.URL.Query().Has("raw")); err != nil {
+		return nil, err
+	}
+	if e.Lookups, err = s.Store.Lookups(ctx, observablesOf(e.Signals)); err != nil {
+		return nil, err
+	}
+	ids := append([]string{c.ID, c.FirstID}, c.Aliases...)
+	if e.Intents, err = s.Store.CaseIntents(ctx, ids); err != nil {
+		return nil, err
+	}
+	e.Signals, e.Lookups, e.Intents = list(e.Signals), list(e.Lookups), list(e.Intents)
+	return e, nil
+}
+
+// observablesOf lists the observables of signals, each once, without roles.
+func observablesOf(signals []model.Signal) []sdk.Observable {
+	seen := map[sdk.Observable]bool{}
+	var all []sdk.Observable
+	for _, g := range signals {
+		for _, o := range g.Observables {
+			o.Role = sdk.NoRole
+			if !seen[o] {
+				seen[o] = true
+				all = append(all, o)
+			}
+		}
+	}
+	return all
+}

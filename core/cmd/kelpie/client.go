@@ -1,0 +1,122 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/kelpie-sec/kelpie/core/engine"
+)
+
+// client talks to the API: over the socket of a running Kelpie, or to one that it
+// serves to itself from the data folder.
+type client struct {
+	transport http.RoundTripper
+	close     func() error
+}
+
+// connect finds the running Kelpie of a data folder, or opens the folder.
+func (p program) connect(ctx context.Context, o *options) (*client, error) {
+	dir, err := o.dataDir()
+	if err != nil {
+		return nil, err
+	}
+	socket := filepath.Join(dir, engine.Socket)
+	c, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "unix", socket)
+	if err == nil {
+		c.Close()
+		t := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+		}}
+		return &client{transport: t, close: func() error { t.CloseIdleConnections(); return nil }}, nil
+	}
+	if errors.Is(err, os.ErrPermission) {
+		return nil, fmt.Errorf("%s: %w; a running kelpie may only be used by its owner", socket, os.ErrPermission)
+	}
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+		return nil, &codeError{exitNothing, "there is no data folder " + dir + "; \"kelpie run\" makes it, and --data or --config name another"}
+	}
+	offline, err := engine.Open(ctx, engine.Settings{DataDir: dir, Version: version(), Logger: p.logger(o)})
+	if err != nil {
+		return nil, err
+	}
+	return &client{transport: handlerTransport{offline.Handler()}, close: offline.Close}, nil
+}
+
+// handlerTransport serves requests by calling the handler.
+type handlerTransport struct{ handler http.Handler }
+
+func (t handlerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	w := httptest.NewRecorder()
+	if r.Body == nil {
+		r.Body = http.NoBody
+	}
+	t.handler.ServeHTTP(w, r)
+	return w.Result(), nil
+}
+
+// get reads a path of the API into v.
+func (c *client) get(ctx context.Context, path string, query url.Values, v any) error {
+	return c.do(ctx, http.MethodGet, path, query, nil, v)
+}
+
+func (c *client) post(ctx context.Context, path string, body, v any) error {
+	return c.do(ctx, http.MethodPost, path, nil, body, v)
+}
+
+func (c *client) do(ctx context.Context, method, path string, query url.Values, body, v any) error {
+	var payload io.Reader
+	if body != nil {
+		data, err := json.Marshal(body)
+		if err != nil {
+			return err
+		}
+		payload = bytes.NewReader(data)
+	}
+	u := url.URL{Scheme: "http", Host: "kelpie", Path: path, RawQuery: query.Encode()}
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), payload)
+	if err != nil {
+		return err
+	}
+	res, err := c.transport.RoundTrip(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode == http.StatusOK {
+		return json.NewDecoder(res.Body).Decode(v)
+	}
+	var failure struct {
+		Error string `json:"error"`
+	}
+	if err := json.NewDecoder(res.Body).Decode(&failure); err != nil {
+		return fmt.Errorf("%s %s: %s", method, path, res.Status)
+	}
+	code := exitFailed
+	switch res.StatusCode {
+	case http.StatusNotFound:
+		code = exitNothing
+	case http.StatusBadRequest, http.StatusConflict:
+		code = exitUsage
+	}
+	return &codeError{code, failure.Error}
+}
+
+// with connects, does something, and disconnects.
+func (p program) with(ctx context.Context, o *options, do func(*client) error) error {
+	c, err := p.connect(ctx, o)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(c), c.close())
+}

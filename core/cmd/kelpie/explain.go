@@ -1,0 +1,235 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kelpie-sec/kelpie/core/api"
+	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/core/store"
+)
+
+func (p program) explainCommand(o *options) *cobra.Command {
+	var raw bool
+	c := &cobra.Command{
+		Use: "explain CASE", Short: "Say why a case is what it is: timeline, answers, score, steps", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			q := url.Values{}
+			if raw {
+				q.Set("raw", "")
+			}
+			var e api.Explanation
+			err := p.with(c.Context(), o, func(k *client) error {
+				return k.get(c.Context(), "/v1/cases/"+url.PathEscape(args[0]), q, &e)
+			})
+			if err != nil {
+				return err
+			}
+			if o.json {
+				return printJSON(p.out, e)
+			}
+			printExplanation(p.out, e)
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&raw, "raw", false, "with --json: the signals' payloads, too")
+	return c
+}
+
+func heading(w io.Writer, text string) { fmt.Fprintf(w, "\n%s\n", text) }
+
+func printExplanation(w io.Writer, e api.Explanation) {
+	c := e.Case
+	fmt.Fprintf(w, "%s  %s\n", c.ID, line(c.Title, width-24))
+	indented(w, "  subjects    ", values(c.Subjects, 10*width))
+	indented(w, "  indicators  ", values(c.Indicators, 10*width))
+	printTimeline(w, e.Signals)
+	printAnswers(w, e)
+	printScore(w, c.Score)
+	printSteps(w, e)
+}
+
+// mostRepeats is how many like signals are listed before they are only counted.
+const mostRepeats = 3
+
+// printTimeline lists the signals; a run of like ones is told as one.
+func printTimeline(w io.Writer, all []model.Signal) {
+	heading(w, "TIMELINE (UTC)")
+	for i := 0; i < len(all); {
+		n := 1
+		for i+n < len(all) && alike(all[i], all[i+n]) {
+			n++
+		}
+		g := all[i]
+		mark := ""
+		if g.Receipt {
+			mark = " (received)"
+		}
+		fmt.Fprintf(w, "  %s%s  %3d  %s\n", stamp(g.Time), mark, g.Severity, line(g.Title, width-30-len(mark)))
+		detail := g.Rule
+		if n > mostRepeats {
+			detail += fmt.Sprintf("; %d like it until %s", n-1, stamp(all[i+n-1].Time))
+		} else {
+			n = 1
+		}
+		indented(w, strings.Repeat(" ", 28), detail)
+		for _, note := range g.Notes {
+			indented(w, strings.Repeat(" ", 28), "note: "+note)
+		}
+		i += n
+	}
+}
+
+func alike(a, b model.Signal) bool {
+	return a.Rule == b.Rule && a.Title == b.Title && a.Severity == b.Severity && slices.Equal(a.Observables, b.Observables)
+}
+
+func printAnswers(w io.Writer, e api.Explanation) {
+	heading(w, "ANSWERS")
+	if len(e.Lookups) == 0 {
+		fmt.Fprintln(w, "  Nothing was asked.")
+	}
+	for _, l := range e.Lookups {
+		state, age := model.Pending, "asked "+ago(l.Ask.AskedAt, e.At)
+		if l.Reply != nil {
+			state, age = l.Reply.State, ago(l.Reply.AnsweredAt, e.At)
+		}
+		fmt.Fprintf(w, "  %-8s %s  (%s)\n", state, line(l.Ask.Enrichment+" about "+l.Ask.Observable.Value, width-30), age)
+		for _, text := range answerTexts(l) {
+			indented(w, "           ", text)
+		}
+	}
+}
+
+// answerTexts says what was answered, a line for each thing.
+func answerTexts(l store.Lookup) []string {
+	if l.Reply == nil {
+		return nil
+	}
+	var all []string
+	if l.Reply.Reason != "" {
+		all = append(all, l.Reply.Reason)
+	}
+	for _, a := range l.Reply.Answers {
+		all = append(all, answerText(a))
+	}
+	for _, f := range l.Reply.Found {
+		all = append(all, "also "+f.Observable.Kind+" "+f.Observable.Value)
+	}
+	for _, alias := range l.Reply.Aliases {
+		all = append(all, "is "+alias.Kind+" "+alias.Value)
+	}
+	return all
+}
+
+func answerText(a model.Answer) string {
+	var parts []string
+	add := func(name, value string) {
+		if value != "" {
+			parts = append(parts, name+" "+value)
+		}
+	}
+	switch {
+	case a.Verdict != nil:
+		v := a.Verdict
+		parts = append(parts, fmt.Sprintf("%s, score %d, confidence %d", v.Disposition, v.Score, v.Confidence))
+		add("labels", strings.Join(v.Labels, " "))
+	case a.Asset != nil:
+		parts = append(parts, "asset "+a.Asset.Name)
+		add("owner", a.Asset.Owner)
+		add("team", a.Asset.Team)
+		if a.Asset.Criticality != nil {
+			add("criticality", fmt.Sprint(*a.Asset.Criticality))
+		}
+		add("roles", strings.Join(a.Asset.Roles, " "))
+	case a.Identity != nil:
+		parts = append(parts, "identity "+a.Identity.Name)
+		add("mail", a.Identity.Mail)
+		add("department", a.Identity.Department)
+		if a.Identity.Privileged != nil && *a.Identity.Privileged {
+			parts = append(parts, "privileged")
+		}
+		add("state", a.Identity.State)
+	case a.Network != nil:
+		n := a.Network
+		parts = append(parts, "network "+n.Organisation)
+		add("country", n.Country)
+		add("kind", n.Kind)
+	}
+	return strings.Join(parts, ", ")
+}
+
+// printScore shows the sum: every line, what it counted, and how it was weighted.
+func printScore(w io.Writer, s model.Score) {
+	heading(w, "SCORE")
+	for _, f := range s.Factors {
+		for _, l := range f.Lines {
+			indented(w, fmt.Sprintf("  %9s  ", l.Counted), counted(l))
+		}
+		text := fmt.Sprintf("%s (%s of %s) = %s", f.Name, f.Combine, plural(len(f.Lines), "line"), f.Sum)
+		if f.Capped != f.Sum {
+			text += ", capped at " + f.Capped.String()
+		}
+		indented(w, fmt.Sprintf("  %9s  ", f.Share), text+", times "+f.Weight)
+	}
+	fmt.Fprintf(w, "  %s\n  %9s  total", strings.Repeat("-", 9), s.Total)
+	if s.Upper > s.Total {
+		fmt.Fprintf(w, "; could be %s, since this is not known:", s.Upper)
+	}
+	fmt.Fprintln(w)
+	for _, u := range s.Unknown {
+		indented(w, "             ", u)
+	}
+}
+
+func counted(l model.Line) string {
+	if l.Counted == l.Points {
+		return l.Because
+	}
+	return fmt.Sprintf("%s (%s points)", l.Because, l.Points)
+}
+
+func printSteps(w io.Writer, e api.Explanation) {
+	heading(w, "WHAT WAS DONE")
+	if len(e.Intents) == 0 {
+		fmt.Fprintln(w, "  Nothing.")
+	}
+	for _, in := range e.Intents {
+		indented(w, "  "+pad(string(in.State), 8)+" ", intentText(in))
+		if in.Because != "" {
+			indented(w, "           ", "because "+in.Because)
+		}
+	}
+	for _, n := range e.Case.Notes {
+		what := strings.TrimSuffix(n.Response+"."+n.Step, ".")
+		if n.Target != "" {
+			what += " for " + n.Target
+		}
+		indented(w, "  "+pad("not done", 8)+" ", what+": "+n.Why)
+	}
+}
+
+func intentText(in model.Intent) string {
+	text := fmt.Sprintf("%s to %s by %s", in.Verb, in.Target.Value, in.Action)
+	if in.DryRun {
+		text += " (dry run: nothing left)"
+	}
+	if in.Repeat {
+		text += " (sent again: the first answer was lost, so it may have come twice)"
+	}
+	if in.Message != "" {
+		text += ": " + in.Message
+	}
+	if !in.FinishedAt.IsZero() {
+		text += " at " + in.FinishedAt.UTC().Format(time.DateTime)
+	}
+	return text
+}
+
+func joined(all []string) string { return strings.Join(all, ", ") }

@@ -1,0 +1,109 @@
+// Command kelpie takes alerts to their end: looked into, put together, scored,
+// acted on.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes, for scripts.
+const (
+	exitOK      = 0
+	exitFailed  = 1 // it did not work
+	exitUsage   = 2 // the command or the configuration is wrong
+	exitNothing = 3 // there is no such thing
+	exitTrouble = 4 // status: something is broken
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := program{in: os.Stdin, out: os.Stdout, err: os.Stderr}.run(ctx, os.Args[1:])
+	stop()
+	os.Exit(code)
+}
+
+// codeError ends the program with a code. Its text, if any, is for people.
+type codeError struct {
+	code int
+	text string
+}
+
+func (e *codeError) Error() string { return e.text }
+
+func usage(format string, args ...any) error {
+	return &codeError{exitUsage, fmt.Sprintf(format, args...)}
+}
+
+// run executes a command line and returns its exit code.
+func (p program) run(ctx context.Context, args []string) int {
+	root := p.root()
+	root.SetArgs(args)
+	root.SetIn(p.in)
+	root.SetOut(p.out)
+	root.SetErr(p.err)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	var ce *codeError
+	if !errors.As(err, &ce) {
+		ce = &codeError{exitFailed, err.Error()}
+	}
+	if ce.text != "" {
+		fmt.Fprintln(p.err, "kelpie: "+safe(ce.text))
+	}
+	return ce.code
+}
+
+func (p program) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "kelpie",
+		Short:         "Takes alerts to their end: looked into, put together, scored, acted on",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		CompletionOptions: cobra.CompletionOptions{
+			HiddenDefaultCmd: true,
+		},
+	}
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usage("%v\nSee \"%s --help\".", err, c.CommandPath())
+	})
+	o := &options{}
+	flags := root.PersistentFlags()
+	flags.StringVarP(&o.config, "config", "c", "config.hcl", "the configuration: a file, or a folder of *.hcl")
+	flags.StringVar(&o.data, "data", "", "the data folder, instead of the configuration's")
+	flags.StringArrayVar(&o.vars, "var", nil, "a variable of the configuration, as name=value")
+	flags.BoolVar(&o.json, "json", false, "print JSON")
+	root.AddCommand(
+		p.runCommand(o), p.validateCommand(o), p.fmtCommand(o),
+		p.caseCommand(o), p.explainCommand(o), p.eventCommand(o), p.intentCommand(o),
+		p.pluginCommand(o), p.statusCommand(o),
+		p.pauseCommand(o), p.resumeCommand(o), p.versionCommand(o),
+	)
+	for _, c := range root.Commands() {
+		args(c)
+	}
+	return root
+}
+
+// args makes wrong arguments a usage error.
+func args(c *cobra.Command) {
+	if check := c.Args; check != nil {
+		c.Args = func(c *cobra.Command, a []string) error {
+			if err := check(c, a); err != nil {
+				return usage("%v\nSee \"%s --help\".", err, c.CommandPath())
+			}
+			return nil
+		}
+	}
+	for _, sub := range c.Commands() {
+		args(sub)
+	}
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/kelpie-sec/kelpie/core/config"
+)
+
+// program is one run of the command line.
+type program struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// options are the flags that every command takes.
+type options struct {
+	config string
+	data   string
+	vars   []string
+	json   bool
+	level  string
+}
+
+// folder of the configuration, where the lock file is.
+func (o *options) folder() string {
+	if info, err := os.Stat(o.config); err == nil && info.IsDir() {
+		return o.config
+	}
+	return filepath.Dir(o.config)
+}
+
+func (o *options) variables() (map[string]string, error) {
+	vars := map[string]string{}
+	for _, v := range o.vars {
+		name, value, ok := strings.Cut(v, "=")
+		if !ok || name == "" {
+			return nil, usage("--var takes name=value, not %q", v)
+		}
+		vars[name] = value
+	}
+	return vars, nil
+}
+
+// parsed is a configuration as read; config is nil if it is wrong.
+type parsed struct {
+	source *config.Source
+	config *config.Config
+	diags  config.Diagnostics
+}
+
+func (o *options) parse() (parsed, error) {
+	vars, err := o.variables()
+	if err != nil {
+		return parsed{}, err
+	}
+	src, diags := config.Load(o.config, config.Options{Variables: vars})
+	if diags.HasErrors() {
+		return parsed{source: src, diags: diags}, nil
+	}
+	c, more := config.Parse(src)
+	diags = append(diags, more...)
+	if !diags.HasErrors() {
+		diags = append(diags, c.Warnings...)
+		diags = append(diags, c.Expiring(time.Now())...)
+	}
+	return parsed{src, c, diags}, nil
+}
+
+// dataDir is the configuration's data folder. Where there is no configuration that can
+// be read it is the default, so that a case can be looked at all the same.
+func (o *options) dataDir() (string, error) {
+	if o.data != "" {
+		return o.data, nil
+	}
+	p, err := o.parse()
+	if err != nil {
+		return "", err
+	}
+	if p.config == nil || p.diags.HasErrors() {
+		return config.DefaultDataDir, nil
+	}
+	return p.config.Kelpie.DataDir, nil
+}
+
+func (o *options) pluginDir() string {
+	p, err := o.parse()
+	if err != nil || p.config == nil || p.config.Kelpie.PluginDir == "" {
+		return config.DefaultPluginDir
+	}
+	return p.config.Kelpie.PluginDir
+}
+
+// logger writes what happens to the standard error.
+func (p program) logger(o *options) *slog.Logger {
+	level := slog.LevelWarn
+	if o.level != "" {
+		// The flag's values were checked; anything else leaves the level.
+		_ = level.UnmarshalText([]byte(o.level))
+	}
+	return slog.New(slog.NewTextHandler(p.err, &slog.HandlerOptions{Level: level}))
+}

@@ -1,0 +1,247 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kelpie-sec/kelpie/core/api"
+	"github.com/kelpie-sec/kelpie/core/config"
+	"github.com/kelpie-sec/kelpie/core/decide"
+	"github.com/kelpie-sec/kelpie/core/engine"
+	"github.com/kelpie-sec/kelpie/core/store"
+)
+
+func (p program) runCommand(o *options) *cobra.Command {
+	var once, rewind bool
+	c := &cobra.Command{
+		Use: "run", Short: "Run Kelpie", Args: cobra.NoArgs,
+		Long: "Run Kelpie until it is told to stop (Ctrl-C, SIGTERM).\n\n" +
+			"With --once it reads every source that can end to its end, finishes all work, prints a summary, and exits.",
+		RunE: func(c *cobra.Command, _ []string) error { return p.runKelpie(c.Context(), o, once, rewind) },
+	}
+	c.Flags().BoolVar(&once, "once", false, "read every source that can end to its end, finish, and exit")
+	c.Flags().BoolVar(&rewind, "rewind", false, "forget where the sources were, and read them from their beginning")
+	c.Flags().StringVar(&o.level, "log-level", "", "debug, info, warn or error; by default info, with --once warn")
+	return c
+}
+
+func (p program) runKelpie(ctx context.Context, o *options, once, rewind bool) error {
+	if o.level == "" && !once {
+		o.level = "info"
+	}
+	options, settings, err := p.prepare(o)
+	if err != nil {
+		return err
+	}
+	options.Once, options.Rewind = once, rewind
+	k, err := engine.Open(ctx, settings)
+	if err != nil {
+		return err
+	}
+	defer k.Close() //nolint:errcheck // closed with its error below, where it matters
+	screen := p.screen(once)
+	options.Progress = screen.progress
+	began := time.Now()
+	if !once {
+		fmt.Fprintf(p.err, "kelpie %s runs with %s (actions: %s); Ctrl-C stops it\n", version(), o.config, options.Config.Kelpie.Actions)
+	}
+	err = k.Run(ctx, options)
+	screen.clear()
+	var refused *engine.RefusedError
+	if errors.As(err, &refused) {
+		return p.refuse(o, options.Config.Diagnose(refused.Diagnostics), options.Config.Source)
+	}
+	if err != nil {
+		return err
+	}
+	if once {
+		if err := p.summary(ctx, o, k, time.Since(began)); err != nil {
+			return err
+		}
+	}
+	return k.Close()
+}
+
+// prepare reads the configuration, its lock and its secrets.
+func (p program) prepare(o *options) (engine.RunOptions, engine.Settings, error) {
+	fail := func(err error) (engine.RunOptions, engine.Settings, error) {
+		return engine.RunOptions{}, engine.Settings{}, err
+	}
+	c, err := o.parse()
+	if err != nil {
+		return fail(err)
+	}
+	lock, diags := config.ReadLock(o.folder())
+	c.diags = append(c.diags, diags...)
+	if c.config != nil && !c.diags.HasErrors() {
+		c.diags = append(c.diags, c.config.Refusals()...)
+		c.diags = append(c.diags, c.config.Unlocked(lock)...)
+	}
+	if c.diags.HasErrors() {
+		return fail(p.refuse(o, c.diags, c.source))
+	}
+	kelpie := c.config.Kelpie
+	instances, diags := c.config.Resolve(config.Secrets(kelpie.SecretsDir))
+	c.diags = append(c.diags, diags...)
+	if c.diags.HasErrors() {
+		return fail(p.refuse(o, c.diags, c.source))
+	}
+	if !o.json {
+		if err := p.say(o, c.diags, c.source); err != nil {
+			return fail(err)
+		}
+	}
+	if kelpie.Sync == "interval" {
+		fmt.Fprintf(p.err, "sync = \"interval\": a power cut may lose what came in the last %s\n", kelpie.SyncInterval)
+	}
+	dir := kelpie.DataDir
+	if o.data != "" {
+		dir = o.data
+	}
+	return engine.RunOptions{
+			Config: c.config, Instances: instances, Lock: lock,
+			LockFile: filepath.Join(o.folder(), config.LockName), PluginDir: kelpie.PluginDir,
+		}, engine.Settings{
+			DataDir: dir, Sync: kelpie.Sync, SyncInterval: kelpie.SyncInterval, Keep: kelpie.Keep,
+			EventsBytes: kelpie.EventsBytes, InputsBytes: kelpie.InputsBytes, RejectedBytes: kelpie.RejectedBytes,
+			RejectedQuota: kelpie.RejectedQuota, Reserve: kelpie.Reserve,
+			Version: version(), Logger: p.logger(o),
+		}, nil
+}
+
+// screen shows how far a run has come on one line of a terminal.
+type screen struct {
+	out   *os.File // nil: no terminal
+	shown bool
+}
+
+func (p program) screen(once bool) *screen {
+	f, ok := p.err.(*os.File)
+	if !once || !ok || !isTerminal(f) {
+		return &screen{}
+	}
+	return &screen{out: f}
+}
+
+func (s *screen) progress(p engine.Progress) {
+	if s.out == nil {
+		return
+	}
+	text := fmt.Sprintf("%d events, %d of %d sources read", p.Events, p.Ended, p.Sources)
+	if p.Ended == p.Sources {
+		text += fmt.Sprintf("; waiting: %d batches, %d answers, %d steps", p.Unmatched, p.Answers, p.Steps)
+	}
+	s.shown = true
+	fmt.Fprintf(s.out, "\r\x1b[K%s", line(text, width-1))
+}
+
+func (s *screen) clear() {
+	if s.shown {
+		fmt.Fprint(s.out, "\r\x1b[K")
+	}
+}
+
+// Summary of a run with --once.
+type Summary struct {
+	Seconds float64        `json:"seconds"`
+	Counts  store.Counts   `json:"counts"`
+	Sources []sourceLine   `json:"sources"`
+	Cases   []api.CaseLine `json:"cases"`
+}
+
+// sourceLine adds up what became of one source's events.
+type sourceLine struct {
+	Source   string         `json:"source"`
+	Received uint64         `json:"received"`
+	Matched  uint64         `json:"matched"`
+	Passed   uint64         `json:"passed"`
+	Ignored  map[string]int `json:"ignored,omitempty"`
+	Rejected map[string]int `json:"rejected,omitempty"`
+	Repeated uint64         `json:"repeated"`
+}
+
+func sourceLines(ledger []decide.Ledger) []sourceLine {
+	lines := []sourceLine{}
+	for _, l := range ledger {
+		if n := len(lines); n == 0 || lines[n-1].Source != l.Source {
+			lines = append(lines, sourceLine{Source: l.Source, Ignored: map[string]int{}, Rejected: map[string]int{}})
+		}
+		s := &lines[len(lines)-1]
+		s.Received += l.Received
+		s.Matched += l.Matched
+		s.Passed += l.Passed
+		s.Repeated += l.Repeated
+		for name, n := range l.Ignored {
+			s.Ignored[name] += n
+		}
+		for reason, n := range l.Rejected {
+			s.Rejected[reason] += n
+		}
+	}
+	return lines
+}
+
+func (p program) summary(ctx context.Context, o *options, k *engine.Kelpie, took time.Duration) error {
+	s := Summary{Seconds: took.Seconds(), Cases: []api.CaseLine{}}
+	var err error
+	if s.Counts, err = k.Store().Counts(ctx); err != nil {
+		return err
+	}
+	ledger, err := k.Store().Ledger(ctx)
+	if err != nil {
+		return err
+	}
+	s.Sources = sourceLines(ledger)
+	cases, err := k.Store().Cases(ctx, store.CaseQuery{})
+	if err != nil {
+		return err
+	}
+	for _, c := range cases {
+		s.Cases = append(s.Cases, api.Line(c))
+	}
+	if o.json {
+		return printJSON(p.out, s)
+	}
+	p.printSummary(s)
+	return nil
+}
+
+// mostCases that a summary lists.
+const mostCases = 10
+
+func (p program) printSummary(s Summary) {
+	for _, l := range s.Sources {
+		fmt.Fprintf(p.out, "%s: %d events; %d matched, %d passed", l.Source, l.Received, l.Matched, l.Passed)
+		if n := total(l.Ignored); n > 0 {
+			fmt.Fprintf(p.out, ", %d ignored", n)
+		}
+		if n := total(l.Rejected); n > 0 {
+			fmt.Fprintf(p.out, ", %d set aside", n)
+		}
+		if l.Repeated > 0 {
+			fmt.Fprintf(p.out, ", %d repeated", l.Repeated)
+		}
+		fmt.Fprintln(p.out)
+	}
+	c := s.Counts
+	fmt.Fprintf(p.out, "%s of %s; steps: %d done, %d failed, %d unknown, %d waiting. %.1f s.\n\n",
+		plural(c.Cases, "case"), plural(c.Signals, "signal"), c.IntentsDone, c.IntentsFailed, c.IntentsUnknown, c.IntentsPending, s.Seconds)
+	printCases(p.out, s.Cases[:min(len(s.Cases), mostCases)])
+	if len(s.Cases) > mostCases {
+		fmt.Fprintf(p.out, "and %d more: \"kelpie case list\"\n", len(s.Cases)-mostCases)
+	}
+}
+
+func total(counts map[string]int) int {
+	n := 0
+	for _, k := range counts {
+		n += k
+	}
+	return n
+}

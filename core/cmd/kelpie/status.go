@@ -1,0 +1,103 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kelpie-sec/kelpie/core/api"
+)
+
+func (p program) statusCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use: "status", Short: "Say what is broken, since when, what waits, and what to do", Args: cobra.NoArgs,
+		Long: "Say what is broken, since when, what waits, and what to do.\n\nThe exit code is 4 if something is broken.",
+		RunE: func(c *cobra.Command, _ []string) error {
+			var s api.Status
+			err := p.with(c.Context(), o, func(k *client) error { return k.get(c.Context(), "/v1/status", nil, &s) })
+			if err != nil {
+				return err
+			}
+			if o.json {
+				err = printJSON(p.out, s)
+			} else {
+				printStatus(p.out, s)
+			}
+			if err == nil && len(s.Troubles) > 0 {
+				err = &codeError{code: exitTrouble}
+			}
+			return err
+		},
+	}
+}
+
+func printStatus(w io.Writer, s api.Status) {
+	state := "not running"
+	if s.Running {
+		state = "running since " + stamp(s.Since) + " UTC"
+	}
+	fmt.Fprintf(w, "kelpie %s, %s\n", s.Version, state)
+	if s.Actions != "" {
+		fmt.Fprintf(w, "actions are %q", s.Actions)
+		if s.Paused != nil {
+			fmt.Fprintf(w, ", paused by %s since %s UTC", safe(s.Paused.PausedBy), stamp(s.Paused.PausedAt))
+		}
+		fmt.Fprintln(w)
+	}
+	printTroubles(w, s)
+	c := s.Counts
+	fmt.Fprintf(w, "\n%s, %s; intents: %d done, %d pending, %d failed, %d unknown\n",
+		plural(c.Cases, "case"), plural(c.Signals, "signal"), c.IntentsDone, c.IntentsPending, c.IntentsFailed, c.IntentsUnknown)
+	fmt.Fprintf(w, "log: %d MB of events; waiting: %d batches to match, %d inputs to decide, %d answers\n",
+		s.Log.EventsBytes>>20, s.Log.Unmatched, s.Log.Undecided, c.AsksPending)
+	printParts(w, s)
+}
+
+func printTroubles(w io.Writer, s api.Status) {
+	if len(s.Troubles) == 0 {
+		fmt.Fprintln(w, "\nNothing is broken.")
+		return
+	}
+	fmt.Fprintln(w, "\nBROKEN")
+	for _, t := range s.Troubles {
+		text := t.What
+		if !t.Since.IsZero() {
+			text += ", since " + stamp(t.Since) + " UTC (" + ago(t.Since, s.At) + ")"
+		}
+		indented(w, "  - ", text)
+		if t.Waits != "" {
+			indented(w, "    waits: ", t.Waits)
+		}
+		if t.Do != "" {
+			indented(w, "    do: ", t.Do)
+		}
+	}
+}
+
+func printParts(w io.Writer, s api.Status) {
+	if len(s.Detectors) > 0 {
+		fmt.Fprintln(w, "\nDETECTORS")
+		for _, d := range s.Detectors {
+			text := fmt.Sprintf("%d events, last %s", d.Total, ago(d.LastBatch, s.At))
+			if d.Behind > 0 {
+				text += fmt.Sprintf(", %d %s behind", d.Behind, safe(d.BehindUnit))
+			}
+			fmt.Fprintf(w, "  %s %s %s\n", pad(string(d.State), 9), pad(d.Instance, 24), line(text, width-37))
+		}
+	}
+	if len(s.Enrichments) > 0 {
+		fmt.Fprintln(w, "\nENRICHMENTS")
+		for _, e := range s.Enrichments {
+			fmt.Fprintf(w, "  %s %s\n", pad(e.Enrichment, 34),
+				line(fmt.Sprintf("%d calls, %d from cache, %d failed, %d wait", e.Calls, e.Hits, e.Failures, e.Waiting), width-37))
+		}
+	}
+	if len(s.Plugins) > 0 {
+		fmt.Fprintln(w, "\nPLUGINS")
+		for _, p := range s.Plugins {
+			fmt.Fprintf(w, "  %s %s %s\n", pad(string(p.State), 10), pad(p.Plugin+" "+p.Version, 23),
+				line(fmt.Sprintf("since %s, %s", stamp(p.Since), plural(p.Restarts, "restart")), width-37))
+		}
+	}
+}

@@ -1,0 +1,123 @@
+// Package engine puts a Kelpie together: it opens what is durable, makes the
+// stages of a configuration, owns every goroutine, and stops them in order.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/kelpie-sec/kelpie/core/api"
+	"github.com/kelpie-sec/kelpie/core/eventlog"
+	"github.com/kelpie-sec/kelpie/core/store"
+)
+
+// Names in the data folder.
+const (
+	Socket     = "kelpie.sock"
+	lockName   = "lock"
+	logDir     = "log"
+	pluginsDir = "plugins"
+	runDir     = "run"
+)
+
+// ErrBusy means that another process has the data folder.
+var ErrBusy = errors.New("the data folder is in use by another kelpie")
+
+// Settings of a Kelpie's data.
+type Settings struct {
+	DataDir string
+	// Sync "interval" lets a power cut lose the latest; see eventlog.Settings.
+	Sync                                    string
+	SyncInterval, Keep                      time.Duration
+	EventsBytes, InputsBytes, RejectedBytes int64
+	RejectedQuota, Reserve                  int64
+	Version                                 string
+	Logger                                  *slog.Logger
+}
+
+// Kelpie is an open data folder: its store, its log, and its API. Until Run it only
+// reads, and takes people's orders.
+type Kelpie struct {
+	settings Settings
+	lock     *os.File
+	store    *store.Store
+	log      *eventlog.Log
+	logger   *slog.Logger
+	clock    *clock
+
+	mu      sync.Mutex
+	running *generation // nil: not running
+}
+
+// Open takes the data folder, which it makes if it is not there. ErrBusy: another
+// process has it.
+func Open(ctx context.Context, s Settings) (*Kelpie, error) {
+	if s.Logger == nil {
+		s.Logger = slog.New(slog.DiscardHandler)
+	}
+	if err := os.MkdirAll(s.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("data folder: %w", err)
+	}
+	lock, err := takeLock(filepath.Join(s.DataDir, lockName))
+	if err != nil {
+		return nil, err
+	}
+	k := &Kelpie{settings: s, lock: lock, logger: s.Logger, clock: newClock()}
+	if k.store, err = store.Open(ctx, store.Settings{Dir: s.DataDir, Relaxed: s.Sync == eventlog.SyncInterval}); err != nil {
+		return nil, errors.Join(err, k.Close())
+	}
+	k.log, err = eventlog.Open(ctx, eventlog.Settings{
+		Dir: filepath.Join(s.DataDir, logDir), Sync: s.Sync, SyncInterval: s.SyncInterval, Keep: s.Keep,
+		EventsBytes: s.EventsBytes, InputsBytes: s.InputsBytes, RejectedBytes: s.RejectedBytes,
+		RejectedQuota: s.RejectedQuota, Reserve: s.Reserve, Logger: s.Logger,
+	})
+	if err != nil {
+		return nil, errors.Join(err, k.Close())
+	}
+	return k, nil
+}
+
+// Close closes the log and the store, and lets the folder go.
+func (k *Kelpie) Close() error {
+	var errs []error
+	if k.log != nil {
+		errs = append(errs, k.log.Close())
+	}
+	if k.store != nil {
+		errs = append(errs, k.store.Close())
+	}
+	return errors.Join(append(errs, k.lock.Close())...)
+}
+
+// Handler is the API.
+func (k *Kelpie) Handler() http.Handler {
+	s := &api.Server{Store: k.store, Log: k.log, Engine: k, Logger: k.logger, Now: k.clock.now}
+	return s.Handler()
+}
+
+// Store of the folder.
+func (k *Kelpie) Store() *store.Store { return k.store }
+
+// clock is the time that goes into messages: UTC, and never back within a process.
+type clock struct {
+	mu   sync.Mutex
+	last time.Time
+}
+
+func newClock() *clock { return &clock{} }
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t := time.Now().UTC().Round(0); t.After(c.last) {
+		c.last = t
+	}
+	return c.last
+}

@@ -1,0 +1,159 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/kelpie-sec/kelpie/core/detect"
+	"github.com/kelpie-sec/kelpie/core/eventlog"
+	"github.com/kelpie-sec/kelpie/core/match"
+	"github.com/kelpie-sec/kelpie/core/model"
+)
+
+// detectLog is the log as detect sees it.
+type detectLog struct{ log *eventlog.Log }
+
+func (l detectLog) Begin(ctx context.Context, instance string) (detect.Writer, error) {
+	return l.log.Source(ctx, instance)
+}
+
+// matchEvents is EVENTS as match sees it.
+type matchEvents struct{ consumer *eventlog.Consumer }
+
+func (e matchEvents) Next(ctx context.Context) (match.Message, match.Answer, error) {
+	m, err := e.consumer.Next(ctx)
+	if errors.Is(err, eventlog.ErrClosed) {
+		err = context.Canceled
+	}
+	if err != nil {
+		return match.Message{}, nil, err
+	}
+	return match.Message{Seq: m.Seq, Source: m.Instance, Total: m.Total, Payload: m.Payload}, answer{m}, nil
+}
+
+// answer ends a message. That a message was not taken out of EVENTS is no loss: it
+// comes again, and decide knows it.
+type answer struct{ message *eventlog.Message }
+
+func (a answer) Done() { _ = a.message.Ack() }
+func (a answer) Back() { _ = a.message.Nak() }
+
+// matchInputs is INPUTS as match sees it.
+type matchInputs struct{ joiner *eventlog.Joiner }
+
+func (i matchInputs) Add(ctx context.Context, data []byte, done func(error)) error {
+	return i.joiner.Add(ctx, data, func(_ uint64, err error) { done(err) })
+}
+
+// rejects is REJECTED as match sees it.
+type rejects struct{ log *eventlog.Log }
+
+// maxRejectedPayload keeps one REJECTED message well below the log's largest.
+const maxRejectedPayload = 4 << 20
+
+func (r rejects) Reject(ctx context.Context, source string, seq uint64, all []model.Rejected) error {
+	for part := 0; len(all) > 0; part++ {
+		n, size := 0, 0
+		for n < len(all) && (n == 0 || size+len(all[n].Raw)*4/3 < maxRejectedPayload) {
+			size += len(all[n].Raw)*4/3 + 512
+			n++
+		}
+		payload, err := json.Marshal(all[:n])
+		if err != nil {
+			return err
+		}
+		err = r.log.Reject(ctx, source, eventlog.Rejected{
+			ID: fmt.Sprintf("%d.%d", seq, part), Count: n, Payload: payload,
+		})
+		if err != nil {
+			return err
+		}
+		all = all[n:]
+	}
+	return nil
+}
+
+// reporter writes into INPUTS what one room has to say.
+type reporter struct {
+	joiner *eventlog.Joiner
+	now    func() time.Time
+}
+
+func (r reporter) input(ctx context.Context, in model.Input) (uint64, error) {
+	in.At = r.now()
+	data, err := model.EncodeInput(in)
+	if err != nil {
+		return 0, err
+	}
+	return r.joiner.Append(ctx, data)
+}
+
+// enrichReporter is INPUTS as enrich sees it.
+type enrichReporter struct{ reporter }
+
+func (r enrichReporter) Report(ctx context.Context, replies []model.Reply) error {
+	results := make(chan error, len(replies))
+	for i := range replies {
+		data, err := model.EncodeInput(model.Input{At: r.now(), Reply: &replies[i]})
+		if err == nil {
+			err = r.joiner.Add(ctx, data, func(_ uint64, err error) { results <- err })
+		}
+		if err != nil {
+			results <- err
+		}
+	}
+	var all []error
+	for range replies {
+		select {
+		case err := <-results:
+			all = append(all, err)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return errors.Join(all...)
+}
+
+// respondReporter is INPUTS as respond sees it.
+type respondReporter struct{ reporter }
+
+func (r respondReporter) Report(ctx context.Context, o model.Outcome) error {
+	_, err := r.input(ctx, model.Input{Outcome: &o})
+	return err
+}
+
+// tendInterval is how often the log is looked after.
+const (
+	tendInterval = 10 * time.Second
+	sickRetry    = 2 * time.Second
+)
+
+// tend opens a sick log again, and trims what nobody needs, until ctx ends.
+func tend(ctx context.Context, log *eventlog.Log, done func(context.Context) (eventlog.Positions, error), logger *slog.Logger) {
+	for {
+		wait := tendInterval
+		if since, reason := log.Sick(); reason != nil {
+			wait = sickRetry
+			if err := log.Reopen(ctx); err != nil {
+				logger.Error("the log is sick and can't be opened again yet", "since", since, "reason", reason, "error", err)
+			} else {
+				logger.Info("the log was opened again", "sick_since", since, "reason", reason)
+			}
+		} else if at, err := done(ctx); err == nil {
+			if _, err := log.Trim(ctx, at); err != nil && ctx.Err() == nil {
+				logger.Warn("the log can't be trimmed", "error", err)
+			}
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return
+		case <-t.C:
+		}
+	}
+}

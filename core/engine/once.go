@@ -1,0 +1,133 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/kelpie-sec/kelpie/core/detect"
+	"github.com/kelpie-sec/kelpie/core/model"
+)
+
+const (
+	lookInterval     = 50 * time.Millisecond
+	progressInterval = 250 * time.Millisecond
+)
+
+// ErrUnread means that a source could not be read to its end.
+var ErrUnread = errors.New("not read to its end")
+
+// wait returns when the run is to be stopped: when ctx ends or, with Once, when all
+// work is done.
+func (g *generation) wait(ctx context.Context, detecting *stage) error {
+	if !g.options.Once {
+		<-ctx.Done()
+		return nil
+	}
+	if err := g.until(ctx, func() (bool, error) {
+		select {
+		case err := <-detecting.done:
+			detecting.done <- err // for who ends it
+			return true, nil
+		default:
+			return false, nil
+		}
+	}); err != nil {
+		return err
+	}
+	if err := g.until(ctx, func() (bool, error) {
+		st, err := g.k.log.Stats(ctx)
+		return err == nil && st.Waiting == 0, err
+	}); err != nil {
+		return err
+	}
+	if _, err := g.people.input(ctx, model.Input{Ended: &model.Ended{}}); err != nil {
+		return err
+	}
+	if err := g.until(ctx, func() (bool, error) { return g.settled(ctx) }); err != nil {
+		return err
+	}
+	return g.unread()
+}
+
+// settled tells whether everything in the log is decided, and nothing that was
+// decided waits. Steps that are paused do not count.
+func (g *generation) settled(ctx context.Context) (bool, error) {
+	end, err := g.k.log.InputsEnd(ctx)
+	if err != nil {
+		return false, err
+	}
+	at, err := g.k.store.Position(ctx)
+	if err != nil || at.Seq < end {
+		return false, err
+	}
+	c, err := g.k.store.Counts(ctx)
+	if err != nil {
+		return false, err
+	}
+	flags, err := g.k.store.Flags(ctx)
+	if err != nil {
+		return false, err
+	}
+	return c.AsksPending == 0 && (c.IntentsPending == 0 || flags.Paused), nil
+}
+
+// unread names the sources that did not come to their end.
+func (g *generation) unread() error {
+	var all []string
+	for _, r := range g.detector.Reports() {
+		if r.State != detect.Ended {
+			all = append(all, r.Instance+" ("+r.Message+")")
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %s", ErrUnread, strings.Join(all, ", "))
+}
+
+// until looks again and again, tells the progress meanwhile, and returns when done
+// says so or ctx ends.
+func (g *generation) until(ctx context.Context, done func() (bool, error)) error {
+	t := time.NewTicker(lookInterval)
+	defer t.Stop()
+	var told time.Time
+	for {
+		ok, err := done()
+		if ok || err != nil {
+			return err
+		}
+		if now := time.Now(); now.Sub(told) >= progressInterval {
+			g.progress(ctx)
+			told = now
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-t.C:
+		}
+	}
+}
+
+func (g *generation) progress(ctx context.Context) {
+	if g.options.Progress == nil {
+		return
+	}
+	var p Progress
+	for _, r := range g.detector.Reports() {
+		p.Sources++
+		p.Events += r.Total
+		if r.State == detect.Ended {
+			p.Ended++
+		}
+	}
+	if st, err := g.k.log.Stats(ctx); err == nil {
+		p.Unmatched = st.Waiting
+	}
+	if c, err := g.k.store.Counts(ctx); err == nil {
+		p.Answers, p.Steps = c.AsksPending, c.IntentsPending
+	}
+	g.options.Progress(p)
+}

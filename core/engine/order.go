@@ -1,0 +1,103 @@
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/kelpie-sec/kelpie/core/host"
+	"github.com/kelpie-sec/kelpie/core/model"
+)
+
+// orderTimeout bounds the wait for decide; an order that was logged holds all the
+// same.
+const orderTimeout = 30 * time.Second
+
+// Order writes a person's command into INPUTS and waits until it is decided. Where
+// Kelpie does not run, decide runs for as long as that takes.
+func (k *Kelpie) Order(ctx context.Context, c model.Command) error {
+	c.ID = rand.Text()
+	ctx, cancel := context.WithTimeout(ctx, orderTimeout)
+	defer cancel()
+	k.mu.Lock()
+	g := k.running
+	k.mu.Unlock()
+	if g != nil {
+		seq, err := g.people.input(ctx, model.Input{Command: &c})
+		if err != nil {
+			return err
+		}
+		return k.decided(ctx, seq)
+	}
+	return k.orderAlone(ctx, c)
+}
+
+func (k *Kelpie) orderAlone(ctx context.Context, c model.Command) (err error) {
+	j, err := k.log.Joiner(ctx, "people")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		closing, cancel := context.WithTimeout(context.Background(), joinerStop)
+		defer cancel()
+		err = errors.Join(err, j.Close(closing))
+	}()
+	seq, err := reporter{joiner: j, now: k.clock.now}.input(ctx, model.Input{Command: &c})
+	if err != nil {
+		return err
+	}
+	d := newDecider(k, func() {})
+	failed, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	deciding := start(context.WithoutCancel(ctx), fail, d.run)
+	err = k.decided(failed, seq)
+	d.finish(deciding)
+	if cause := context.Cause(failed); err != nil && cause != nil {
+		err = cause
+	}
+	return err
+}
+
+// decided waits until the store has an INPUTS message.
+func (k *Kelpie) decided(ctx context.Context, seq uint64) error {
+	t := time.NewTicker(lookInterval)
+	defer t.Stop()
+	for {
+		at, err := k.store.Position(ctx)
+		if err != nil {
+			return err
+		}
+		if at.Seq >= seq {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the order is logged and not decided yet: %w", context.Cause(ctx))
+		case <-t.C:
+		}
+	}
+}
+
+// Plugins that run; none if Kelpie does not.
+func (k *Kelpie) Plugins() []host.Status {
+	k.mu.Lock()
+	g := k.running
+	k.mu.Unlock()
+	if g == nil {
+		return nil
+	}
+	return g.host.Status()
+}
+
+// RestartPlugin starts one that has failed.
+func (k *Kelpie) RestartPlugin(_ context.Context, name string) error {
+	k.mu.Lock()
+	g := k.running
+	k.mu.Unlock()
+	if g == nil {
+		return errors.New("kelpie is not running")
+	}
+	return g.host.Restart(name)
+}

@@ -1,0 +1,133 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/kelpie-sec/kelpie/core/detect"
+	"github.com/kelpie-sec/kelpie/core/enrich"
+	"github.com/kelpie-sec/kelpie/core/host"
+	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/core/respond"
+	"github.com/kelpie-sec/kelpie/sdk"
+)
+
+// detectors are the host's, as detect sees them.
+type detectors struct{ host *host.Host }
+
+func (d detectors) Open(ctx context.Context, instance string, cursor []byte, once bool) (detect.Session, error) {
+	detector, err := d.host.Detector(instance)
+	if err != nil {
+		return nil, err
+	}
+	s, err := detector.Open(ctx, host.SessionStart{Cursor: cursor, Once: once})
+	if err != nil {
+		return nil, err
+	}
+	return session{s}, nil
+}
+
+type session struct{ *host.Session }
+
+func (s session) Recv() (detect.Message, error) {
+	m, err := s.Session.Recv()
+	if err != nil {
+		return detect.Message{}, err
+	}
+	var out detect.Message
+	if b := m.Batch; b != nil {
+		out.Batch = &detect.Batch{Number: b.Number, Events: b.Events, Cursor: b.Cursor}
+	}
+	if st := m.Status; st != nil {
+		out.Status = &detect.Status{Ended: st.State == host.SessionEnded, Behind: st.Behind, BehindUnit: st.BehindUnit}
+		if st.State == host.SessionTroubled {
+			out.Status.Trouble = st.Message
+		}
+	}
+	return out, nil
+}
+
+// enrichments are the host's, as enrich sees them.
+type enrichments struct{ host *host.Host }
+
+func (e enrichments) Enrich(ctx context.Context, instance string, asks []model.Ask) ([]enrich.Answer, error) {
+	enricher, err := e.host.Enricher(instance)
+	if err != nil {
+		return nil, failure(err)
+	}
+	got, err := enricher.Enrich(ctx, asks)
+	if err != nil {
+		return nil, failure(err)
+	}
+	all := make([]enrich.Answer, len(got.Replies))
+	for i, r := range got.Replies {
+		all[i] = enrich.Answer{Answers: r.Answers, Found: r.Found, Aliases: r.Aliases, TTL: r.TTL}
+		if r.Err != nil {
+			all[i].Err = failure(r.Err)
+		}
+	}
+	return all, nil
+}
+
+// failure says of the host's error whether asking again may help.
+func failure(err error) error {
+	var e *host.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	return &enrich.Failure{
+		Retry:      e.Reason == sdk.Retry || e.Reason == sdk.Failed,
+		RetryAfter: e.RetryAfter, Reason: e.Message,
+	}
+}
+
+// actions are the host's, as respond sees them.
+type actions struct{ host *host.Host }
+
+func (a actions) Execute(ctx context.Context, c respond.Call) (respond.Result, error) {
+	actor, err := a.host.Action(c.Action)
+	if err != nil {
+		return respond.Result{}, err
+	}
+	r, err := actor.Execute(ctx, host.ActionCall{
+		Verb: c.Verb, Target: c.Target, Parameters: c.Parameters, Key: c.Key,
+		NotAfter: c.NotAfter, DryRun: c.DryRun, Attempt: c.Attempt,
+	})
+	return result(r, err)
+}
+
+func (a actions) Check(ctx context.Context, c respond.Call) (respond.Result, error) {
+	actor, err := a.host.Action(c.Action)
+	if err != nil {
+		return respond.Result{}, err
+	}
+	r, err := actor.Check(ctx, host.ActionCheck{Verb: c.Verb, Target: c.Target, Key: c.Key})
+	return result(r, err)
+}
+
+// result keeps apart what is known not to have happened from what is not known.
+func result(r sdk.Result, err error) (respond.Result, error) {
+	var e *host.Error
+	switch {
+	case err == nil:
+		return respond.Result{State: stateOf(r.Outcome), Reference: r.Reference, UndoToken: r.UndoToken, Message: r.Message}, nil
+	case errors.As(err, &e) && e.NotSent:
+		return respond.Result{State: model.IntentFailed, Message: e.Message, RetryAfter: e.RetryAfter}, nil
+	}
+	return respond.Result{}, fmt.Errorf("the answer was lost: %w", err)
+}
+
+func stateOf(o sdk.Outcome) model.IntentState {
+	switch o {
+	case sdk.OutcomeDone:
+		return model.IntentDone
+	case sdk.OutcomeAlready:
+		return model.IntentAlready
+	case sdk.OutcomeRefused:
+		return model.IntentRefused
+	case sdk.OutcomeFailed:
+		return model.IntentFailed
+	}
+	return model.IntentUnknown
+}

@@ -1,0 +1,62 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Bounds of the API's connections.
+const (
+	headerTimeout = 5 * time.Second
+	apiStop       = 3 * time.Second
+	// maxSocket is the longest path of a socket (sun_path of unix(7), less its end).
+	maxSocket = 107
+)
+
+// serve opens the API on the data folder's socket, which its owner alone may use.
+func (k *Kelpie) serve(g *generation) (stop func() error, err error) {
+	path := filepath.Join(k.settings.DataDir, Socket)
+	if len(path) > maxSocket {
+		return nil, fmt.Errorf("%s: a socket's path may have %d bytes; choose a shorter data_dir, or start kelpie nearer to it", path, maxSocket)
+	}
+	// A socket that is left over is nobody's: the folder is locked by us.
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	// The folder itself is closed to others, so that there is no moment in between.
+	if err := os.Chmod(path, 0o600); err != nil {
+		l.Close()
+		return nil, err
+	}
+	k.mu.Lock()
+	k.running = g
+	k.mu.Unlock()
+	server := &http.Server{Handler: k.Handler(), ReadHeaderTimeout: headerTimeout}
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(l) }()
+	return func() error {
+		k.mu.Lock()
+		k.running = nil
+		k.mu.Unlock()
+		ctx, cancel := context.WithTimeout(context.Background(), apiStop)
+		defer cancel()
+		err := server.Shutdown(ctx)
+		if err != nil {
+			err = server.Close()
+		}
+		if served := <-done; !errors.Is(served, http.ErrServerClosed) {
+			err = errors.Join(err, served)
+		}
+		return err
+	}, nil
+}

@@ -1,0 +1,150 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/kelpie-sec/kelpie/core/api"
+	"github.com/kelpie-sec/kelpie/core/detect"
+	"github.com/kelpie-sec/kelpie/core/host"
+)
+
+// Status gathers how everything is.
+func (k *Kelpie) Status(ctx context.Context) (api.Status, error) {
+	s := api.Status{
+		Version: k.settings.Version, At: k.clock.now(), Troubles: []api.Trouble{},
+		Detectors: []detect.Report{}, Plugins: []host.Status{},
+	}
+	var err error
+	if s.Counts, err = k.store.Counts(ctx); err != nil {
+		return s, err
+	}
+	if s.Sources, err = k.store.Sources(ctx); err != nil {
+		return s, err
+	}
+	flags, err := k.store.Flags(ctx)
+	if err != nil {
+		return s, err
+	}
+	s.Config = flags.Config
+	if flags.Paused {
+		s.Paused = &flags
+	}
+	if err := k.logStatus(ctx, &s); err != nil {
+		return s, err
+	}
+	k.mu.Lock()
+	g := k.running
+	k.mu.Unlock()
+	if g != nil {
+		s.Running, s.Since = true, g.began
+		s.Actions = string(g.options.Config.Kelpie.Actions)
+		s.Detectors, s.Enrichments, s.Plugins = g.detector.Reports(), g.enricher.Stats(), g.host.Status()
+		runTroubles(&s)
+	}
+	storeTroubles(&s)
+	return s, nil
+}
+
+func (k *Kelpie) logStatus(ctx context.Context, s *api.Status) error {
+	st, err := k.log.Stats(ctx)
+	if err != nil {
+		return err
+	}
+	at, err := k.store.Position(ctx)
+	if err != nil {
+		return err
+	}
+	s.Log = api.LogState{
+		EventsBytes: st.Events.Bytes, InputsBytes: st.Inputs.Bytes, RejectedBytes: st.Rejected.Bytes,
+		Unmatched: st.Waiting,
+	}
+	if st.Inputs.Last > at.Seq {
+		s.Log.Undecided = st.Inputs.Last - at.Seq
+	}
+	if since, reason := k.log.Sick(); reason != nil {
+		s.Troubles = append(s.Troubles, api.Trouble{
+			What: "the log can't be written: " + reason.Error(), Since: since,
+			Waits: "everything that comes in", Do: "make room on the disk, or look at the disk; it is tried again by itself",
+		})
+	} else if err := k.log.Room(); err != nil {
+		s.Troubles = append(s.Troubles, api.Trouble{
+			What: err.Error(), Waits: "what detectors report; what was taken in is worked off",
+			Do: "make room on the disk of the data folder",
+		})
+	}
+	return nil
+}
+
+func runTroubles(s *api.Status) {
+	for _, p := range s.Plugins {
+		switch p.State {
+		case host.Failed:
+			s.Troubles = append(s.Troubles, api.Trouble{
+				What: fmt.Sprintf("plugin %s has failed: %s", p.Plugin, p.LastError), Since: p.Since,
+				Waits: instances(p), Do: "look at its log; then \"kelpie plugin restart " + p.Plugin + "\"",
+			})
+		case host.Restarting:
+			s.Troubles = append(s.Troubles, api.Trouble{
+				What: fmt.Sprintf("plugin %s has ended: %s", p.Plugin, p.LastError), Since: p.Since, Waits: instances(p),
+				Do: "it is started again by itself",
+			})
+		}
+		for _, in := range p.Instances {
+			if p.State == host.Running && in.Trouble != "" {
+				s.Troubles = append(s.Troubles, api.Trouble{What: in.Address + ": " + in.Trouble, Since: in.Since})
+			}
+		}
+	}
+	for _, d := range s.Detectors {
+		if d.State == detect.Troubled {
+			s.Troubles = append(s.Troubles, api.Trouble{What: d.Instance + ": " + d.Message, Since: d.Since, Waits: "its events, at the source"})
+		}
+	}
+	for _, e := range s.Enrichments {
+		switch {
+		case e.LastError != "":
+			s.Troubles = append(s.Troubles, api.Trouble{
+				What: e.Enrichment + ": " + e.LastError, Since: e.Since, Waits: fmt.Sprintf("%d questions", e.Waiting),
+			})
+		case e.Limited.After(s.At):
+			s.Troubles = append(s.Troubles, api.Trouble{
+				What:  fmt.Sprintf("%s has used up its limit until %s", e.Enrichment, e.Limited.Format(time.RFC3339)),
+				Waits: fmt.Sprintf("%d questions", e.Waiting), Do: "it goes on by itself",
+			})
+		}
+	}
+}
+
+func instances(p host.Status) string {
+	text := ""
+	for i, in := range p.Instances {
+		if i > 0 {
+			text += ", "
+		}
+		text += in.Address
+	}
+	return text
+}
+
+func storeTroubles(s *api.Status) {
+	if n := s.Counts.IntentsUnknown; n > 0 {
+		s.Troubles = append(s.Troubles, api.Trouble{
+			What: fmt.Sprintf("%d steps have an unknown outcome", n), Waits: "a person's word",
+			Do: "\"kelpie intent list --state unknown\", find out, and \"kelpie intent resolve\" them",
+		})
+	}
+	if n := s.Counts.IntentsFailed; n > 0 {
+		s.Troubles = append(s.Troubles, api.Trouble{
+			What: fmt.Sprintf("%d steps have failed for good", n), Do: "\"kelpie intent list --state failed\" says why",
+		})
+	}
+	for _, src := range s.Sources {
+		if src.Total != src.Counted && s.Log.Unmatched == 0 && s.Log.Undecided == 0 {
+			s.Troubles = append(s.Troubles, api.Trouble{
+				What: fmt.Sprintf("%s: %d events received, %d accounted for", src.Source, src.Total, src.Counted),
+			})
+		}
+	}
+}
