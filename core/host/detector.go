@@ -87,7 +87,7 @@ func (d *Detector) Open(ctx context.Context, start SessionStart) (*Session, erro
 		return nil, err
 	}
 	// A session lasts; it is no call that a stop would wait for.
-	d.instance.owner.release(p)
+	p.calls.leave()
 
 	ctx, cancel := context.WithCancel(ctx)
 	s := &Session{instance: d.instance, process: p, ctx: ctx, cancel: cancel, start: start}

@@ -45,6 +45,9 @@ func (e *Enricher) Address() string { return e.instance.Address }
 // answer that is not to be believed (a score of 1000, details that are not JSON) fails
 // alone. The error is an *Error, and then nothing was answered.
 func (e *Enricher) Enrich(ctx context.Context, asks []model.Ask) (Enriched, error) {
+	if len(asks) == 0 {
+		return Enriched{}, nil
+	}
 	request := &pluginv1.EnrichRequest{Instance: e.instance.Address}
 	for _, ask := range asks {
 		request.Questions = append(request.Questions, &pluginv1.Question{

@@ -37,7 +37,8 @@ type Error struct {
 	// RetryAfter, with sdk.Retry: 0 if the plugin named no time.
 	RetryAfter time.Duration
 	Message    string
-	// NotSent: the plugin never got the request, so nothing can have happened.
+	// NotSent: the plugin never got the request, or does not do such a thing: nothing
+	// can have happened.
 	NotSent bool
 	Err     error
 }

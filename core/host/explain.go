@@ -31,17 +31,22 @@ func (i *instance) explain(ctx context.Context, p *process, err error) error {
 	e := &Error{Instance: i.Address, Fault: sdk.FaultPlugin}
 	st := status.Convert(err)
 	code, said := st.Code(), st.Message()
-	if cause := ctx.Err(); cause != nil && (code == codes.Canceled || code == codes.DeadlineExceeded || errors.Is(err, cause)) {
-		return i.ended(cause)
-	}
-	if broken(code, said) && p != nil && p.endsWithin(crashNotice) {
-		e.Reason, e.Err = sdk.Retry, ErrCrashed
-		e.Message = fmt.Sprintf("plugin %q ended during the call: %s", i.Plugin, p.runner.exitReason())
-		return e
-	}
-	if breach := localBreach(code, said); breach != nil {
-		breach.Instance = i.Address
-		return breach
+	if len(st.Details()) == 0 { // the plugin's own errors have some
+		if cause := ctx.Err(); cause != nil && (code == codes.Canceled || code == codes.DeadlineExceeded || errors.Is(err, cause)) {
+			return i.ended(cause)
+		}
+		if code == codes.DeadlineExceeded { // the other side looked at its clock first
+			return i.ended(context.DeadlineExceeded)
+		}
+		if broken(code, said) && p.endsWithin(crashNotice) {
+			e.Reason, e.Err = sdk.Retry, ErrCrashed
+			e.Message = fmt.Sprintf("plugin %q ended during the call: %s", i.Plugin, p.runner.exitReason())
+			return e
+		}
+		if breach := localBreach(code, said); breach != nil {
+			breach.Instance = i.Address
+			return breach
+		}
 	}
 	e.Err = err
 	e.Reason = reasonOf(code)

@@ -44,8 +44,11 @@ func New(s Settings, log *slog.Logger) (*Host, error) {
 		if h.instances[in.Address] != nil {
 			return nil, fmt.Errorf("two instances have the address %s", in.Address)
 		}
-		if in.Address == "" || strings.ContainsAny(in.Address, "/\\\x00") || !pluginName.MatchString(in.Plugin) {
-			return nil, fmt.Errorf("instance %q of plugin %q: not an address, or not a plugin's name", in.Address, in.Plugin)
+		if !strings.HasPrefix(in.Address, string(in.Kind)+".") || strings.ContainsAny(in.Address, "/\\\x00") {
+			return nil, fmt.Errorf("%s %q: its address is not %s and a name", in.Kind, in.Address, in.Kind)
+		}
+		if !pluginName.MatchString(in.Plugin) {
+			return nil, fmt.Errorf("%s: %q is no name of a plugin", in.Address, in.Plugin)
 		}
 		if in.Timeout <= 0 {
 			in.Timeout = s.Timing.Call

@@ -34,6 +34,6 @@ func (i *instance) call(ctx context.Context, notAfter time.Time, do func(context
 	if err != nil {
 		return err
 	}
-	defer i.owner.release(p)
+	defer p.calls.leave()
 	return i.explain(ctx, p, do(ctx, p.conn))
 }

@@ -41,13 +41,3 @@ func (l Lock) verify(name, path, sum, file string) error {
 	}
 	return fmt.Errorf("plugin %q is not in %s: run \"kelpie plugin lock\"", name, file)
 }
-
-// version that the lock has for a plugin.
-func (l Lock) version(name string) string {
-	for _, p := range l.Plugins {
-		if p.Name == name {
-			return p.Version
-		}
-	}
-	return ""
-}

@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/go-plugin"
 	goplugin "github.com/hashicorp/go-plugin/runner"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/kelpie-sec/kelpie/core/model"
@@ -54,7 +55,7 @@ type process struct {
 	dir    string
 	since  time.Time
 
-	calls sync.WaitGroup // in flight; none is added once the process stops
+	calls traffic
 }
 
 // start verifies the executable, runs it, connects to it and lets it describe itself.
@@ -156,7 +157,7 @@ func (l launch) describe(ctx context.Context, p *process) error {
 	defer cancel()
 	answer, err := p.api.Describe(ctx, &pluginv1.DescribeRequest{})
 	if err != nil {
-		return fmt.Errorf("it does not describe itself: %w", err)
+		return fmt.Errorf("it does not describe itself: %s", status.Convert(err).Message())
 	}
 	p.about, err = pluginModel(answer)
 	if err != nil {
@@ -218,7 +219,7 @@ func (p *process) kill() {
 }
 
 // stages of a stop, at parts of the time that it may take.
-type stages struct{ drained, closed, asked, told, end time.Time }
+type stages struct{ drained, closed, asked, told time.Time }
 
 // stagesUntil leaves each step some of the time until the deadline: calls in flight
 // the first half, the instances' Close until 70 %, the plugin's own end until 80 %,
@@ -226,7 +227,7 @@ type stages struct{ drained, closed, asked, told, end time.Time }
 func stagesUntil(now, deadline time.Time) stages {
 	total := max(0, deadline.Sub(now))
 	at := func(percent time.Duration) time.Time { return now.Add(total * percent / 100) }
-	return stages{drained: at(50), closed: at(70), asked: at(80), told: at(95), end: deadline}
+	return stages{drained: at(50), closed: at(70), asked: at(80), told: at(95)}
 }
 
 // stop ends the process before the deadline, in good order as far as it lasts. No
@@ -234,12 +235,7 @@ func stagesUntil(now, deadline time.Time) stages {
 func (p *process) stop(deadline time.Time, instances []string) {
 	defer p.kill()
 	s := stagesUntil(time.Now(), deadline)
-	drained := make(chan struct{})
-	go func() {
-		p.calls.Wait()
-		close(drained)
-	}()
-	if !p.await(drained, s.drained) {
+	if !p.await(p.calls.drained(), s.drained) {
 		return
 	}
 	if !p.closeInstances(instances, s.closed) {
@@ -284,6 +280,49 @@ func (p *process) closeInstances(instances []string, until time.Time) bool {
 	}
 	closing.Wait()
 	return !p.endsWithin(0)
+}
+
+// traffic counts the calls that are in flight.
+type traffic struct {
+	mu      sync.Mutex
+	flying  int
+	waiting chan struct{} // not nil: somebody waits until none flies
+}
+
+func (t *traffic) enter() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.flying++
+}
+
+func (t *traffic) leave() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.flying--; t.flying == 0 && t.waiting != nil {
+		close(t.waiting)
+		t.waiting = nil
+	}
+}
+
+// drained is closed when no call is in flight; the caller lets none enter.
+func (t *traffic) drained() <-chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.waiting == nil {
+		t.waiting = make(chan struct{})
+	}
+	done := t.waiting
+	if t.flying == 0 {
+		close(t.waiting)
+		t.waiting = nil
+	}
+	return done
+}
+
+func (t *traffic) count() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.flying
 }
 
 // identity tells which instances may share a process.

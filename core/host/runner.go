@@ -48,6 +48,7 @@ type runner struct {
 	release chan struct{} // closed when go-plugin may learn that it has ended
 
 	mu     sync.Mutex
+	doomed bool // killed before it was started
 	pid    int
 	reaped bool
 	reason string
@@ -167,8 +168,10 @@ func (r *runner) run(started chan<- error, ended chan<- struct{}) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	r.mu.Lock()
-	err := r.cmd.Start()
-	if err == nil {
+	err := error(nil)
+	if r.doomed {
+		err = context.Canceled
+	} else if err = r.cmd.Start(); err == nil {
 		r.pid = r.cmd.Process.Pid
 	}
 	r.mu.Unlock()
@@ -211,7 +214,10 @@ func (r *runner) exitReason() string {
 func (r *runner) signal(s syscall.Signal) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.pid != 0 && !r.reaped {
+	switch {
+	case r.pid == 0:
+		r.doomed = r.doomed || s == signalKill
+	case !r.reaped:
 		_ = signalGroup(r.pid, s)
 	}
 }

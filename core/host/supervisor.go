@@ -65,20 +65,27 @@ func (s *supervisor) run(ctx context.Context) {
 	first := sync.OnceFunc(func() { close(s.first) })
 	defer first()
 	for ctx.Err() == nil {
+		select {
+		case <-s.restart: // this start is what was asked for
+		default:
+		}
 		s.set(Starting, nil)
 		p, err := s.launch.start(ctx)
 		if err == nil {
 			s.configureAll(ctx, p)
 		}
 		if ctx.Err() != nil {
-			s.end(p)
+			s.end(p, s.launch.timing.Stop)
 			break
 		}
 		if err == nil {
 			s.set(Running, p)
 			first()
-			err = s.watch(ctx, p)
-			s.end(p)
+			patience := s.launch.timing.Stop
+			if err = s.watch(ctx, p); err != nil { // it is gone, or answers nobody
+				patience = min(patience, 2*s.launch.timing.HealthTimeout)
+			}
+			s.end(p, patience)
 		}
 		if err == nil { // asked to stop, or to start again
 			s.calm()
@@ -115,7 +122,7 @@ func (s *supervisor) announce() {
 
 // end takes the process out of use and ends it. Calls in flight may finish; new ones
 // wait for the next process.
-func (s *supervisor) end(p *process) {
+func (s *supervisor) end(p *process, patience time.Duration) {
 	if p == nil {
 		return
 	}
@@ -128,7 +135,7 @@ func (s *supervisor) end(p *process) {
 	s.announce()
 	s.mu.Unlock()
 	if deadline.IsZero() {
-		deadline = time.Now().Add(s.launch.timing.Stop)
+		deadline = time.Now().Add(patience)
 	}
 	var open []string
 	for _, i := range s.instances {
@@ -220,12 +227,12 @@ func (s *supervisor) crashed(p *process, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	s.lastError, s.errorAt, s.tail = err.Error(), now, tail
+	s.lastError, s.errorAt, s.tail = s.launch.scrub.message(err.Error()), now, tail
 	s.crashes = append(slices.DeleteFunc(s.crashes, func(t time.Time) bool {
 		return now.Sub(t) > s.launch.timing.CrashWindow
 	}), now)
 	s.attempt++
-	s.log.Error("plugin is not running", "error", err, "said", tail)
+	s.log.Error("plugin is not running", "error", s.lastError)
 }
 
 // rest waits before the next start: a while, or, if the plugin has failed, until
@@ -261,7 +268,7 @@ func (s *supervisor) rest(ctx context.Context, err error) {
 }
 
 // acquire gives the process for one call of an instance, as soon as it runs and is
-// configured; release hands it back. The error is an *Error with NotSent.
+// configured; calls.leave hands it back. The error is an *Error with NotSent.
 func (s *supervisor) acquire(ctx context.Context, i *instance) (*process, error) {
 	for {
 		s.mu.Lock()
@@ -272,7 +279,7 @@ func (s *supervisor) acquire(ctx context.Context, i *instance) (*process, error)
 			p = nil // the supervisor is about to learn it
 		}
 		if p != nil && ready && ctx.Err() == nil {
-			p.calls.Add(1)
+			p.calls.enter()
 			s.mu.Unlock()
 			return p, nil
 		}
@@ -304,8 +311,6 @@ func (s *supervisor) acquire(ctx context.Context, i *instance) (*process, error)
 		}
 	}
 }
-
-func (s *supervisor) release(p *process) { p.calls.Done() }
 
 // configureAll gives the process its instances.
 func (s *supervisor) configureAll(ctx context.Context, p *process) {
@@ -434,35 +439,26 @@ func (s *supervisor) checkHealth(ctx context.Context, p *process, missed map[str
 	t := s.launch.timing
 	ctx, cancel := context.WithTimeout(ctx, t.HealthTimeout)
 	defer cancel()
+	answers := make([]error, 1+len(s.instances)) // the process's own, then theirs
 	var asking sync.WaitGroup
-	answers := make([]error, len(s.instances)+1)
-	for n := range answers {
-		asking.Go(func() {
-			if n == len(s.instances) {
-				_, answers[n] = p.api.Health(ctx, &pluginv1.HealthRequest{})
-				return
-			}
-			answers[n] = s.instances[n].checkHealth(ctx, p)
-		})
+	asking.Go(func() { _, answers[0] = p.api.Health(ctx, &pluginv1.HealthRequest{}) })
+	for n, i := range s.instances {
+		asking.Go(func() { answers[1+n] = i.checkHealth(ctx, p) })
 	}
 	asking.Wait()
 	for n, err := range answers {
-		address := ""
-		if n < len(s.instances) {
-			address = s.instances[n].Address
+		who, address := "it", ""
+		if n > 0 {
+			address = s.instances[n-1].Address
+			who = "its instance " + address
 		}
 		if err == nil {
 			delete(missed, address)
 			continue
 		}
-		missed[address]++
-		if missed[address] < t.HealthMisses {
-			continue
+		if missed[address]++; missed[address] >= t.HealthMisses {
+			return fmt.Errorf("%s did not answer within %s, %d times in a row", who, t.HealthTimeout, t.HealthMisses)
 		}
-		if address == "" {
-			return fmt.Errorf("it did not answer within %s, %d times in a row", t.HealthTimeout, t.HealthMisses)
-		}
-		return fmt.Errorf("its instance %s did not answer within %s, %d times in a row", address, t.HealthTimeout, t.HealthMisses)
 	}
 	return nil
 }
