@@ -82,14 +82,17 @@ var (
 )
 
 // DefangedText does the same to what looks like a link or a name in a running text,
-// as lightly as it can: hxxp://a[.]example[.]org/, shell[.]php.
+// as lightly as it can, and once only: hxxp://a[.]example[.]org/, shell[.]php.
 func DefangedText(text string) string {
 	if !strings.ContainsAny(text, ".:") {
 		return text
 	}
 	text = linked.ReplaceAllStringFunc(text, func(scheme string) string {
-		if lower := strings.ToLower(scheme); strings.HasPrefix(lower, "http") {
+		switch lower := strings.ToLower(scheme); {
+		case strings.HasPrefix(lower, "http"):
 			return "hxxp" + lower[4:]
+		case strings.HasPrefix(lower, "hxxp"):
+			return scheme
 		}
 		return strings.TrimSuffix(scheme, "://") + "[:]//"
 	})

@@ -58,6 +58,9 @@ func TestDefanged(t *testing.T) {
 		if got := DefangedText(text); got != want {
 			t.Errorf("DefangedText(%q) = %q, want %q", text, got, want)
 		}
+		if got := DefangedText(want); got != want {
+			t.Errorf("DefangedText(%q) = %q, want it unchanged", want, got)
+		}
 	}
 }
 
