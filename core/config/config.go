@@ -13,6 +13,9 @@ import (
 	"github.com/kelpie-sec/kelpie/core/respond"
 )
 
+// Diagnostics are complaints with their places.
+type Diagnostics = hcl.Diagnostics
+
 // Config is a configuration that has been checked. It is read-only and may be used
 // concurrently. What the host is told is given by Resolve, since that takes secrets.
 type Config struct {
@@ -30,10 +33,20 @@ type Config struct {
 
 	// NotBuilt lists what the configuration asks of a later version, as warnings. A
 	// configuration with any of it must not be run.
-	NotBuilt hcl.Diagnostics
-	Warnings hcl.Diagnostics
+	NotBuilt Diagnostics
 
 	instances []*instance
+}
+
+// Refusals are the reasons not to run this configuration: NotBuilt, as errors.
+func (c *Config) Refusals() Diagnostics {
+	var diags Diagnostics
+	for _, d := range c.NotBuilt {
+		refusal := *d
+		refusal.Severity = hcl.DiagError
+		diags = append(diags, &refusal)
+	}
+	return diags
 }
 
 // Kelpie is what the kelpie block says.
@@ -57,6 +70,8 @@ const (
 	DefaultSecretsDir = "secrets"
 	DefaultActions    = plan.DryRun
 	DefaultSync       = "always"
+	// DefaultSyncInterval is with sync = "interval".
+	DefaultSyncInterval = 2 * time.Second
 )
 
 // Detector is one source of events.
@@ -88,8 +103,8 @@ type Ignore struct {
 const expiresSoon = 14 * 24 * time.Hour
 
 // Expiring warns of ignores that have ended or soon will.
-func (c *Config) Expiring(now time.Time) hcl.Diagnostics {
-	var diags hcl.Diagnostics
+func (c *Config) Expiring(now time.Time) Diagnostics {
+	var diags Diagnostics
 	for _, i := range c.Ignores {
 		day := i.Expires.Add(-time.Second).Format(time.DateOnly)
 		var d *hcl.Diagnostic

@@ -14,6 +14,7 @@ import (
 
 	"github.com/kelpie-sec/kelpie/core/decide"
 	"github.com/kelpie-sec/kelpie/core/enrich"
+	"github.com/kelpie-sec/kelpie/core/expr"
 	"github.com/kelpie-sec/kelpie/core/host"
 	"github.com/kelpie-sec/kelpie/core/model"
 	"github.com/kelpie-sec/kelpie/core/respond"
@@ -170,13 +171,36 @@ func (p *parser) tree(s *section, schema model.Schema) map[string]any {
 }
 
 func (p *parser) leaf(s *section, a model.Attribute) json.RawMessage {
-	v := s.values[a.Name]
-	if path, ok := v.Str(); ok && a.Type.Kind == "path" && path != "" && !filepath.IsAbs(path) {
-		text, _ := json.Marshal(filepath.Join(p.src.Dir, path))
-		return text
-	}
-	text, _ := v.MarshalJSON()
+	text, _ := p.absolute(s.values[a.Name], a.Type).MarshalJSON()
 	return text
+}
+
+// absolute makes relative paths absolute, from the configuration's folder: a plugin
+// runs in a folder of its own.
+func (p *parser) absolute(v expr.Value, t model.Type) expr.Value {
+	switch t.Kind {
+	case "path":
+		if path, ok := v.Str(); ok && path != "" && !filepath.IsAbs(path) {
+			return expr.String(filepath.Join(p.src.Dir, path))
+		}
+	case "list":
+		if t.Element != nil && v.Kind() == expr.ListKind {
+			var out []expr.Value
+			for item := range v.Items() {
+				out = append(out, p.absolute(item, *t.Element))
+			}
+			return expr.List(out)
+		}
+	case "map":
+		if t.Element != nil && v.Kind() == expr.ObjectKind {
+			out := map[string]expr.Value{}
+			for name, field := range v.Fields() {
+				out[name] = p.absolute(field, *t.Element)
+			}
+			return expr.Object(out)
+		}
+	}
+	return v
 }
 
 // connectors makes the settings of all instances.

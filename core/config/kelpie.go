@@ -12,16 +12,19 @@ import (
 
 // kelpie reads the kelpie block; all of it has defaults.
 func (p *parser) kelpie() {
-	k := Kelpie{DataDir: DefaultDataDir, PluginDir: DefaultPluginDir, SecretsDir: DefaultSecretsDir, Actions: DefaultActions, Sync: DefaultSync}
+	k := Kelpie{DataDir: DefaultDataDir, PluginDir: DefaultPluginDir, SecretsDir: DefaultSecretsDir, Actions: DefaultActions, Sync: DefaultSync, SyncInterval: DefaultSyncInterval}
 	if s := p.first("kelpie"); s != nil {
 		k.DataDir = s.text("data_dir", k.DataDir)
 		k.PluginDir = s.text("plugin_dir", k.PluginDir)
 		k.SecretsDir = s.text("secrets_dir", k.SecretsDir)
 		k.Actions = plan.Mode(s.text("actions", string(k.Actions)))
 		k.Sync = s.text("sync", k.Sync)
-		k.SyncInterval = s.duration("sync_interval", 0)
+		k.SyncInterval = s.duration("sync_interval", k.SyncInterval)
 		if s.has("sync_interval") && k.Sync != "interval" {
 			p.errorf(s.place("sync_interval"), "Without effect", "\"sync_interval\" goes with sync = \"interval\".")
+		}
+		if k.SyncInterval <= 0 {
+			p.errorf(s.place("sync_interval"), "Out of range", "Write a time above 0, such as \"2s\", or sync = \"always\".")
 		}
 		k.Reserve = p.size(s, "reserve")
 		k.Keep = s.duration("keep", 0)

@@ -65,8 +65,7 @@ func Parse(src *Source) (*Config, hcl.Diagnostics) {
 	}
 	p.config.finish(hash)
 	p.config.NotBuilt = sorted(p.notBuilt)
-	p.config.Warnings = sorted(p.diags)
-	return p.config, p.config.Warnings
+	return p.config, sorted(p.diags)
 }
 
 // files parses the syntax.

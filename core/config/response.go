@@ -270,7 +270,7 @@ func (p *parser) parameters(s *section, verb *model.Verb, env expr.Env) map[stri
 		switch {
 		case block != nil && block.has(a.Name):
 			env.Want = kindOf(a.Type)
-			if program := p.program(block, a.Name, inStep, env); program != nil {
+			if program := p.program(block, a.Name, inParams, env); program != nil {
 				out[a.Name] = program
 			}
 		case a.Required:

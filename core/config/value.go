@@ -93,7 +93,7 @@ func (p *parser) check(v expr.Value, t model.Type, name string, e hclsyntax.Expr
 		return false
 	}
 	switch t.Kind {
-	case "string":
+	case "string", "path":
 		if v.Kind() != expr.StringKind {
 			return wrong(writeAsText(v))
 		}
@@ -223,6 +223,8 @@ func typeName(t model.Type) string {
 	switch t.Kind {
 	case "string":
 		return "a text"
+	case "path":
+		return "a path"
 	case "integer":
 		return "a whole number"
 	case "number":

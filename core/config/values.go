@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/kelpie-sec/kelpie/core/decide"
 	"github.com/kelpie-sec/kelpie/core/expr"
 )
 
@@ -18,6 +19,7 @@ const (
 	inScore    place = "evidence of the score"
 	inResponse place = "responses"
 	inStep     place = "steps"
+	inParams   place = "parameters of steps"
 	inRoute    place = "routes"
 	inProtect  place = "protects"
 )
@@ -30,6 +32,7 @@ var rootsAt = map[place][]string{
 	inScore:    {"case"},
 	inResponse: {"case"},
 	inStep:     {"case"},
+	inParams:   {"case", "target"},
 	inRoute:    {"case"},
 	inProtect:  {"case", "target"},
 }
@@ -107,6 +110,9 @@ func shapesAt(at place) map[string]*expr.Shape {
 	for _, name := range rootsAt[at] {
 		shapes[name] = all[name]
 	}
+	if at == inScore { // which is what it is made of
+		delete(shapes["case"].Fields, "score")
+	}
 	return shapes
 }
 
@@ -131,7 +137,7 @@ const (
 )
 
 func roots() map[string]*expr.Shape {
-	return map[string]*expr.Shape{"event": eventShape(), "case": caseShape(), "target": targetShape()}
+	return map[string]*expr.Shape{"event": eventShape(), "case": decide.CaseShape(), "target": decide.TargetShape()}
 }
 
 func eventShape() *expr.Shape {
@@ -156,113 +162,5 @@ func observableShape() *expr.Shape {
 		"kind":  shape(textShape, "host, ip, user …"),
 		"value": shape(textShape, "Canonical."),
 		"role":  shape(textShape, "subject, indicator or nothing."),
-	})
-}
-
-func caseShape() *expr.Shape {
-	return object("The signals that belong together.", map[string]*expr.Shape{
-		"id":         shape(textShape, "Its id."),
-		"title":      shape(textShape, "Its title."),
-		"severity":   shape(numberShape, "The highest of its signals, 0 to 100."),
-		"stopped":    shape(boolShape, "True if every signal was stopped by its control."),
-		"score":      scoreShape(),
-		"hosts":      listOfTexts("Its subjects that are hosts."),
-		"users":      listOfTexts("Its subjects that are users and accounts."),
-		"subjects":   list("Who is affected.", observableShape()),
-		"indicators": list("What is evidence.", observableShape()),
-		"verdicts":   list("What enrichments think.", verdictShape()),
-		"assets":     list("The machines, as enrichments know them.", answerShape(assetFields())),
-		"identities": list("The people and accounts.", answerShape(identityFields())),
-		"networks":   list("Where addresses belong.", answerShape(networkFields())),
-		"signals":    list("Its signals, by time.", signalShape()),
-		"techniques": listOfTexts("ATT&CK techniques."),
-		"rules":      listOfTexts("Addresses of the rules and pipelines that reported."),
-		"first_at":   shape(textShape, "When the first signal happened, RFC 3339."),
-		"last_at":    shape(textShape, "When the last did."),
-	})
-}
-
-func scoreShape() *expr.Shape {
-	return object("How bad it is.", map[string]*expr.Shape{
-		"total": shape(numberShape, "0 to 100."),
-		"upper": shape(numberShape, "What it could become if all that is not known were as bad as it can be."),
-	})
-}
-
-func signalShape() *expr.Shape {
-	return object("", map[string]*expr.Shape{
-		"id": shape(textShape, "Its id."), "rule": shape(textShape, "What reported it."),
-		"source": shape(textShape, "The detector's address."), "title": shape(textShape, "Its title."),
-		"severity": shape(numberShape, "0 to 100."), "time": shape(textShape, "When, RFC 3339."),
-		"stopped": shape(boolShape, "Did the control block it?"),
-	})
-}
-
-func verdictShape() *expr.Shape {
-	return answerShape(map[string]*expr.Shape{
-		"kind":        shape(textShape, "The kind of the observable."),
-		"value":       shape(textShape, "The observable's value."),
-		"disposition": shape(textShape, "unknown, benign, suspicious or malicious."),
-		"score":       shape(numberShape, "0 to 100."),
-		"confidence":  shape(numberShape, "0 to 100."),
-		"labels":      listOfTexts("What else it is called."),
-		"link":        shape(textShape, "Where to read on."),
-		"state":       shape(textShape, "known, clean, unknown, failed or pending."),
-	})
-}
-
-// answerShape is what an enrichment said of an observable.
-func answerShape(fields map[string]*expr.Shape) *expr.Shape {
-	maps.Copy(fields, map[string]*expr.Shape{
-		"source":     shape(textShape, "The enrichment's address."),
-		"observable": shape(textShape, "What it was asked about."),
-		"subject":    shape(boolShape, "Whether that is a subject of the case."),
-		"details":    free("What the source says besides."),
-	})
-	return object("", fields)
-}
-
-func assetFields() map[string]*expr.Shape {
-	return map[string]*expr.Shape{
-		"name": shape(textShape, "Its name."), "fqdn": shape(textShape, "Its full name."),
-		"ips": listOfTexts("Its addresses."), "macs": listOfTexts("Its network cards."),
-		"os": shape(textShape, "Its system."), "os_version": shape(textShape, "And which version."),
-		"roles": listOfTexts("What it is for."), "owner": shape(textShape, "Whose it is."),
-		"team": shape(textShape, "And which team's."), "criticality": shape(numberShape, "0 to 100."),
-		"tags": listOfTexts("What else is said of it."), "patches": free("How many are missing, by severity."),
-		"protection": object("Its own protection.", map[string]*expr.Shape{
-			"installed": shape(boolShape, "It is there."), "running": shape(boolShape, "It runs."),
-			"current": shape(boolShape, "It is up to date."),
-		}),
-		"managed": shape(boolShape, "Somebody looks after it."), "seen_at": shape(textShape, "When it was last seen."),
-	}
-}
-
-func identityFields() map[string]*expr.Shape {
-	return map[string]*expr.Shape{
-		"name": shape(textShape, "The name."), "upn": shape(textShape, "user@domain."),
-		"mail": shape(textShape, "The mail address."), "sid": shape(textShape, "The security identifier."),
-		"title": shape(textShape, "What they are."), "department": shape(textShape, "Where."),
-		"manager": shape(textShape, "Under whom."), "groups": listOfTexts("Of which they are members."),
-		"privileged": shape(boolShape, "Whether they may do much."), "state": shape(textShape, "enabled, disabled, locked, expired."),
-		"last_logon": shape(textShape, "When they last signed in."), "password_set": shape(textShape, "How old the password is."),
-	}
-}
-
-func networkFields() map[string]*expr.Shape {
-	return map[string]*expr.Shape{
-		"country": shape(textShape, "Two letters."), "city": shape(textShape, "Its city."),
-		"asn": shape(numberShape, "The number of its autonomous system."), "organisation": shape(textShape, "Whose it is."),
-		"kind": shape(textShape, "hosting, residential, vpn, tor …"),
-	}
-}
-
-func targetShape() *expr.Shape {
-	return object("What a step is about to touch.", map[string]*expr.Shape{
-		"kind":     shape(textShape, "host, account, ip …, or address."),
-		"value":    shape(textShape, "Its name."),
-		"asset":    object("The machine, if an enrichment knows it.", assetFields()),
-		"identity": object("The person or account, if one knows it.", identityFields()),
-		"network":  object("The network, if one knows it.", networkFields()),
 	})
 }

@@ -65,7 +65,6 @@ func (o *options) parse() (parsed, error) {
 	c, more := config.Parse(src)
 	diags = append(diags, more...)
 	if !diags.HasErrors() {
-		diags = append(diags, c.Warnings...)
 		diags = append(diags, c.Expiring(time.Now())...)
 	}
 	return parsed{src, c, diags}, nil
