@@ -18,7 +18,7 @@ type changed struct {
 	members []correlate.SignalNum // some more than once
 	ids     []correlate.SignalNum // opened ids, some more than once
 	asks    []model.Ask
-	answers map[string]*lookup
+	answers map[string]model.Reply
 	intents map[string]*intentState
 	ledger  map[ledgerKey]*Ledger
 	sources map[string]*SourceState
@@ -33,7 +33,7 @@ type ledgerKey struct {
 func newChanged() changed {
 	return changed{
 		signals: map[correlate.SignalNum]model.Signal{},
-		answers: map[string]*lookup{},
+		answers: map[string]model.Reply{},
 		intents: map[string]*intentState{},
 		ledger:  map[ledgerKey]*Ledger{},
 		sources: map[string]*SourceState{},
@@ -60,7 +60,7 @@ func (m *Machine) Changes() Changes {
 	c.Asks = ch.asks
 	slices.SortFunc(c.Asks, func(a, b model.Ask) int { return strings.Compare(a.ID, b.ID) })
 	for _, ask := range slices.Sorted(maps.Keys(ch.answers)) {
-		c.Answers = append(c.Answers, ch.answers[ask].reply)
+		c.Answers = append(c.Answers, ch.answers[ask])
 	}
 	for _, id := range slices.Sorted(maps.Keys(ch.intents)) {
 		c.Intents = append(c.Intents, ch.intents[id].Intent)

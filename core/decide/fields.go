@@ -70,23 +70,31 @@ func documented(doc string, s *expr.Shape) *expr.Shape {
 // said are the fields of every answer, beside its own.
 func said(own map[string]*expr.Shape) *expr.Shape {
 	fields := map[string]*expr.Shape{
-		"source":          documented("the enrichment's address", text),
-		"observable":      documented("the value that it was said of", text),
-		"observable_kind": text,
-		"at":              documented("when it was true; null: not said", text),
-		"details":         documented("everything else that the source said", free),
+		"source":     documented("the enrichment's address", text),
+		"observable": documented("the value that it was said of", text),
+		"subject":    documented("whether that is a subject of the case", boolean),
+		"details":    documented("everything else that the source said", free),
 	}
 	maps.Copy(fields, own)
 	return object(fields)
 }
 
-var observableShape = object(map[string]*expr.Shape{"kind": text, "value": text})
+var observableShape = object(map[string]*expr.Shape{
+	"kind": text, "value": text, "role": documented(`"subject" or "indicator"`, text),
+})
+
+var signalShape = object(map[string]*expr.Shape{
+	"id": text, "rule": text, "source": text, "title": text, "severity": number, "time": text, "stopped": boolean,
+})
 
 var verdictShape = said(map[string]*expr.Shape{
+	"kind":        documented("the kind of what it was said of", text),
+	"value":       documented("what it was said of", text),
 	"disposition": documented("unknown, benign, suspicious or malicious", text),
 	"score":       documented("0 to 100", number),
 	"confidence":  documented("0 to 100", number),
 	"labels":      texts, "link": text,
+	"state": documented("known, or clean if all that the source says is benign", text),
 })
 
 var assetShape = said(map[string]*expr.Shape{
@@ -118,6 +126,7 @@ var caseFields = map[string]caseField{
 		return expr.Value{}
 	}},
 	"size":       {documented("how many signals it has", number), func(v *view) expr.Value { return expr.Int(int64(v.m.index.Size(v.cs.group))) }},
+	"signals":    {documented("its signals by time", listOf(signalShape)), (*view).signals},
 	"first_at":   {text, func(v *view) expr.Value { return expr.Time(v.cs.sum.firstAt) }},
 	"last_at":    {text, func(v *view) expr.Value { return expr.Time(v.cs.sum.lastAt) }},
 	"rules":      {documented("the pipelines and rules that reported it", texts), func(v *view) expr.Value { return expr.Strings(v.m.names(v.cs.sum.rules)) }},
@@ -171,7 +180,9 @@ func TargetShape() *expr.Shape {
 func observableList(list []sdk.Observable) expr.Value {
 	items := make([]expr.Value, len(list))
 	for i, o := range list {
-		items[i] = expr.Object(map[string]expr.Value{"kind": expr.String(o.Kind), "value": expr.String(o.Value)})
+		items[i] = expr.Object(map[string]expr.Value{
+			"kind": expr.String(o.Kind), "value": expr.String(o.Value), "role": expr.String(string(o.Role)),
+		})
 	}
 	return expr.List(items)
 }
@@ -194,7 +205,7 @@ func (v *view) affected(kinds ...string) expr.Value {
 func (v *view) answers(internalOnly bool, of func(*answerLists) []expr.Value) expr.Value {
 	var items []expr.Value
 	had := map[string]bool{}
-	v.eachLookup(func(_ *seen, l *lookup, internal bool) {
+	v.eachLookup(func(s *seen, l *lookup, internal bool) {
 		if internalOnly && !internal {
 			return
 		}
@@ -206,17 +217,67 @@ func (v *view) answers(internalOnly bool, of func(*answerLists) []expr.Value) ex
 				}
 				had[key] = true
 			}
-			items = append(items, a)
+			items = append(items, expr.Record(inCase{a, s.affected()}))
 		}
 	})
 	return expr.List(items)
+}
+
+// inCase is an answer as a case has it.
+type inCase struct {
+	answer  expr.Value
+	subject bool
+}
+
+func (a inCase) Field(name string) expr.Value {
+	if name == "subject" {
+		return expr.Bool(a.subject)
+	}
+	return a.answer.Attr(name)
+}
+
+func (a inCase) Names() []string {
+	names := []string{"subject"}
+	for name := range a.answer.Fields() {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// signals of the case by time.
+func (v *view) signals() expr.Value {
+	var items []expr.Value
+	for _, n := range v.inTime() {
+		st := &v.m.signals[n]
+		fields := map[string]expr.Value{
+			"id": expr.String(v.m.index.ID(n)), "rule": expr.String(v.m.texts.text(st.rule)),
+			"source": expr.String(v.m.texts.text(st.source)), "title": expr.String(v.m.texts.text(st.title)),
+			"severity": expr.Int(int64(st.severity)), "time": expr.Time(v.m.index.Time(n)),
+		}
+		if st.stopped != stoppedUnknown {
+			fields["stopped"] = expr.Bool(st.stopped == stoppedYes)
+		}
+		items = append(items, expr.Object(fields))
+	}
+	return expr.List(items)
+}
+
+// inTime are the case's signals by time, then id.
+func (v *view) inTime() []correlate.SignalNum {
+	return slices.SortedFunc(v.m.index.Members(v.cs.group), func(a, b correlate.SignalNum) int {
+		if v.m.earlier(a, b) {
+			return -1
+		}
+		return 1
+	})
 }
 
 // sameAnswer is an answer without what it was said of.
 func sameAnswer(a expr.Value) string {
 	fields := map[string]expr.Value{}
 	for name, value := range a.Fields() {
-		if name != "observable" && name != "observable_kind" && name != "at" {
+		if name != "observable" {
 			fields[name] = value
 		}
 	}

@@ -113,7 +113,7 @@ func (m *Machine) reply(r *model.Reply) {
 		m.pending--
 	}
 	l.state, l.reply, l.expires = r.State, *r, r.Expires
-	m.changed.answers[r.Ask] = l
+	m.changed.answers[r.Ask] = l.reply
 	m.read(l)
 	m.touchValue(l.value)
 	if src := m.sources[l.ask.Enrichment]; src == nil || !src.Internal || l.depth >= maxDepth {
@@ -129,11 +129,11 @@ func (m *Machine) reply(r *model.Reply) {
 // read takes apart what a reply says.
 func (m *Machine) read(l *lookup) {
 	l.lists = answerLists{}
-	l.named = nil
+	m.forget(l)
 	for _, a := range l.reply.Answers {
 		switch {
 		case a.Verdict != nil:
-			l.lists.verdicts = append(l.lists.verdicts, l.answer(a, a.Verdict))
+			l.lists.verdicts = append(l.lists.verdicts, l.verdict(a))
 		case a.Asset != nil:
 			l.lists.assets = append(l.lists.assets, l.answer(a, a.Asset))
 			m.addNamed(l, sdk.Host, a.Asset.Name)
@@ -153,6 +153,22 @@ func (m *Machine) read(l *lookup) {
 		m.addNamed(l, o.Kind, o.Value)
 	}
 	m.growLookups()
+}
+
+// forget takes back what a lookup named.
+func (m *Machine) forget(l *lookup) {
+	named := l.named
+	l.named = nil
+	for _, v := range named {
+		also := slices.ContainsFunc(m.lookupsOf(l.value), func(o *lookup) bool { return slices.Contains(o.named, v) })
+		if also {
+			continue
+		}
+		m.parents[v] = slices.DeleteFunc(m.parents[v], func(p correlate.ValueNum) bool { return p == l.value })
+		if len(m.parents[v]) == 0 {
+			delete(m.parents, v)
+		}
+	}
 }
 
 // addNamed notes that a lookup names a value, if it is one.
@@ -191,10 +207,20 @@ func (l *lookup) answer(a model.Answer, fields any) expr.Value {
 	}
 	doc["source"] = expr.String(l.ask.Enrichment)
 	doc["observable"] = expr.String(l.ask.Observable.Value)
-	doc["observable_kind"] = expr.String(l.ask.Observable.Kind)
-	doc["at"] = expr.Time(a.At)
 	if len(a.Details) > 0 && expr.CheckJSON(a.Details) == nil {
 		doc["details"] = expr.JSON(slices.Clone(a.Details))
+	}
+	return expr.Object(doc)
+}
+
+func (l *lookup) verdict(a model.Answer) expr.Value {
+	doc := map[string]expr.Value{
+		"kind":  expr.String(l.ask.Observable.Kind),
+		"value": expr.String(l.ask.Observable.Value),
+		"state": expr.String(string(l.state)),
+	}
+	for name, v := range l.answer(a, a.Verdict).Fields() {
+		doc[name] = v
 	}
 	return expr.Object(doc)
 }

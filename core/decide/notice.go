@@ -2,9 +2,7 @@ package decide
 
 import (
 	"encoding/json"
-	"slices"
 
-	"github.com/kelpie-sec/kelpie/core/correlate"
 	"github.com/kelpie-sec/kelpie/core/expr"
 	"github.com/kelpie-sec/kelpie/core/model"
 	"github.com/kelpie-sec/kelpie/sdk"
@@ -28,10 +26,7 @@ func (v *view) notice() sdk.Notice {
 		n.Identities = append(n.Identities, decoded[sdk.NoticeIdentity](identity))
 	}
 	for verdict := range v.Field("verdicts").Items() {
-		d := decoded[sdk.NoticeVerdict](verdict)
-		d.Kind, _ = verdict.Attr("observable_kind").Str()
-		d.Value, _ = verdict.Attr("observable").Str()
-		n.Verdicts = append(n.Verdicts, d)
+		n.Verdicts = append(n.Verdicts, decoded[sdk.NoticeVerdict](verdict))
 	}
 	v.eachLookup(func(_ *seen, l *lookup, _ bool) {
 		if !l.known() {
@@ -58,14 +53,8 @@ func (v *view) timeline() []sdk.NoticeSignal {
 		stopped       uint8
 	}
 	entries := map[alike]*sdk.NoticeSignal{}
-	order := slices.SortedFunc(v.m.index.Members(v.cs.group), func(a, b correlate.SignalNum) int {
-		if v.m.earlier(a, b) {
-			return -1
-		}
-		return 1
-	})
 	var list []*sdk.NoticeSignal
-	for _, num := range order {
+	for _, num := range v.inTime() {
 		st := &v.m.signals[num]
 		key, at := alike{st.title, st.source, st.severity, st.stopped}, v.m.index.Time(num)
 		if e := entries[key]; e != nil {
