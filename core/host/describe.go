@@ -13,6 +13,7 @@ import (
 const maxDepth = 16
 
 var (
+	verbName      = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}(\.[a-z][a-z0-9_]{0,62})?$`)
 	pluginName    = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
 	pluginVersion = regexp.MustCompile(`^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)([-+][0-9A-Za-z.+-]{1,64})?$`)
 )
@@ -88,7 +89,13 @@ func connectorModel(c *pluginv1.Connector) (model.Connector, error) {
 	if err != nil {
 		return out, err
 	}
+	if out.Name != "" && !pluginName.MatchString(out.Name) {
+		return out, fmt.Errorf("that is no name")
+	}
 	for _, v := range c.GetVerbs() {
+		if !verbName.MatchString(v.GetName()) {
+			return out, fmt.Errorf("%q is no name of a verb", cut(v.GetName(), 80))
+		}
 		parameters, err := schemaModel(v.GetParameters(), 0)
 		if err != nil {
 			return out, fmt.Errorf("verb %q: %w", v.GetName(), err)
@@ -105,6 +112,9 @@ func schemaModel(s *pluginv1.Schema, depth int) (model.Schema, error) {
 	out := model.Schema{Doc: s.GetDoc()}
 	if depth > maxDepth {
 		return out, fmt.Errorf("nests deeper than %d", maxDepth)
+	}
+	if err := checkNames(s); err != nil {
+		return out, err
 	}
 	for _, a := range s.GetAttributes() {
 		attribute, err := attributeModel(a)
@@ -127,6 +137,32 @@ func schemaModel(s *pluginv1.Schema, depth int) (model.Schema, error) {
 		})
 	}
 	return out, nil
+}
+
+// checkNames of attributes and blocks: HCL's, and each once.
+func checkNames(s *pluginv1.Schema) error {
+	seen := map[string]bool{}
+	check := func(name string) error {
+		if !pluginName.MatchString(name) {
+			return fmt.Errorf("%q is no name of an attribute or block", cut(name, 80))
+		}
+		if seen[name] {
+			return fmt.Errorf("it has %q twice", name)
+		}
+		seen[name] = true
+		return nil
+	}
+	for _, a := range s.GetAttributes() {
+		if err := check(a.GetName()); err != nil {
+			return err
+		}
+	}
+	for _, b := range s.GetBlocks() {
+		if err := check(b.GetName()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 var nestings = map[pluginv1.BlockNesting]string{

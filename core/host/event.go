@@ -34,9 +34,9 @@ func decodeEvent(e *model.Event, data []byte) error {
 	switch {
 	case d.breach == "":
 	case e.Problem == "":
-		e.Problem = "the plugin sent an event that " + d.breach
+		e.Problem = "the plugin sent an event " + d.breach
 	default:
-		e.Problem += "; and the plugin sent an event that " + d.breach
+		e.Problem += "; and the plugin sent an event " + d.breach
 	}
 	return nil
 }
@@ -73,7 +73,7 @@ func (d *eventDecoder) field(f field) error {
 		return d.observable(f.bytes)
 	case 8:
 		if len(e.Techniques) == maxCount {
-			d.spoil(fmt.Sprintf("has more than %d techniques", maxCount))
+			d.spoil(fmt.Sprintf("that has more than %d techniques", maxCount))
 			return nil
 		}
 		e.Techniques = append(e.Techniques, d.text("technique", f.bytes))
@@ -89,7 +89,7 @@ func (d *eventDecoder) field(f field) error {
 
 func (d *eventDecoder) observable(data []byte) error {
 	if len(d.event.Observables) == maxCount {
-		d.spoil(fmt.Sprintf("has more than %d observables", maxCount))
+		d.spoil(fmt.Sprintf("that has more than %d observables", maxCount))
 		return nil
 	}
 	var o sdk.Observable
@@ -121,7 +121,7 @@ func (d *eventDecoder) oversize(data []byte) error {
 			o.Length = int64(f.varint)
 		case f.is(3, protowire.BytesType):
 			if copy(o.SHA256[:], f.bytes) != len(o.SHA256) || len(f.bytes) != len(o.SHA256) {
-				d.spoil(fmt.Sprintf("has a sha256 of %d bytes", len(f.bytes)))
+				d.spoil(fmt.Sprintf("that has a sha256 of %d bytes", len(f.bytes)))
 			}
 		}
 		return nil
@@ -132,12 +132,12 @@ func (d *eventDecoder) oversize(data []byte) error {
 func (d *eventDecoder) bound() {
 	e := d.event
 	if e.ID == "" {
-		d.spoil("has no id")
+		d.spoil("that has no id")
 	}
 	if len(e.Raw) <= sdk.MaxEvent {
 		return
 	}
-	d.spoil(fmt.Sprintf("has %d bytes, more than %d", len(e.Raw), sdk.MaxEvent))
+	d.spoil(fmt.Sprintf("that has %d bytes, more than %d", len(e.Raw), sdk.MaxEvent))
 	if e.Oversize == nil {
 		e.Oversize = &sdk.Oversize{Length: int64(len(e.Raw)), SHA256: sha256.Sum256(e.Raw)}
 	}
@@ -156,7 +156,7 @@ func (d *eventDecoder) text(name string, data []byte) string {
 	if utf8.Valid(data) {
 		return string(data)
 	}
-	d.spoil("has a " + name + " that is not valid UTF-8")
+	d.spoil("whose " + name + " is not valid UTF-8")
 	return strconv.QuoteToASCII(string(data))
 }
 

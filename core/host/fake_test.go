@@ -371,7 +371,7 @@ func logLines(secret string) []string {
 		`[WARN] in brackets`,
 		`just text`,
 		"colours \x1b[31m and bell \x07",
-		strings.Repeat("long ", maxLine/5-1) + secret + strings.Repeat(" more", 100),
+		strings.Repeat("long ", maxLine/5-2) + secret + strings.Repeat(" more", 100),
 		`{"@level":"info","@message":"last"}`,
 	}
 }
