@@ -20,28 +20,31 @@ func outcomeToProto(o Outcome) pluginv1.Outcome {
 	return pluginv1.Outcome_OUTCOME_UNKNOWN
 }
 
-func executedToProto(r Result, scrub *secrets) *pluginv1.ExecuteResponse {
+func executedToProto(i *instance, r Result) *pluginv1.ExecuteResponse {
 	return &pluginv1.ExecuteResponse{
+		Instance:  i.id,
 		Outcome:   outcomeToProto(r.Outcome),
 		Reference: cut(r.Reference, textLimit),
 		UndoToken: r.UndoToken,
-		Message:   cut(scrub.scrub(r.Message), textLimit),
+		Message:   cut(i.scrub.scrub(r.Message), textLimit),
 	}
 }
 
-func undoneToProto(r Result, scrub *secrets) *pluginv1.UndoResponse {
+func undoneToProto(i *instance, r Result) *pluginv1.UndoResponse {
 	return &pluginv1.UndoResponse{
-		Outcome: outcomeToProto(r.Outcome),
-		Message: cut(scrub.scrub(r.Message), textLimit),
+		Instance: i.id,
+		Outcome:  outcomeToProto(r.Outcome),
+		Message:  cut(i.scrub.scrub(r.Message), textLimit),
 	}
 }
 
-func checkedToProto(r Result, scrub *secrets) *pluginv1.CheckResponse {
+func checkedToProto(i *instance, r Result) *pluginv1.CheckResponse {
 	return &pluginv1.CheckResponse{
+		Instance:  i.id,
 		Outcome:   outcomeToProto(r.Outcome),
 		Reference: cut(r.Reference, textLimit),
 		UndoToken: r.UndoToken,
-		Message:   cut(scrub.scrub(r.Message), textLimit),
+		Message:   cut(i.scrub.scrub(r.Message), textLimit),
 	}
 }
 

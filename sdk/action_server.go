@@ -69,7 +69,7 @@ func (a *actionServer) Execute(ctx context.Context, req *pluginv1.ExecuteRequest
 	}
 	defer cancel()
 	if ctx.Err() != nil {
-		return executedToProto(tooLate(), i.scrub), nil
+		return executedToProto(i, tooLate()), nil
 	}
 	result, err := i.value.(Actor).Execute(ctx, call)
 	if err != nil {
@@ -79,7 +79,7 @@ func (a *actionServer) Execute(ctx context.Context, req *pluginv1.ExecuteRequest
 		i.log.Error("an undo token is too large and is dropped: this cannot be undone", "verb", v.Name, "bytes", len(result.UndoToken))
 		result.UndoToken = nil
 	}
-	return executedToProto(result, i.scrub), nil
+	return executedToProto(i, result), nil
 }
 
 // Undo restores what Execute changed.
@@ -109,13 +109,13 @@ func (a *actionServer) Undo(ctx context.Context, req *pluginv1.UndoRequest) (*pl
 	}
 	defer cancel()
 	if ctx.Err() != nil {
-		return undoneToProto(tooLate(), i.scrub), nil
+		return undoneToProto(i, tooLate()), nil
 	}
 	result, err := i.value.(Undoer).Undo(ctx, call)
 	if err != nil {
 		return nil, statusOf(ctx, err, i.scrub)
 	}
-	return undoneToProto(result, i.scrub), nil
+	return undoneToProto(i, result), nil
 }
 
 // Check says what became of an Execute.
@@ -138,7 +138,7 @@ func (a *actionServer) Check(ctx context.Context, req *pluginv1.CheckRequest) (*
 	if err != nil {
 		return nil, statusOf(ctx, err, i.scrub)
 	}
-	return checkedToProto(result, i.scrub), nil
+	return checkedToProto(i, result), nil
 }
 
 // Answers hands back what people chose.

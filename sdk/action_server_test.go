@@ -48,7 +48,7 @@ func TestExecute(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out.GetOutcome() != pluginv1.Outcome_OUTCOME_DONE || out.GetReference() != "r" || string(out.GetUndoToken()) != "u" || out.GetMessage() != "by (secret)" {
+	if out.GetInstance() != "action.x" || out.GetOutcome() != pluginv1.Outcome_OUTCOME_DONE || out.GetReference() != "r" || string(out.GetUndoToken()) != "u" || out.GetMessage() != "by (secret)" {
 		t.Errorf("result %v", out)
 	}
 	if p, ok := got.Parameters.(*isolateParameters); !ok || p.Level != 3 {
@@ -164,12 +164,12 @@ func TestUndoAndCheck(t *testing.T) {
 		UndoToken: []byte("u"), IdempotencyKey: "k-1", NotAfter: timestamppb.New(time.Now().Add(time.Minute)),
 	}
 	undone, err := s.act.Undo(ctx, undo)
-	if err != nil || undone.GetOutcome() != pluginv1.Outcome_OUTCOME_ALREADY || undone.GetMessage() != "(secret)" {
+	if err != nil || undone.GetInstance() != "action.x" || undone.GetOutcome() != pluginv1.Outcome_OUTCOME_ALREADY || undone.GetMessage() != "(secret)" {
 		t.Errorf("Undo: %v, %v", undone, err)
 	}
 	check := &pluginv1.CheckRequest{Instance: "action.x", Verb: "isolate_host", IdempotencyKey: "k-1"}
 	checked, err := s.act.Check(ctx, check)
-	if err != nil || checked.GetOutcome() != pluginv1.Outcome_OUTCOME_DONE || checked.GetReference() != "r" || string(checked.GetUndoToken()) != "u" {
+	if err != nil || checked.GetInstance() != "action.x" || checked.GetOutcome() != pluginv1.Outcome_OUTCOME_DONE || checked.GetReference() != "r" || string(checked.GetUndoToken()) != "u" {
 		t.Errorf("Check: %v, %v", checked, err)
 	}
 	undo.Verb, check.Verb = "notify", "notify"

@@ -157,7 +157,7 @@ func (c *connector) describeAction(plugin string, sample Instance) error {
 		case v.Check && !checks:
 			err = fmt.Errorf("it says Check, but %T does not implement Checker", sample)
 		case v.Settle < 0 || v.Settle > 24*time.Hour:
-			err = errors.New("Settle must be between 0 and a day")
+			err = errors.New("its Settle must be between 0 and a day")
 		case v.Parameters == nil:
 			v.body = &body{}
 		default:

@@ -113,6 +113,11 @@ type running struct {
 	end     context.CancelCauseFunc
 }
 
+func (r *running) send(m *pluginv1.DetectResponse) error {
+	m.Instance = r.i.id
+	return r.stream.Send(m)
+}
+
 // receive takes what the core says until the stream ends.
 func (r *running) receive() {
 	for {
@@ -154,7 +159,7 @@ func (r *running) run(ctx context.Context, start Start) error {
 		defer close(returned)
 		result = r.detect(ctx, start)
 	}()
-	if err := r.session.pump(ctx, returned, r.stream.Send); err != nil {
+	if err := r.session.pump(ctx, returned, r.send); err != nil {
 		r.end(err) // unless it was this end that made pump return
 		r.session.close()
 		<-returned
@@ -170,7 +175,7 @@ func (r *running) run(ctx context.Context, start Start) error {
 		result = errors.New("the detector returned, and its session goes on")
 	}
 	r.session.finish(true)
-	if err := r.session.pump(ctx, nil, r.stream.Send); err != nil {
+	if err := r.session.pump(ctx, nil, r.send); err != nil {
 		return endOf(ctx)
 	}
 	return statusOf(ctx, result, r.i.scrub)
@@ -180,11 +185,11 @@ func (r *running) run(ctx context.Context, start Start) error {
 // the session: it may have to acknowledge yet.
 func (r *running) ended(ctx context.Context) error {
 	r.session.finish(false)
-	if err := r.session.pump(ctx, nil, r.stream.Send); err != nil {
+	if err := r.session.pump(ctx, nil, r.send); err != nil {
 		r.end(err)
 		return endOf(ctx)
 	}
-	if err := r.stream.Send(r.session.farewell()); err != nil {
+	if err := r.send(r.session.farewell()); err != nil {
 		return err
 	}
 	<-ctx.Done()

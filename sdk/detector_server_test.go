@@ -22,6 +22,7 @@ import (
 // core is the core's side of a session.
 type core struct {
 	t      testing.TB
+	id     string
 	stream grpc.BidiStreamingClient[pluginv1.DetectRequest, pluginv1.DetectResponse]
 	cancel context.CancelFunc
 }
@@ -34,7 +35,7 @@ func (s *served) session(t testing.TB, id string, start *pluginv1.DetectStart) *
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &core{t: t, stream: stream, cancel: cancel}
+	c := &core{t: t, id: id, stream: stream, cancel: cancel}
 	c.send(&pluginv1.DetectRequest{Instance: id, Message: &pluginv1.DetectRequest_Start{Start: start}})
 	return c
 }
@@ -65,6 +66,9 @@ func (c *core) batch() *pluginv1.Batch {
 		m, err := c.stream.Recv()
 		if err != nil {
 			c.t.Fatalf("waiting for a batch: %v", err)
+		}
+		if m.GetInstance() != c.id {
+			c.t.Fatalf("the session of %s reports for %q", c.id, m.GetInstance())
 		}
 		if b := m.GetBatch(); b != nil {
 			return b

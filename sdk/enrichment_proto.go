@@ -18,12 +18,12 @@ func questionsFromProto(in []*pluginv1.Question) []Question {
 	return out
 }
 
-func repliesToProto(replies []Reply, scrub *secrets) *pluginv1.EnrichResponse {
-	out := &pluginv1.EnrichResponse{Answers: make([]*pluginv1.QuestionAnswer, len(replies))}
+func repliesToProto(i *instance, replies []Reply) *pluginv1.EnrichResponse {
+	out := &pluginv1.EnrichResponse{Instance: i.id, Answers: make([]*pluginv1.QuestionAnswer, len(replies))}
 	var left *int64
-	for i := range replies {
-		out.Answers[i] = replyToProto(&replies[i], scrub)
-		if q := replies[i].QuotaLeft; q != nil && (left == nil || *q < *left) {
+	for n := range replies {
+		out.Answers[n] = replyToProto(&replies[n], i.scrub)
+		if q := replies[n].QuotaLeft; q != nil && (left == nil || *q < *left) {
 			left = q
 		}
 	}

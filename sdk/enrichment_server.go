@@ -39,5 +39,5 @@ func (e *enrichmentServer) Enrich(ctx context.Context, req *pluginv1.EnrichReque
 		return nil, newStatus(codes.Internal,
 			fmt.Sprintf("the plugin gave %d replies to %d questions", len(replies), len(req.GetQuestions())), FaultPlugin, nil)
 	}
-	return repliesToProto(replies, i.scrub), nil
+	return repliesToProto(i, replies), nil
 }

@@ -57,7 +57,8 @@ func TestEnrichAnswersEachQuestionByItself(t *testing.T) {
 	}
 	hundred := int32(100)
 	want := &pluginv1.EnrichResponse{
-		Quota: &pluginv1.Quota{Remaining: 4},
+		Instance: "enrichment.x",
+		Quota:    &pluginv1.Quota{Remaining: 4},
 		Answers: []*pluginv1.QuestionAnswer{
 			{
 				Answers: []*pluginv1.Answer{

@@ -18,9 +18,9 @@ import (
 // of them need to reach Acme is in the connection.
 
 type connection struct {
-	URL    string `kelpie:"url,required" doc:"Where Acme's API is." example:"https://acme.example.org"`
-	Token  string `kelpie:"token,secret,required" doc:"A token of a service account."`
-	CAFile string `kelpie:"ca_file" doc:"PEM certificates to trust instead of the system's."`
+	URL    string   `kelpie:"url,required" doc:"Where Acme's API is." example:"https://acme.example.org"`
+	Token  string   `kelpie:"token,secret,required" doc:"A token of a service account."`
+	CAFile sdk.Path `kelpie:"ca_file" doc:"PEM certificates to trust instead of the system's."`
 }
 
 // acme is what the three connectors share.
@@ -33,7 +33,8 @@ func (a *acme) ConfigConnection() any { return &a.connection }
 
 // Open is called once, when the configuration is known.
 func (a *acme) Open(_ context.Context, _ sdk.Env) (err error) {
-	if a.http, err = sdk.NewHTTPClient(sdk.HTTPOptions{CAFile: a.connection.CAFile, UserAgent: "kelpie-acme/1.0.0"}); err != nil {
+	options := sdk.HTTPOptions{CAFile: string(a.connection.CAFile), UserAgent: "kelpie-acme/1.0.0"}
+	if a.http, err = sdk.NewHTTPClient(options); err != nil {
 		return sdk.Diagnostic{Path: []string{"ca_file"}, Summary: err.Error(), Connection: true}
 	}
 	return nil

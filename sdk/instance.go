@@ -2,13 +2,13 @@ package sdk
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 )
 
 // callLimit bounds a call that the core gave no deadline.
@@ -44,7 +44,7 @@ func newInstance(id string, c *connector, log *slog.Logger, scrub *secrets) *ins
 // has a deadline.
 func (i *instance) enter(ctx context.Context) (context.Context, func(), error) {
 	if !i.begin() {
-		return nil, nil, status.Errorf(codes.NotFound, "instance %q is closing", i.id)
+		return nil, nil, inputError(codes.NotFound, fmt.Sprintf("instance %q is closing", i.id))
 	}
 	if _, ok := ctx.Deadline(); ok {
 		return ctx, i.calls.Done, nil
@@ -56,7 +56,7 @@ func (i *instance) enter(ctx context.Context) (context.Context, func(), error) {
 // stream counts a call in that lasts until the instance closes.
 func (i *instance) stream(ctx context.Context) (context.Context, func(), error) {
 	if !i.begin() {
-		return nil, nil, status.Errorf(codes.NotFound, "instance %q is closing", i.id)
+		return nil, nil, inputError(codes.NotFound, fmt.Sprintf("instance %q is closing", i.id))
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	watched := make(chan struct{})

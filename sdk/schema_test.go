@@ -46,6 +46,7 @@ type sample struct {
 	Limit   *int                     `kelpie:"most"`
 	Waits   map[string]time.Duration `kelpie:"waits"`
 	Any     any                      `kelpie:"any"`
+	Files   []Path                   `kelpie:"files" default:"[\"a/*.json\"]"`
 	TLS     sampleTLS                `kelpie:"tls"`
 	Proxy   *sampleTLS               `kelpie:"proxy"`
 	Fields  []sampleField            `kelpie:"field" doc:"What to read."`
@@ -187,8 +188,8 @@ func TestDecode(t *testing.T) {
 		sampleCommon: sampleCommon{URL: "https://x", Token: "t"},
 		Format:       "json", Tags: []string{"a", "b"}, Every: 36 * time.Hour, Count: 4, Port: 65535, Ratio: 0.5,
 		Follow: true, Limit: &zero, Waits: map[string]time.Duration{"a": time.Second},
-		Any: []any{int64(1), 2.5, map[string]any{"x": nil}, int64(9007199254740993)},
-		TLS: sampleTLS{Verify: true}, Fields: []sampleField{{Name: "n", Keys: []int{}}, {Name: "m", Keys: []int{1, 2}}},
+		Any:   []any{int64(1), 2.5, map[string]any{"x": nil}, int64(9007199254740993)},
+		Files: []Path{"a/*.json"}, TLS: sampleTLS{Verify: true}, Fields: []sampleField{{Name: "n", Keys: []int{}}, {Name: "m", Keys: []int{1, 2}}},
 		Routes: map[string]*sampleField{"east": {Name: "e", Keys: []int{1, 2}}}, Skipped: 7,
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(sample{})); diff != "" {
@@ -233,6 +234,7 @@ func TestDecodeComplaints(t *testing.T) {
 		{`{` + rest + `"tags":["c"]}`, "tags.0", `must be one of "a", "b"`},
 		{`{` + rest + `"tags":[null]}`, "tags.0", `must be text, not null`},
 		{`{` + rest + `"waits":{"x":"-1s"}}`, "waits.x", `no duration`},
+		{`{` + rest + `"files":[1]}`, "files.0", `must be a path, not a number`},
 		{`{` + rest + `"any":` + strings.Repeat("[", 200) + strings.Repeat("]", 200) + `}`, "", `too deep`},
 	} {
 		t.Run(c.path+" "+c.want, func(t *testing.T) {

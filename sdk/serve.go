@@ -97,7 +97,7 @@ func leave(rpc *grpc.Server, server *Server, stdin io.Reader, stopped <-chan str
 	case <-stopped:
 		return
 	case <-gone:
-		slog.Info("the core is gone: the plugin ends")
+		slog.Info("standard input is closed, so the core is gone: the plugin ends")
 	case <-signals:
 		slog.Info("the plugin is told to end")
 	}
