@@ -3,36 +3,57 @@ package engine
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"time"
 
 	"github.com/kelpie-sec/kelpie/core/config"
 	"github.com/kelpie-sec/kelpie/core/decide"
 	"github.com/kelpie-sec/kelpie/core/eventlog"
-	"github.com/kelpie-sec/kelpie/core/fault"
-	"github.com/kelpie-sec/kelpie/core/model"
 	"github.com/kelpie-sec/kelpie/core/store"
 )
+
+// checkpointDir holds decide's checkpoints.
+const checkpointDir = "checkpoints"
 
 // decider runs decide over the log and the store.
 type decider struct {
 	k    *Kelpie
-	wake func()
+	loop decide.Loop
 }
 
-func newDecider(k *Kelpie, wake func()) *decider { return &decider{k: k, wake: wake} }
+// newDecider makes a decider; wake is called after each commit and must not block.
+func newDecider(k *Kelpie, wake func()) *decider {
+	return &decider{k: k, loop: decide.Loop{
+		Compile: config.Compile,
+		Open: func(ctx context.Context, from uint64) (decide.Inputs, error) {
+			r, err := k.log.Inputs(ctx, from)
+			if err != nil {
+				return nil, err
+			}
+			return decideInputs{r}, nil
+		},
+		Store: k.store,
+		Full:  func(err error) bool { return errors.Is(err, store.ErrFull) },
+		Wake:  func(decide.Changes) { wake() },
+		Dir:   filepath.Join(k.settings.DataDir, checkpointDir),
+		Log:   k.logger,
+	}}
+}
+
+func (d *decider) run(ctx context.Context) error { return d.loop.Run(ctx) }
 
 // finish lets decide come to the end of the log, as far as that is quick, and stops it.
 func (d *decider) finish(s *stage) {
 	ctx, cancel := context.WithTimeout(context.Background(), joinerStop)
 	defer cancel()
-	if d.k.log != nil {
-		_ = d.caughtUp(ctx)
-	}
+	// What it does not come to now, it comes to after the next start.
+	_ = d.caughtUp(ctx, s)
 	s.end()
 }
 
-// caughtUp waits until the store has all of INPUTS that there is now.
-func (d *decider) caughtUp(ctx context.Context) error {
+// caughtUp waits until the store has all of INPUTS that there is now, or deciding has
+// ended.
+func (d *decider) caughtUp(ctx context.Context, s *stage) error {
 	end, err := d.k.log.InputsEnd(ctx)
 	if err != nil {
 		return err
@@ -48,6 +69,9 @@ func (d *decider) caughtUp(ctx context.Context) error {
 			return nil
 		}
 		select {
+		case err := <-s.done:
+			s.done <- err // for who ends it
+			return err
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-t.C:
@@ -55,56 +79,31 @@ func (d *decider) caughtUp(ctx context.Context) error {
 	}
 }
 
-func (d *decider) run(ctx context.Context) error {
-	at, err := d.k.store.Position(ctx)
-	if err != nil {
-		return err
-	}
-	reader, err := d.k.log.Inputs(ctx, 1)
-	if err != nil {
-		return err
-	}
-	defer reader.Close()
-	m := decide.New(config.Compile)
-	for {
-		in, err := reader.Next(ctx)
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			return err
-		}
-		for i, part := range in.Parts {
-			v, err := model.DecodeInput(part)
-			if err != nil {
-				return err
-			}
-			if err := m.Apply(in.Seq, i, v); err != nil {
-				return err
-			}
-		}
-		if reader.Ready() && m.Signals() < 512 {
-			continue
-		}
-		c := m.Changes()
-		if in.Seq <= at.Seq {
-			continue
-		}
-		fault.Point(fault.InputsLogged)
-		for {
-			err := d.k.store.Commit(ctx, c)
-			if err == nil {
-				break
-			}
-			if !errors.Is(err, store.ErrFull) || ctx.Err() != nil {
-				return err
-			}
-			time.Sleep(time.Second)
-		}
-		d.wake()
-	}
+// decideInputs is INPUTS as decide sees it.
+type decideInputs struct{ reader *eventlog.Reader }
+
+func (i decideInputs) Next(ctx context.Context) (decide.Message, error) {
+	in, err := i.reader.Next(ctx)
+	return decide.Message{Seq: in.Seq, Parts: in.Parts}, err
 }
 
-func (k *Kelpie) trimmable(context.Context) (eventlog.Positions, error) {
-	return eventlog.Positions{}, nil
+func (i decideInputs) Ready() bool { return i.reader.Ready() }
+func (i decideInputs) Close()      { i.reader.Close() }
+
+// trimmable says up to where neither the store nor the checkpoint needs the log.
+func (k *Kelpie) trimmable(ctx context.Context) (eventlog.Positions, error) {
+	at, err := k.store.Position(ctx)
+	if err != nil {
+		return eventlog.Positions{}, err
+	}
+	c, err := k.store.Checkpoint(ctx)
+	if err != nil {
+		return eventlog.Positions{}, err
+	}
+	flags, err := k.store.Flags(ctx)
+	if err != nil {
+		return eventlog.Positions{}, err
+	}
+	// A message of which only some parts are committed is needed once more.
+	return eventlog.Positions{Events: flags.Low, Inputs: min(max(at.Seq, 1)-1, c.Seq)}, nil
 }

@@ -278,7 +278,7 @@ func (g *generation) run(ctx context.Context) error {
 
 	// Respond begins when decide has read INPUTS to the end that it has now, so that
 	// nothing is done that a later input took back.
-	if err = g.decider.caughtUp(work); err == nil {
+	if err = g.decider.caughtUp(work, deciding); err == nil {
 		responding = start(base, fail, func(ctx context.Context) error { return g.responder.Run(ctx, g.wake) })
 		if consumer, err = g.k.log.Events(work); err == nil {
 			matching, err = g.match(base, fail, consumer)

@@ -187,22 +187,18 @@ func (s *Store) getMeta(ctx context.Context, key string, v any) error {
 	return nil
 }
 
-// Checkpoint is decide's memory in a file of the data folder.
-type Checkpoint struct {
-	File string
-	Hash string // hexadecimal SHA-256 of the file
-	Seq  uint64 // the last INPUTS message in it
-}
-
-// Checkpoint returns the last one; ErrNotFound if there is none.
-func (s *Store) Checkpoint(ctx context.Context) (Checkpoint, error) {
-	var c Checkpoint
+// Checkpoint returns the last one; its File is empty if there is none.
+func (s *Store) Checkpoint(ctx context.Context) (decide.Checkpoint, error) {
+	var c decide.Checkpoint
 	err := s.read.QueryRowContext(ctx, `SELECT file, hash, seq FROM checkpoints WHERE id = 1`).Scan(&c.File, &c.Hash, &c.Seq)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
 	return c, classify(err)
 }
 
 // SaveCheckpoint replaces the last one.
-func (s *Store) SaveCheckpoint(ctx context.Context, c Checkpoint) error {
+func (s *Store) SaveCheckpoint(ctx context.Context, c decide.Checkpoint) error {
 	return s.transact(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `INSERT OR REPLACE INTO checkpoints (id, file, hash, seq) VALUES (1, ?, ?, ?)`, c.File, c.Hash, int64(c.Seq))
 		return err
