@@ -93,6 +93,14 @@ func (m *Machine) Changes() Changes {
 	return c
 }
 
+// drop forgets what changed: the store has it.
+func (m *Machine) drop() {
+	for _, cs := range m.changed.cases {
+		cs.dirty = false
+	}
+	m.changed = newChanged()
+}
+
 // idRows are the rows about which signal is in which case, and under which ids a
 // case is found.
 func (m *Machine) idRows(c *Changes) {

@@ -1,0 +1,250 @@
+package decide
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/kelpie-sec/kelpie/core/fault"
+	"github.com/kelpie-sec/kelpie/core/model"
+)
+
+// Message is one message of INPUTS with its parts.
+type Message struct {
+	Seq   uint64
+	Parts [][]byte
+}
+
+// Inputs reads INPUTS in order.
+type Inputs interface {
+	// Next waits for the next message until ctx ends.
+	Next(ctx context.Context) (Message, error)
+	// Ready tells whether Next would return without waiting.
+	Ready() bool
+	Close()
+}
+
+// Store keeps decide's rows. It is safe for concurrent use.
+type Store interface {
+	// Commit writes all of it, in one transaction, or nothing.
+	Commit(ctx context.Context, c Changes) error
+	// Position is that of the last Changes committed; zero before the first.
+	Position(ctx context.Context) (Position, error)
+	// Checkpoint is the last one recorded; its File is empty if there is none.
+	Checkpoint(ctx context.Context) (Checkpoint, error)
+	SaveCheckpoint(ctx context.Context, c Checkpoint) error
+}
+
+// Bounds of a group of inputs, which is one transaction.
+const (
+	// MaxGroupSignals is how many signals end a group. The part that reaches it is
+	// still in it.
+	MaxGroupSignals = 512
+	// maxGroupParts ends a group of other inputs.
+	maxGroupParts = 2048
+)
+
+// Defaults of a Loop.
+const (
+	DefaultCheckpointInputs   = 200_000
+	DefaultCheckpointInterval = 10 * time.Minute
+	defaultRetry              = time.Second
+)
+
+// Loop gives a Machine its inputs and commits what it makes of them.
+type Loop struct {
+	Compile Compiler
+	// Open starts reading INPUTS at a sequence.
+	Open  func(ctx context.Context, from uint64) (Inputs, error)
+	Store Store
+	// Full tells whether a commit failed for want of room: it is tried again for ever.
+	Full func(error) bool
+	// Wake is told what was committed, before the next input is read. It must not
+	// block.
+	Wake func(Changes)
+	// Dir holds the checkpoints. Empty: none are written.
+	Dir string
+	Log *slog.Logger
+	// A checkpoint is written after so many parts, or so long by decide's own time,
+	// and at the end. Zero: the defaults.
+	CheckpointInputs   int
+	CheckpointInterval time.Duration
+	// Retry is the pause after a commit that found no room; zero: a second.
+	Retry time.Duration
+
+	machine *Machine
+	// committed is the store's position; up to it inputs only fill the memory.
+	committed Position
+	group     int // parts since the last commit
+	whole     bool
+	saver     saver
+}
+
+// Run decides until ctx ends, which is no error. It begins with the checkpoint, if
+// there is a good one, and gives the machine again what the store already has
+// without committing it again.
+func (l *Loop) Run(ctx context.Context) error {
+	if err := l.start(ctx); err != nil {
+		return err
+	}
+	defer l.saver.wait()
+	inputs, err := l.Open(ctx, l.machine.Position().Seq+1)
+	if err != nil {
+		return fmt.Errorf("inputs after %d: %w", l.machine.Position().Seq, err)
+	}
+	defer inputs.Close()
+	err = l.read(ctx, inputs)
+	if ctx.Err() != nil {
+		err = nil
+	}
+	if err == nil {
+		l.saver.wait()
+		l.checkpoint()
+	}
+	return err
+}
+
+// start fills the machine from the checkpoint.
+func (l *Loop) start(ctx context.Context) error {
+	var err error
+	if l.committed, err = l.Store.Position(ctx); err != nil {
+		return fmt.Errorf("position: %w", err)
+	}
+	c, err := l.Store.Checkpoint(ctx)
+	if err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
+	l.machine, l.whole, l.group = New(l.Compile), true, 0
+	l.saver = saver{dir: l.Dir, store: l.Store, log: l.Log}
+	if c.File == "" || l.Dir == "" {
+		return nil
+	}
+	m := New(l.Compile)
+	if err := restore(l.Dir, c, m); err != nil {
+		l.Log.Warn("the checkpoint can't be used; all inputs are read again", "file", c.File, "error", err)
+		return nil
+	}
+	if m.Position().After(l.committed) {
+		return fmt.Errorf("checkpoint %s is at input %d, the store at %d: the store is older than the checkpoint", c.File, m.Position().Seq, l.committed.Seq)
+	}
+	l.machine = m
+	l.saver.taken, l.saver.at = m.Position(), m.At()
+	return nil
+}
+
+func (l *Loop) read(ctx context.Context, inputs Inputs) error {
+	for {
+		msg, err := inputs.Next(ctx)
+		if err != nil {
+			return err
+		}
+		if want := l.machine.Position().Seq + 1; msg.Seq != want {
+			return fmt.Errorf("input %d where %d is next: %w", msg.Seq, want, ErrOrder)
+		}
+		for i, part := range msg.Parts {
+			if err := l.part(ctx, msg.Seq, i, part, i == len(msg.Parts)-1); err != nil {
+				return err
+			}
+		}
+		if len(msg.Parts) == 0 {
+			return fmt.Errorf("input %d has no parts: %w", msg.Seq, ErrOrder)
+		}
+		if !inputs.Ready() {
+			if err := l.commit(ctx); err != nil {
+				return err
+			}
+		}
+		if l.saver.due(l.machine, l.CheckpointInputs, l.CheckpointInterval) {
+			if err := l.commit(ctx); err != nil {
+				return err
+			}
+			l.checkpoint()
+		}
+	}
+}
+
+// part applies one part, and ends the group where it is full.
+func (l *Loop) part(ctx context.Context, seq uint64, i int, data []byte, last bool) error {
+	in, err := model.DecodeInput(data)
+	if err != nil {
+		return fmt.Errorf("input %d.%d: %w", seq, i, err)
+	}
+	if err := l.machine.Apply(seq, i, in); err != nil {
+		return err
+	}
+	l.whole = last
+	l.group++
+	l.saver.parts++
+	if p := l.machine.Position(); !p.After(l.committed) {
+		if p == l.committed || l.machine.Signals() >= MaxGroupSignals {
+			l.machine.drop() // the store has it
+			l.group = 0
+		}
+		return nil
+	}
+	if l.machine.Signals() >= MaxGroupSignals || l.group >= maxGroupParts {
+		return l.commit(ctx)
+	}
+	return nil
+}
+
+// commit writes the group. For want of room it tries again until ctx ends: decide
+// waits, and so does everything before it.
+func (l *Loop) commit(ctx context.Context) error {
+	if l.group == 0 || !l.machine.Position().After(l.committed) {
+		return nil
+	}
+	c := l.machine.Changes()
+	fault.Point(fault.InputsLogged)
+	for told := false; ; {
+		err := l.Store.Commit(ctx, c)
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if !l.Full(err) {
+			return fmt.Errorf("commit of inputs to %d.%d: %w", c.Position.Seq, c.Position.Part, err)
+		}
+		if !told {
+			l.Log.Error("there is no room for what was decided; make some. Deciding waits", "error", err)
+			told = true
+		}
+		if err := l.pause(ctx); err != nil {
+			return err
+		}
+	}
+	l.committed, l.group = c.Position, 0
+	l.Wake(c)
+	return nil
+}
+
+func (l *Loop) pause(ctx context.Context) error {
+	wait := l.Retry
+	if wait == 0 {
+		wait = defaultRetry
+	}
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+// checkpoint writes the memory to a file. It is no error if that fails: the last
+// one holds, and the tail is longer.
+func (l *Loop) checkpoint() {
+	m := l.machine
+	if l.Dir == "" || !l.whole || m.Position() != l.committed || !m.Position().After(l.saver.taken) {
+		return
+	}
+	if err := l.saver.save(m); err != nil && !errors.Is(err, errBusy) {
+		l.Log.Warn("no checkpoint was written", "error", err)
+	}
+}
