@@ -25,28 +25,43 @@ func complaint(at hcl.Range, summary, format string, args ...any) *hcl.Diagnosti
 	}
 }
 
-func (p *parser) errorf(at hcl.Range, summary, format string, args ...any) {
-	p.diags = append(p.diags, complaint(at, summary, format, args...))
+// maxComplaints bounds what is said of one configuration.
+const maxComplaints = 200
+
+// full tells that enough has been said, so that no more has to be found out.
+func (p *parser) full() bool { return len(p.diags) >= maxComplaints }
+
+// add keeps a complaint, unless enough has been said. An error is kept if there is
+// none yet.
+func (p *parser) add(d *hcl.Diagnostic) *hcl.Diagnostic {
+	if !p.full() || d.Severity == hcl.DiagError && !p.diags.HasErrors() {
+		p.diags = append(p.diags, d)
+	}
+	return d
+}
+
+func (p *parser) errorf(at hcl.Range, summary, format string, args ...any) *hcl.Diagnostic {
+	return p.add(complaint(at, summary, format, args...))
 }
 
 // secretErrorf complains about something that may be a secret.
 func (p *parser) secretErrorf(at hcl.Range, summary, format string, args ...any) {
-	d := complaint(at, summary, format, args...)
-	d.Extra = hidden{all: true}
-	p.diags = append(p.diags, d)
+	p.errorf(at, summary, format, args...).Extra = hidden{all: true}
 }
 
-func (p *parser) warnf(at hcl.Range, summary, format string, args ...any) {
+func (p *parser) warnf(at hcl.Range, summary, format string, args ...any) *hcl.Diagnostic {
 	d := complaint(at, summary, format, args...)
 	d.Severity = hcl.DiagWarning
-	p.diags = append(p.diags, d)
+	return p.add(d)
 }
 
 // later notes a part of the language that validate takes and run refuses.
 func (p *parser) later(at hcl.Range, what string) {
 	d := complaint(at, "Not built yet", "This version of Kelpie reads %s, and cannot do it yet: \"kelpie run\" refuses a configuration that has it.", what)
 	d.Severity = hcl.DiagWarning
-	p.notBuilt = append(p.notBuilt, d)
+	if len(p.notBuilt) < maxComplaints {
+		p.notBuilt = append(p.notBuilt, d)
+	}
 }
 
 // sorted puts diagnostics in the order of the files.

@@ -17,7 +17,7 @@ import (
 // roots, wishes and strictness is kept; the rest is the place's. It complains and
 // gives false if there is something wrong.
 func (p *parser) compile(e hclsyntax.Expression, env expr.Env, at place) (*expr.Program, bool) {
-	roots := shapesAt(at)
+	roots := maps.Clone(p.shapesAt(at))
 	maps.Copy(roots, env.Roots)
 	env.Roots = roots
 	env.Functions = p.functions()
@@ -31,8 +31,18 @@ func (p *parser) compile(e hclsyntax.Expression, env expr.Env, at place) (*expr.
 			d.Detail = question + "?"
 		}
 	}
-	p.diags = append(p.diags, diags...)
+	for _, d := range diags {
+		p.add(d)
+	}
 	return program, !diags.HasErrors()
+}
+
+// shapesAt are the roots that can be read at a place.
+func (p *parser) shapesAt(at place) map[string]*expr.Shape {
+	if p.shapes[at] == nil {
+		p.shapes[at] = shapesAt(at)
+	}
+	return p.shapes[at]
 }
 
 // readable gives the variables and locals that an expression reads, and complains

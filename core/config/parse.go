@@ -31,6 +31,7 @@ type parser struct {
 	named    map[string]*section // by address
 	missing  map[string]bool     // addresses of blocks that are not there by a mistake elsewhere
 
+	shapes map[place]map[string]*expr.Shape
 	config *Config
 }
 
@@ -38,6 +39,7 @@ func newParser(src *Source, w world) *parser {
 	return &parser{
 		src: src, world: w,
 		constantsUsed: map[string]bool{}, named: map[string]*section{}, missing: map[string]bool{},
+		shapes: map[place]map[string]*expr.Shape{},
 		config: &Config{Source: src},
 	}
 }
@@ -73,6 +75,7 @@ func (p *parser) files() {
 	if len(p.src.Files) == 0 {
 		p.diags = append(p.diags, reading(errors.New("there is no file"))...)
 	}
+	blocks := 0
 	for _, f := range p.src.Files {
 		name, text := p.src.shown(f.Name), []byte(f.Text)
 		start := hcl.Range{Filename: name, Start: hcl.InitialPos, End: hcl.InitialPos}
@@ -91,9 +94,16 @@ func (p *parser) files() {
 		}
 		if body, ok := file.Body.(*hclsyntax.Body); ok {
 			p.bodies = append(p.bodies, body)
+			blocks += len(body.Blocks)
 		}
 	}
+	if blocks > maxBlocks {
+		p.diags = append(p.diags, reading(fmt.Errorf("it has %d blocks, and may have %d", blocks, maxBlocks))...)
+	}
 }
+
+// maxBlocks bounds the blocks at the top of all files.
+const maxBlocks = 20_000
 
 // syntax makes ours of what HCL's parser says. After a text that does not end it
 // takes everything for a mistake.
@@ -152,10 +162,12 @@ func (p *parser) blocks() {
 	for _, body := range p.bodies {
 		for _, name := range slices.Sorted(maps.Keys(body.Attributes)) {
 			attr := body.Attributes[name]
-			p.errorf(attr.NameRange, "Attribute outside of a block", "At the top of a file stand blocks. %s", inBlock(name, known))
-			p.diags[len(p.diags)-1].Extra = hidden{part: attr.Expr.Range()}
+			p.errorf(attr.NameRange, "Attribute outside of a block", "At the top of a file stand blocks. %s", inBlock(name, known)).Extra = hidden{part: attr.Expr.Range()}
 		}
 		for _, block := range body.Blocks {
+			if p.full() {
+				return
+			}
 			typ, ok := lang.block(block.Type)
 			switch {
 			case !ok:

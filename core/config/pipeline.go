@@ -79,6 +79,7 @@ func (p *parser) templateCycles() {
 // halfRoad compiles what one block says itself.
 func (p *parser) halfRoad(s *section) *road {
 	r := &road{section: s, rules: map[string]*expr.Program{}, written: map[string]*hclsyntax.Attribute{}}
+	p.negation(s, false)
 	if when := p.condition(s, "when", inPipeline, expr.Env{}); when != nil {
 		r.when = append(r.when, when)
 	}
@@ -223,7 +224,7 @@ func (p *parser) ignore(s *section, roads []*road) {
 	if on == nil {
 		return
 	}
-	p.negation(s)
+	p.negation(s, true)
 	targets := p.references(on, "pipeline", "rule")
 	if emptyList(on) && !s.broken {
 		p.errorf(on.Range(), "Without effect", "Name at least one pipeline: on = [pipeline.NAME].")
@@ -272,9 +273,9 @@ func (p *parser) expires(s *section) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// negation warns of conditions of an ignore that are not known where a path may be
-// absent, so that nothing is ignored that was meant to be.
-func (p *parser) negation(s *section) {
+// negation warns of conditions that are not known where a path may be absent, though
+// they look as if they were true then. In an ignore, != is one too.
+func (p *parser) negation(s *section, strict bool) {
 	e := s.expr("when")
 	if e == nil {
 		return
@@ -287,18 +288,24 @@ func (p *parser) negation(s *section) {
 				part = n.Val
 			}
 		case *hclsyntax.BinaryOpExpr:
-			if n.Op == hclsyntax.OpNotEqual && !isNull(n.LHS) && !isNull(n.RHS) {
+			if strict && n.Op == hclsyntax.OpNotEqual && !isNull(n.LHS) && !isNull(n.RHS) {
 				part = n
 			}
 		}
-		if part == nil || callOf(part, "has") != nil || callOf(part, "coalesce") != nil || callOf(part, "try") != nil {
+		if part == nil || len(callsOf(part, "has", "coalesce", "try")) > 0 {
 			return nil
 		}
 		for _, t := range part.Variables() {
-			if t.RootName() == "event" && len(t) > 2 {
-				p.warnf(n.Range(), "Negation of what may be absent", "An event without this path is not ignored: where something is not known, an ignore does not hold. If it should, write has(PATH) or coalesce(PATH, …).")
-				break
+			path := fieldPath(&hclsyntax.ScopeTraversalExpr{Traversal: t})
+			switch {
+			case strings.HasPrefix(path, "event.raw.") && strict:
+				p.warnf(n.Range(), "Negation of what may be absent", "An event without %s is not ignored: where something is not known, an ignore does not hold. If it should, write has(PATH) or coalesce(PATH, …).", path)
+			case strings.HasPrefix(path, "event.raw."), path == "event.stopped", path == "case.stopped":
+				p.warnf(n.Range(), "Negation of what may be absent", "Where %s is not known, this is not known either, and counts as false. If it should be true then, write %s != true, or coalesce(%s, false).", path, path, path)
+			default:
+				continue
 			}
+			break
 		}
 		return nil
 	})

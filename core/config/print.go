@@ -10,7 +10,6 @@ import (
 	"unicode"
 
 	"github.com/hashicorp/hcl/v2"
-	"github.com/hashicorp/hcl/v2/hcled"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/mitchellh/go-wordwrap"
 )
@@ -32,17 +31,24 @@ func (s *Source) Listing() map[string]string {
 // WriteText prints diagnostics for a person, 80 columns wide: what, where, the line
 // itself, and what to write instead. files gives the texts by name; of one that is
 // not in it no line is shown. Colour is for terminals.
-func WriteText(w io.Writer, diags hcl.Diagnostics, files map[string]string, colour bool) error {
+func WriteText(w io.Writer, diags Diagnostics, files map[string]string, colour bool) error {
 	var b strings.Builder
+	p := printer{files: files, bodies: map[string]*hclsyntax.Body{}}
 	for _, d := range diags {
-		writeText(&b, d, files, colour)
+		p.text(&b, d, colour)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-func writeText(b *strings.Builder, d *hcl.Diagnostic, files map[string]string, colour bool) {
-	label, start, reset := severity(d), "", ""
+// printer shows places in files.
+type printer struct {
+	files  map[string]string
+	bodies map[string]*hclsyntax.Body // parsed when needed
+}
+
+func (p printer) text(b *strings.Builder, d *hcl.Diagnostic, colour bool) {
+	start, reset := "", ""
 	if colour {
 		reset = "\x1b[0m"
 		start = "\x1b[1;31m"
@@ -50,15 +56,14 @@ func writeText(b *strings.Builder, d *hcl.Diagnostic, files map[string]string, c
 			start = "\x1b[1;33m"
 		}
 	}
-	fmt.Fprintf(b, "%s%s:%s %s\n", start, sentence(label), reset, clean(d.Summary))
+	fmt.Fprintf(b, "%s%s:%s %s\n", start, sentence(severity(d)), reset, clean(d.Summary))
 	if d.Subject != nil {
-		at := position(d)
-		in := context(d, files)
+		in := p.context(d.Subject)
 		if in != "" {
 			in = ", in " + in
 		}
-		fmt.Fprintf(b, "  %s%s\n", at, in)
-		writeSnippet(b, d, files)
+		fmt.Fprintf(b, "  %s%s\n", position(d), in)
+		p.snippet(b, d)
 	}
 	if detail := clean(d.Detail); detail != "" {
 		for _, line := range strings.Split(wordwrap.WrapString(detail, width-2), "\n") {
@@ -80,22 +85,37 @@ func position(d *hcl.Diagnostic) string {
 	return clean(r.Filename) + ":" + strconv.Itoa(r.Start.Line) + ":" + strconv.Itoa(r.Start.Column)
 }
 
-// context is the block around the place, as its header is written.
-func context(d *hcl.Diagnostic, files map[string]string) string {
-	text, ok := files[d.Subject.Filename]
-	if !ok || tooDeep([]byte(text)) {
-		return ""
+// context is the block around a place, and the blocks around that, as their headers
+// are written.
+func (p printer) context(at *hcl.Range) string {
+	body, ok := p.bodies[at.Filename]
+	if !ok {
+		if text, found := p.files[at.Filename]; found && !tooDeep([]byte(text)) {
+			file, _ := hclsyntax.ParseConfig([]byte(text), at.Filename, hcl.InitialPos)
+			if file != nil {
+				body, _ = file.Body.(*hclsyntax.Body)
+			}
+		}
+		p.bodies[at.Filename] = body
 	}
-	file, _ := hclsyntax.ParseConfig([]byte(text), d.Subject.Filename, hcl.InitialPos)
-	if file == nil {
-		return ""
+	var titles []string
+	for body != nil {
+		var inner *hclsyntax.Body
+		for _, block := range body.Blocks {
+			if block.TypeRange.Start.Byte <= at.Start.Byte && at.Start.Byte <= block.CloseBraceRange.End.Byte {
+				titles = append(titles, titleOf(block))
+				inner = block.Body
+				break
+			}
+		}
+		body = inner
 	}
-	return clean(hcled.ContextString(file, d.Subject.Start.Byte))
+	return clean(strings.Join(titles, ", "))
 }
 
-// snippet is the line of a diagnostic's place, without what is hidden, and which of
+// lineOf is the line of a diagnostic's place, without what is hidden, and which of
 // its columns are meant.
-func snippet(d *hcl.Diagnostic, files map[string]string) (line string, from, to int, ok bool) {
+func lineOf(d *hcl.Diagnostic, files map[string]string) (line string, from, to int, ok bool) {
 	text, found := files[d.Subject.Filename]
 	h, _ := d.Extra.(hidden)
 	start := d.Subject.Start.Byte
@@ -139,8 +159,9 @@ func hiddenFrom(line string) int {
 	return at[1]
 }
 
-func writeSnippet(b *strings.Builder, d *hcl.Diagnostic, files map[string]string) {
-	line, from, to, ok := snippet(d, files)
+// snippet prints the line that is meant, and marks the part.
+func (p printer) snippet(b *strings.Builder, d *hcl.Diagnostic) {
+	line, from, to, ok := lineOf(d, p.files)
 	if !ok {
 		return
 	}
@@ -195,7 +216,8 @@ type Message struct {
 }
 
 // Messages makes diagnostics ready for JSON.
-func Messages(diags hcl.Diagnostics, files map[string]string) []Message {
+func Messages(diags Diagnostics, files map[string]string) []Message {
+	p := printer{files: files, bodies: map[string]*hclsyntax.Body{}}
 	out := make([]Message, 0, len(diags))
 	for _, d := range diags {
 		m := Message{Severity: severity(d), Summary: d.Summary, Detail: d.Detail}
@@ -203,8 +225,8 @@ func Messages(diags hcl.Diagnostics, files map[string]string) []Message {
 			m.File = d.Subject.Filename
 			m.Line, m.Column = d.Subject.Start.Line, d.Subject.Start.Column
 			m.EndLine, m.EndColumn = d.Subject.End.Line, d.Subject.End.Column
-			m.In = context(d, files)
-			m.Snippet, _, _, _ = snippet(d, files)
+			m.In = p.context(d.Subject)
+			m.Snippet, _, _, _ = lineOf(d, files)
 		}
 		out = append(out, m)
 	}
@@ -212,7 +234,7 @@ func Messages(diags hcl.Diagnostics, files map[string]string) []Message {
 }
 
 // WriteJSON prints diagnostics for programs: a list of Message.
-func WriteJSON(w io.Writer, diags hcl.Diagnostics, files map[string]string) error {
+func WriteJSON(w io.Writer, diags Diagnostics, files map[string]string) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
 	return e.Encode(Messages(diags, files))

@@ -103,7 +103,7 @@ func (p *parser) resolve(a address, kinds ...string) *section {
 		s.used = true
 		return s
 	}
-	if p.missing[a.String()] {
+	if p.missing[a.String()] || p.full() {
 		return nil
 	}
 	p.errorf(a.at, "Unknown "+a.names[0], "There is no %s %q. %s", a.names[0], a.names[1], suggest(a.names[1], p.namesOf(a.names[0])))

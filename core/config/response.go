@@ -73,6 +73,7 @@ func (p *parser) response(s *section) plan.Response {
 	r := plan.Response{Address: s.address()}
 	r.When = p.condition(s, "when", inResponse, expr.Env{})
 	p.thresholds(s.expr("when"))
+	p.negation(s, false)
 	if r.When != nil {
 		r.Reads = slices.ContainsFunc(answered[:], func(field string) bool { return r.When.Reads("case", field) })
 	}
@@ -120,6 +121,7 @@ func (p *parser) step(response, s *section, names []string) plan.Step {
 	env := expr.Env{Roots: map[string]*expr.Shape{"step": plan.StepShape(names...)}}
 	out.When = p.condition(s, "when", inStep, env)
 	p.thresholds(s.expr("when"))
+	p.negation(s, false)
 	env.Want = expr.StringKind
 	out.Because = p.program(s, "because", inStep, env)
 	env.Want = expr.NullKind

@@ -15,6 +15,7 @@ import (
 func (p *parser) rule(s *section, roads []*road) {
 	production := s.text("state", "production") == "production"
 	when := p.condition(s, "when", inRule, expr.Env{})
+	p.negation(s, false)
 	title := p.program(s, "title", inRule, expr.Env{Want: expr.StringKind})
 	p.respond(s, s.expr("respond"), production)
 	for _, t := range s.of("test") {

@@ -255,12 +255,10 @@ func (p *parser) attribute(s *section, typ bodyType, attr *hclsyntax.Attribute) 
 		return
 	}
 	if attr.Name != a.Name {
-		p.warnf(attr.NameRange, "Renamed attribute", "%q is called %q now. Write %q.", attr.Name, a.Name, a.Name)
-		p.diags[len(p.diags)-1].Extra = hidden{all: a.Secret}
+		p.warnf(attr.NameRange, "Renamed attribute", "%q is called %q now. Write %q.", attr.Name, a.Name, a.Name).Extra = hidden{all: a.Secret}
 	}
 	if a.Deprecated != "" {
-		p.warnf(attr.NameRange, "Deprecated attribute", "%q: %s", attr.Name, a.Deprecated)
-		p.diags[len(p.diags)-1].Extra = hidden{all: a.Secret}
+		p.warnf(attr.NameRange, "Deprecated attribute", "%q: %s", attr.Name, a.Deprecated).Extra = hidden{all: a.Secret}
 	}
 	if a.later {
 		p.later(attr.NameRange, "\""+a.Name+"\" in "+article(s.typ.name)+" block")
@@ -280,15 +278,17 @@ func (p *parser) attribute(s *section, typ bodyType, attr *hclsyntax.Attribute) 
 
 func (p *parser) unknownAttribute(s *section, typ bodyType, attr *hclsyntax.Attribute) {
 	attributes, blocks := typ.names()
+	var d *hcl.Diagnostic
 	if slices.Contains(blocks, attr.Name) {
-		p.errorf(attr.NameRange, "Not an attribute", "%q is a block: write %s { … } without \"=\".", attr.Name, attr.Name)
+		d = p.errorf(attr.NameRange, "Not an attribute", "%q is a block: write %s { … } without \"=\".", attr.Name, attr.Name)
 	} else {
-		p.errorf(attr.NameRange, "Unknown attribute", "%s has no %q. %s", sentence(s.typ.name), attr.Name, suggest(attr.Name, attributes))
+		d = p.errorf(attr.NameRange, "Unknown attribute", "%s has no %q. %s", sentence(s.typ.name), attr.Name, suggest(attr.Name, attributes))
 	}
-	// It may be a secret attribute, misspelt.
-	p.diags[len(p.diags)-1].Extra = hidden{part: attr.Expr.Range()}
+	d.Extra = hidden{part: attr.Expr.Range()} // it may be a secret attribute, misspelt
 }
 
+// inner checks a block within another. Counts has how many there are of each type, and
+// the lines of those with labels.
 func (p *parser) inner(s *section, typ bodyType, block *hclsyntax.Block, counts map[string]int) {
 	t, ok := typ.block(block.Type)
 	if !ok {
@@ -306,10 +306,11 @@ func (p *parser) inner(s *section, typ bodyType, block *hclsyntax.Block, counts 
 		return
 	}
 	inner := p.section(block, t)
-	for _, other := range s.of(t.name) {
-		if len(t.labels) > 0 && slices.Equal(other.labels, inner.labels) && t.name != "given" {
-			p.errorf(block.DefRange(), "Block given twice", "There is another %s on line %d. Give one of them another name.", inner.title(), other.header().Start.Line)
+	if title := inner.title(); len(t.labels) > 0 {
+		if line, ok := counts[title]; ok && t.name != "given" {
+			p.errorf(block.DefRange(), "Block given twice", "There is another %s on line %d. Give one of them another name.", title, line)
 		}
+		counts[title] = block.DefRange().Start.Line
 	}
 	s.blocks = append(s.blocks, inner)
 }

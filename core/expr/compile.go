@@ -36,8 +36,8 @@ func Compile(e hcl.Expression, env Env) (*Program, hcl.Diagnostics) {
 		return nil, c.diags
 	}
 	n := c.expr(native)
-	if got := n.kind(); env.Want != NullKind && got != NullKind && got != env.Want {
-		c.errorf(e.Range(), "Wrong type", "This must be a %s, and it is a %s.", env.Want, got)
+	if got := n.kind(); env.Want != NullKind && got != NullKind && got != env.Want && !c.diags.HasErrors() {
+		c.errorf(e.Range(), "Wrong type", "This must be %s, and it is %s.", article(env.Want), article(got))
 	}
 	if c.diags.HasErrors() {
 		return nil, c.diags
@@ -183,8 +183,8 @@ func (c *compiler) require(n node, kinds kinds, at hcl.Range, user string) {
 	if got == StringKind && kinds.has(NumberKind) {
 		hint = " tonumber() makes a number of a text."
 	}
-	c.errorf(at, "Wrong type", "%s takes a %s, and this is a %s, so that the result would always be null.%s",
-		user, kinds, got, hint)
+	c.errorf(at, "Wrong type", "%s takes a %s, and this is %s, so that the result would always be null.%s",
+		user, kinds, article(got), hint)
 }
 
 func (c *compiler) expr(e hclsyntax.Expression) node {

@@ -61,7 +61,7 @@ func (c *compiler) unknownFunction(e *hclsyntax.FunctionCallExpr) {
 		return
 	}
 	names := slices.AppendSeq(slices.Collect(maps.Keys(functions)), maps.Keys(c.env.Functions))
-	c.errorf(e.NameRange, "Unknown function", "In expressions %s.", unknown("function", e.Name, names, "there are"))
+	c.errorf(e.NameRange, "Unknown function", "In expressions %s", sentence(unknown("function", e.Name, names, "there are")))
 }
 
 func (c *compiler) checkArguments(e *hclsyntax.FunctionCallExpr, f *Function, args []node) bool {

@@ -109,7 +109,8 @@ func or(a, b evalFunc) evalFunc {
 func (c *compiler) equality(e *hclsyntax.BinaryOpExpr, l, r node) node {
 	negated := e.Op == hclsyntax.OpNotEqual
 	if k, o := l.kind(), r.kind(); k != NullKind && o != NullKind && k != o {
-		c.errorf(e.SrcRange, "Never equal", "The left side is a %s and the right side a %s; these are never equal.", k, o)
+		c.errorf(e.SrcRange, "Never equal", "The left side is %s and the right side %s; these are never equal.",
+			article(k), article(o))
 	}
 	a, b := l.eval, r.eval
 	var eval evalFunc

@@ -30,8 +30,8 @@ func (c *compiler) traversal(e *hclsyntax.ScopeTraversalExpr) node {
 	}
 	shape, ok := c.env.Roots[root]
 	if !ok {
-		c.errorf(e.Traversal[0].SourceRange(), "Unknown name", "In this place %s.",
-			unknown("name", root, c.names(), "there are"))
+		c.errorf(e.Traversal[0].SourceRange(), "Unknown name", "In this place %s",
+			sentence(unknown("name", root, c.names(), "there are")))
 		return broken()
 	}
 	n := node{
@@ -101,7 +101,7 @@ func (c *compiler) resolve(n node, rest hcl.Traversal) ([]step, node, bool) {
 		}
 		shape, names, err := follow(n.shape, st, strings.Join(n.path, "."))
 		if err != nil {
-			c.errorf(t.SourceRange(), "Unknown field", "Here %s.", err)
+			c.errorf(t.SourceRange(), "Unknown field", "Here %s", sentence(err))
 			return nil, n, false
 		}
 		n.shape = shape

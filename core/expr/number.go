@@ -198,7 +198,12 @@ func (d decimal) sign() int {
 func (d decimal) isWhole() bool { return d.exp >= 0 }
 
 // int64 is the number itself, if it is whole and fits.
-func (d decimal) int64() (int64, bool) { return d.coef, d.wide == nil && d.exp == 0 }
+func (d decimal) int64() (int64, bool) {
+	if d.wide != nil || d.exp != 0 {
+		return 0, false
+	}
+	return d.coef, true
+}
 
 func (d decimal) equal(o decimal) bool {
 	if d.wide != nil && o.wide != nil {

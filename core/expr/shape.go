@@ -44,6 +44,13 @@ type Path struct {
 
 func (p Path) String() string { return strings.Join(p.Names, ".") }
 
+func article(k Kind) string {
+	if k == ObjectKind {
+		return "an object"
+	}
+	return "a " + k.String()
+}
+
 func (sh *Shape) kind() Kind {
 	if sh == nil {
 		return NullKind
@@ -69,7 +76,7 @@ func (sh *Shape) attr(name, of string) (*Shape, error) {
 		elem, err := sh.Elem.attr(name, of+"[*]")
 		return &Shape{Kind: ListKind, Elem: elem}, err
 	}
-	return nil, fmt.Errorf("%s is a %s and has no fields", of, sh.Kind)
+	return nil, fmt.Errorf("%s is %s and has no fields", of, article(sh.Kind))
 }
 
 // elem is the shape of what a for expression or a splat gets one by one.
@@ -108,8 +115,21 @@ func unknown(what, name string, known []string, which string) error {
 	return fmt.Errorf("%s; %s: %s", text, which, strings.Join(known, ", "))
 }
 
+// sentence ends what an error says.
+func sentence(err error) string {
+	text := err.Error()
+	if strings.HasSuffix(text, "?") {
+		return text
+	}
+	return text + "."
+}
+
 func nearest(name string, known []string) string {
-	best, distance := "", min(max(1, len(name)/3)+1, len(name))
+	allowed := 1
+	if len(name) > 3 {
+		allowed = 1 + len(name)/4
+	}
+	best, distance := "", min(allowed+1, len(name))
 	for _, candidate := range known {
 		if d := levenshtein.Distance(name, candidate, nil); d < distance {
 			best, distance = candidate, d

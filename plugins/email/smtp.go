@@ -50,13 +50,17 @@ func (f *failure) result() sdk.Result {
 	return sdk.Result{Outcome: sdk.OutcomeFailed, Message: message}
 }
 
-// send has one conversation with the server, which ends at notAfter.
+// answerTime is how long before the end of a call the conversation ends.
+const answerTime = 500 * time.Millisecond
+
+// send has one conversation with the server, which ends before notAfter.
 func (m *mailer) send(ctx context.Context, l *letter, notAfter time.Time) sdk.Result {
 	encoded, err := l.encode()
 	if err != nil {
 		return sdk.Result{Outcome: sdk.OutcomeRefused, Message: err.Error()}
 	}
-	ctx, cancel := context.WithDeadline(ctx, notAfter)
+	// The answer has to reach the core by then, or the outcome is unknown to it.
+	ctx, cancel := context.WithDeadline(ctx, notAfter.Add(-min(answerTime, time.Until(notAfter)/10)))
 	defer cancel()
 	if err := m.converse(ctx, l, encoded); err != nil {
 		m.log.Warn("mail not sent", "to", l.to.Address, "id", l.id, "error", err)
