@@ -192,8 +192,13 @@ func (s *Scope) index(v, key Value) Value {
 	switch v.kind {
 	case ListKind:
 		i, ok := key.Int()
-		if !ok || i < 0 || i > math.MaxInt32 || !s.spend(len(v.str)) {
+		if !ok || i < 0 || i > math.MaxInt32 {
 			return Value{}
+		}
+		if v.form == raw {
+			found, cost := rawIndex(v.str, int(i))
+			s.spend(cost)
+			return found
 		}
 		return v.Index(int(i))
 	case ObjectKind:

@@ -54,7 +54,8 @@ func (d *Document) walk(object int32, steps []step) (v Value, taken, cost int) {
 			return Value{}, len(steps), cost
 		}
 		if i == len(steps)-1 || d.text[m.start] != '{' {
-			return d.value(m), i + 1, cost
+			v = d.value(m)
+			return v, i + 1, cost + v.decodeCost()
 		}
 		object = d.child(m)
 	}

@@ -12,11 +12,14 @@ import (
 // maxPattern is the length of a pattern; what repetition could make of a longer one would take too much memory.
 const maxPattern = 4096
 
-// patternCost is what matching takes for each byte of text, compared with reading it.
-const patternCost = 16
+// pattern is a compiled pattern with what matching it takes for each byte of text.
+type pattern struct {
+	*regexp.Regexp
+	cost int
+}
 
 func patternFunctions() []Function {
-	pattern := param{name: "pattern", kinds: stringKind, known: true}
+	known := param{name: "pattern", kinds: stringKind, known: true}
 	return []Function{
 		{
 			Name: "regex", Group: "text", result: BoolKind,
@@ -42,7 +45,7 @@ func patternFunctions() []Function {
 			Name: "regex_extract", Group: "text", result: StringKind,
 			Doc: "What the pattern's first group, or the group of the given number or name, has found; without groups all that it has found. Null if it finds nothing.",
 			params: []param{
-				pattern, text("text"),
+				known, text("text"),
 				{name: "group", kinds: stringKind | numberKind, optional: true, known: true},
 			},
 			call: func(s *Scope, a []Value) Value {
@@ -70,7 +73,7 @@ func patternFunctions() []Function {
 		{
 			Name: "regex_replace", Group: "text", result: StringKind,
 			Doc:    "The text with all that the pattern finds replaced; $1 or ${name} in the replacement is what a group has found.",
-			params: []param{pattern, text("text"), text("replacement")},
+			params: []param{known, text("text"), text("replacement")},
 			call: func(s *Scope, a []Value) Value {
 				re, err := compilePattern(a[0])
 				if err != nil {
@@ -87,7 +90,7 @@ func patternFunctions() []Function {
 	}
 }
 
-func compilePattern(v Value) (*regexp.Regexp, error) {
+func compilePattern(v Value) (*pattern, error) {
 	if v.kind != StringKind {
 		return nil, errors.New("a pattern is a text")
 	}
@@ -99,15 +102,32 @@ func compilePattern(v Value) (*regexp.Regexp, error) {
 	if errors.As(err, &wrong) {
 		return nil, fmt.Errorf("%s: `%s`", wrong.Code, wrong.Expr)
 	}
-	return re, err
+	if err != nil {
+		return nil, err
+	}
+	size, err := programSize(v.str)
+	return &pattern{re, 8 + size}, err
 }
 
-func compilePatterns(v Value) ([]*regexp.Regexp, error) {
+// programSize counts what the pattern is compiled to; in the worst case all of it is looked at for each byte.
+func programSize(text string) (int, error) {
+	tree, err := syntax.Parse(text, syntax.Perl)
+	if err != nil {
+		return 0, err
+	}
+	program, err := syntax.Compile(tree.Simplify())
+	if err != nil {
+		return 0, err
+	}
+	return len(program.Inst), nil
+}
+
+func compilePatterns(v Value) ([]*pattern, error) {
 	if v.kind != ListKind {
 		re, err := compilePattern(v)
-		return []*regexp.Regexp{re}, err
+		return []*pattern{re}, err
 	}
-	var patterns []*regexp.Regexp
+	var patterns []*pattern
 	for item := range v.Items() {
 		re, err := compilePattern(item)
 		if err != nil {
@@ -118,9 +138,9 @@ func compilePatterns(v Value) ([]*regexp.Regexp, error) {
 	return patterns, nil
 }
 
-func (s *Scope) matches(patterns []*regexp.Regexp, text string) Value {
+func (s *Scope) matches(patterns []*pattern, text string) Value {
 	for _, re := range patterns {
-		if !s.spend(patternCost * len(text)) {
+		if !s.spend(re.cost * len(text)) {
 			return Value{}
 		}
 		if re.MatchString(text) {
@@ -130,7 +150,7 @@ func (s *Scope) matches(patterns []*regexp.Regexp, text string) Value {
 	return Bool(false)
 }
 
-func groupOf(re *regexp.Regexp, chosen Value) (int, error) {
+func groupOf(re *pattern, chosen Value) (int, error) {
 	switch chosen.kind {
 	case NumberKind:
 		if n, ok := chosen.Int(); ok && n >= 0 && n <= int64(re.NumSubexp()) {
@@ -159,8 +179,8 @@ func prepareExtract(known []*Value) (callFunc, int, error) {
 	return func(s *Scope, a []Value) Value { return s.extract(re, group, a[1]) }, 2, err
 }
 
-func (s *Scope) extract(re *regexp.Regexp, group int, v Value) Value {
-	if !s.spend(patternCost * len(v.str)) {
+func (s *Scope) extract(re *pattern, group int, v Value) Value {
+	if !s.spend(re.cost * len(v.str)) {
 		return Value{}
 	}
 	found := re.FindStringSubmatchIndex(v.str)
@@ -171,8 +191,8 @@ func (s *Scope) extract(re *regexp.Regexp, group int, v Value) Value {
 }
 
 // substitute builds the result itself, because what a replacement can make of a text has no bound.
-func (s *Scope) substitute(re *regexp.Regexp, text, replacement string) Value {
-	if !s.spend(2 * patternCost * len(text)) {
+func (s *Scope) substitute(re *pattern, text, replacement string) Value {
+	if !s.spend(2 * re.cost * len(text)) {
 		return Value{}
 	}
 	var b []byte

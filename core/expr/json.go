@@ -218,7 +218,8 @@ func rawAttr(text, name string) (Value, int) {
 		}
 		i = int(m.end)
 		if m.hasKey(text, name) {
-			return m.value(text), i
+			found := m.value(text)
+			return found, i + found.decodeCost()
 		}
 	}
 }
@@ -233,6 +234,27 @@ func rawFields(text string, each func(string, Value)) {
 		i = int(m.end)
 		each(m.key(text), m.value(text))
 	}
+}
+
+// rawIndex also says how many bytes it has passed over.
+func rawIndex(text string, n int) (Value, int) {
+	i := 1
+	for i < len(text) {
+		for i < len(text) && (isSpace(text[i]) || text[i] == ',') {
+			i++
+		}
+		end := skipValue(text, i)
+		if end <= i {
+			break
+		}
+		if n == 0 {
+			found := parseSpan(text[i:end])
+			return found, end + found.decodeCost()
+		}
+		n--
+		i = end
+	}
+	return Value{}, i
 }
 
 func rawItems(text string, yield func(Value) bool) {

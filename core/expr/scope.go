@@ -4,8 +4,8 @@ package expr
 const (
 	maxText  = 1 << 20  // bytes of a text that an expression makes
 	maxItems = 1 << 16  // elements of a list or fields of an object that it makes
-	maxWork  = 32 << 20 // all that it does
-	itemCost = 64       // of an element or a call
+	maxWork  = 64 << 20 // all that it does
+	itemCost = 128      // of an element or a call
 )
 
 // Scope holds the values of an expression's roots for one evaluation, and the room it works in. It is meant to be used
@@ -35,7 +35,7 @@ func (s *Scope) Set(root string, v Value) {
 }
 
 // Exceeded says that the latest evaluation was given up, with the result null, because it would have taken too much
-// work: more than some tens of milliseconds. Whoever must not miss what the expression says looks here.
+// work: some tenths of a second at most. Whoever must not miss what the expression says looks here.
 func (s *Scope) Exceeded() bool { return s.exceeded }
 
 func (s *Scope) begin(locals int, strict bool) {
@@ -62,7 +62,7 @@ func (s *Scope) spendDeep(v Value) bool {
 		return s.spend(len(v.str))
 	case ListKind, ObjectKind:
 	default:
-		return !s.exceeded
+		return s.spend(8)
 	}
 	if v.form == raw || v.form == indexed {
 		// Each level of a raw value is passed over before what is in it is read.

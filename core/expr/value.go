@@ -338,13 +338,8 @@ func (v Value) Index(i int) Value {
 		}
 		return Value{}
 	}
-	for item := range v.Items() {
-		if i == 0 {
-			return item
-		}
-		i--
-	}
-	return Value{}
+	found, _ := rawIndex(v.str, i)
+	return found
 }
 
 // Attr is the field of that name, or null. Of a list it is the list of what its elements have.
@@ -373,7 +368,8 @@ func (v Value) attr(name string) (Value, int) {
 			if m == nil {
 				return Value{}, cost
 			}
-			return d.value(m), cost
+			found := d.value(m)
+			return found, cost + found.decodeCost()
 		}
 		if v.form == raw || v.form == indexed {
 			return rawAttr(v.str, name)
@@ -390,6 +386,17 @@ func (v Value) attr(name string) (Value, int) {
 		return v.splat(name)
 	}
 	return Value{}, 0
+}
+
+// decodeCost is what making a string out of its JSON has cost, beside finding it.
+func (v Value) decodeCost() int {
+	switch {
+	case v.kind != StringKind:
+		return 0
+	case v.form == borrowed:
+		return len(v.str) / 8
+	}
+	return 16 * len(v.str)
 }
 
 func (v Value) splat(name string) (Value, int) {
