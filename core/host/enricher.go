@@ -106,15 +106,26 @@ func (e *Enricher) reply(a *pluginv1.QuestionAnswer) EnrichedReply {
 		}
 		reply.Answers = append(reply.Answers, answer)
 	}
+	var wrong []error
 	for _, o := range a.GetAliases() {
-		if alias, ok := i.observable(o); ok {
-			reply.Aliases = append(reply.Aliases, alias)
+		alias, err := sdk.Canonical(o.GetKind(), o.GetValue())
+		if err != nil {
+			wrong = append(wrong, err)
+			continue
 		}
+		reply.Aliases = append(reply.Aliases, alias)
 	}
 	for _, f := range a.GetObservables() {
-		if found, ok := i.observable(f.GetObservable()); ok {
-			reply.Found = append(reply.Found, model.Found{Observable: found, At: timeModel(f.GetAt())})
+		found, err := sdk.Canonical(f.GetObservable().GetKind(), f.GetObservable().GetValue())
+		if err != nil {
+			wrong = append(wrong, err)
+			continue
 		}
+		reply.Found = append(reply.Found, model.Found{Observable: found, At: timeModel(f.GetAt())})
+	}
+	if len(wrong) > 0 {
+		i.owner.log.Warn("what the plugin found is no observable, and is left out",
+			"instance", i.Address, "count", len(wrong), "first", i.scrub.message(wrong[0].Error()))
 	}
 	switch {
 	case len(reply.Answers)+len(reply.Aliases)+len(reply.Found) == 0:
@@ -149,16 +160,6 @@ func (i *instance) failure(f *pluginv1.Failure) *Error {
 		e.Reason, e.RetryAfter = sdk.Retry, max(0, d.AsDuration())
 	}
 	return e
-}
-
-// observable makes what a plugin found canonical; what is none is left out.
-func (i *instance) observable(o *pluginv1.Observable) (sdk.Observable, bool) {
-	canonical, err := sdk.Canonical(o.GetKind(), o.GetValue())
-	if err != nil {
-		i.owner.log.Warn("an observable that the plugin found is none", "instance", i.Address, "error", i.scrub.message(err.Error()))
-		return sdk.Observable{}, false
-	}
-	return canonical, true
 }
 
 // allBenign tells whether there are verdicts, and all of them benign.

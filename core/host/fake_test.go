@@ -1,3 +1,5 @@
+//go:build linux
+
 package host
 
 import (
@@ -148,6 +150,9 @@ func (f *fake) Configure(_ context.Context, r *pluginv1.ConfigureRequest) (*plug
 	var c fakeConfig
 	if err := json.Unmarshal(r.GetConfig(), &c); err != nil {
 		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	if c.Do == "crash at once" {
+		os.Exit(5)
 	}
 	if c.Do == "refuse" {
 		return &pluginv1.ConfigureResponse{Diagnostics: []*pluginv1.Diagnostic{

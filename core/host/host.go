@@ -168,8 +168,15 @@ func (h *Host) Stop(ctx context.Context) error {
 		s.mu.Unlock()
 	}
 	if h.cancel != nil {
+		// A process that was ending already may have more time than there is now.
+		last := time.AfterFunc(time.Until(stagesUntil(time.Now(), deadline).told), func() {
+			for _, s := range h.supervisors {
+				s.kill()
+			}
+		})
 		h.cancel()
 		h.running.Wait()
+		last.Stop()
 	}
 	for _, s := range h.supervisors {
 		s.set(Stopped, nil)

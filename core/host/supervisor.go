@@ -36,7 +36,8 @@ type supervisor struct {
 	changed     chan struct{} // closed and replaced with each change
 	state       State
 	since       time.Time
-	process     *process // nil unless it runs
+	process     *process // nil unless calls may use it
+	alive       *process // nil unless there is one, in use or not
 	pid         int
 	about       model.Plugin
 	sha256      string
@@ -72,7 +73,7 @@ func (s *supervisor) run(ctx context.Context) {
 		s.set(Starting, nil)
 		p, err := s.launch.start(ctx)
 		if err == nil {
-			s.configureAll(ctx, p)
+			err = s.configureAll(ctx, p)
 		}
 		if ctx.Err() != nil {
 			s.end(p, s.launch.timing.Stop)
@@ -143,7 +144,7 @@ func (s *supervisor) end(p *process, patience time.Duration) {
 	}
 	p.stop(deadline, open)
 	s.mu.Lock()
-	s.pid = 0
+	s.pid, s.alive = 0, nil
 	s.dropped += p.runner.output.dropped.Load()
 	s.mu.Unlock()
 }
@@ -177,6 +178,15 @@ func (s *supervisor) watch(ctx context.Context, p *process) error {
 			}
 			retry.next()
 		}
+	}
+}
+
+// kill ends whatever process there is, at once.
+func (s *supervisor) kill() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.alive != nil {
+		s.alive.runner.signal(signalKill)
 	}
 }
 
@@ -312,12 +322,18 @@ func (s *supervisor) acquire(ctx context.Context, i *instance) (*process, error)
 	}
 }
 
-// configureAll gives the process its instances.
-func (s *supervisor) configureAll(ctx context.Context, p *process) {
+// configureAll gives the process its instances. An error means that it did not live
+// through that.
+func (s *supervisor) configureAll(ctx context.Context, p *process) error {
 	s.mu.Lock()
-	s.about, s.diagnostics = p.about, nil
+	s.alive, s.about, s.diagnostics = p, p.about, nil
 	s.mu.Unlock()
 	s.configure(ctx, p, s.instances)
+	if p.endsWithin(0) {
+		s.end(p, 0)
+		return fmt.Errorf("it ended while it was configured: %s", p.runner.exitReason())
+	}
+	return nil
 }
 
 func (s *supervisor) refused() int {
@@ -357,6 +373,9 @@ func (s *supervisor) configure(ctx context.Context, p *process, instances []*ins
 	configuring.Wait()
 }
 
+// maxDiagnostics of one instance are shown.
+const maxDiagnostics = 100
+
 // configure gives the process this instance, and returns the plugin's complaints.
 func (i *instance) configure(ctx context.Context, p *process, stateDir string, timeout time.Duration) []Diagnostic {
 	complain := func(summary, detail string) []Diagnostic {
@@ -379,7 +398,10 @@ func (i *instance) configure(ctx context.Context, p *process, stateDir string, t
 		return complain("the plugin cannot be given its configuration", i.reason(i.explain(ctx, p, err)))
 	}
 	var found []Diagnostic
-	for _, d := range answer.GetDiagnostics() {
+	for n, d := range answer.GetDiagnostics() {
+		if n == maxDiagnostics {
+			break
+		}
 		found = append(found, Diagnostic{
 			Instance: i.Address, Path: i.scrub.texts(d.GetPath()), Connection: d.GetConnection(),
 			Summary: i.scrub.message(d.GetSummary()), Detail: i.scrub.message(d.GetDetail()),

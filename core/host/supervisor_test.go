@@ -1,3 +1,5 @@
+//go:build linux
+
 package host
 
 import (
@@ -184,6 +186,16 @@ func TestRefusedInstanceIsTriedAgain(t *testing.T) {
 		_, err := enricher(t, h, "enrichment.a").Enrich(t.Context(), ask(1))
 		return err == nil
 	})
+}
+
+func TestPluginThatCrashesWhenConfigured(t *testing.T) {
+	h, found := startedWith(t, settings(t, quick(), enrichment("enrichment.a", "well", "crash at once"), enrichment("enrichment.b", "well", "well")), quiet())
+	for n, address := range []string{"enrichment.a", "enrichment.b"} {
+		if len(found) != 2 || found[n].Instance != address || found[n].Detail != "it ended while it was configured: exit status 5" {
+			t.Fatalf("diagnostics: %+v", found)
+		}
+	}
+	eventually(t, 30*time.Second, "failed", func() bool { return h.Status()[0].State == Failed })
 }
 
 func TestCrashLoopFailsUntilRestart(t *testing.T) {
@@ -399,6 +411,23 @@ func TestStop(t *testing.T) {
 		}
 		if err := <-result; err == nil {
 			t.Error("the call that hung was answered")
+		}
+	})
+	t.Run("sooner than a restart that was under way", func(t *testing.T) {
+		h := started(t, settings(t, quick(), enrichment("enrichment.a", "well", "hang")), quiet())
+		go enricher(t, h, "enrichment.a").Enrich(context.Background(), ask(1))
+		p := current(h.supervisors[0])
+		eventually(t, 5*time.Second, "the call is in flight", func() bool { return p.calls.count() == 1 })
+		h.Restart("fake")
+		eventually(t, 5*time.Second, "the restart is under way", func() bool { return h.Status()[0].State == Restarting })
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer cancel()
+		begin := time.Now()
+		if err := h.Stop(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(begin); took > 800*time.Millisecond {
+			t.Errorf("took %s", took)
 		}
 	})
 	t.Run("without start", func(t *testing.T) {
