@@ -153,7 +153,10 @@ func (w *webhook) failed(err error, written bool) answer {
 		err = wrapped.Err
 	}
 	message := sdk.Visible(fmt.Sprintf("%s: %v", w.where(), err))
+	var untrusted *tls.CertificateVerificationError
 	switch {
+	case errors.As(err, &untrusted):
+		return answer{outcome: sdk.OutcomeFailed, message: message}
 	case errors.Is(err, errForbidden):
 		return answer{outcome: sdk.OutcomeRefused, message: message}
 	case written:
