@@ -42,6 +42,7 @@ const (
 	unmatchedSkip = "skip"
 	unmatchedKeep = "keep"
 
+	reject  = "reject"
 	join    = "join"
 	replace = "replace"
 	latin1  = "latin1"

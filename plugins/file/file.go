@@ -47,6 +47,7 @@ func (f *file) Detect(ctx context.Context, start sdk.Start, out sdk.Sender) erro
 		if err := w.once(ctx); err != nil {
 			return err
 		}
+		w.close()
 		<-ctx.Done()
 		return ctx.Err()
 	}
@@ -77,7 +78,8 @@ func (f *file) watch(cursor []byte, out sdk.Sender) (*watch, error) {
 		now:    time.Now,
 		copies: map[string]copied{},
 		atEnd:  len(cursor) == 0 && f.config.Start == startAtEnd,
-		batch:  &batch{out: out, reader: f.reader},
+		reader: f.reader,
+		batch:  &batch{out: out},
 	}
 	w.batch.cursor = func() []byte { return encodeCursor(w.files) }
 	for _, p := range positions {
@@ -98,7 +100,7 @@ func (w *watch) once(ctx context.Context) error {
 		}
 	}
 	for _, t := range w.files {
-		if err := w.finish(ctx, t); err != nil {
+		if err := w.finish(ctx, t, false); err != nil {
 			return err
 		}
 	}

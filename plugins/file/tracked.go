@@ -31,7 +31,8 @@ type tracked struct {
 	offset int64  // what is before it has been sent, or is in the batch to be sent
 	head   []byte // the file's first bytes up to headLength, as far as they are known
 	tail   []byte // the bytes before offset, up to tailLength
-	print  string // the fingerprint, once headLength bytes were read
+	print  string // the fingerprint, once headLength bytes are before offset
+	ahead  string // likewise, when they are known and offset has not passed them
 	code   []byte // the entry in the cursor, if nothing has changed since
 
 	// saved is the entry of the cursor that the session began with, until the file has
@@ -44,10 +45,12 @@ type tracked struct {
 	seen  fs.FileInfo
 	large *large // a line too large that has been read in part
 	rest  *rest  // a last line that was reported before it had its end
+	// judged is the size of the file when its last line was last looked at in full.
+	judged int64
 
 	placed bool      // the pattern finds it
 	lostAt time.Time // when it was last found, if it is not
-	grown  time.Time // when something was last read from it
+	grown  time.Time // when it was last seen to have changed
 	used   uint64    // when it was opened, in a count
 }
 
@@ -55,12 +58,12 @@ type tracked struct {
 // newline comes.
 type rest struct {
 	offset int64
-	length int
+	length int64
 	sum    uint32
 }
 
 // is tells whether it is that line.
-func (r *rest) is(offset int64, length int, sum uint32) bool {
+func (r *rest) is(offset, length int64, sum uint32) bool {
 	return r != nil && *r == rest{offset, length, sum}
 }
 
@@ -80,22 +83,27 @@ func (t *tracked) learn(block []byte) {
 		return
 	}
 	t.head = append(t.head[:t.offset:t.offset], block[:min(len(block), headLength-int(t.offset))]...)
+	t.ahead = ""
 }
 
-// advance moves the offset over bytes that were learnt; last are the last of them, at
-// least tailLength if there are so many.
-func (t *tracked) advance(bytesOver int64, last []byte) {
-	if bytesOver == 0 {
-		return
+// advance moves the offset over bytes that were learnt.
+func (t *tracked) advance(over []byte) {
+	if len(over) > 0 {
+		t.skip(int64(len(over)), over)
 	}
-	t.offset += bytesOver
+}
+
+// skip moves the offset over n bytes; last are the last of them, at least tailLength
+// if there are so many. Those that belong to the head must have been learnt.
+func (t *tracked) skip(n int64, last []byte) {
+	t.offset += n
 	if len(last) < tailLength {
 		last = append(t.tail, last...)
 	}
 	t.tail = bytes.Clone(last[max(0, len(last)-tailLength):])
 	t.code = nil
 	if t.print == "" && t.offset >= headLength {
-		t.print = fingerprint(t.head)
+		t.print = t.fingerprintAt(headLength)
 		t.head = nil
 	}
 }
@@ -103,10 +111,15 @@ func (t *tracked) advance(bytesOver int64, last []byte) {
 // fingerprintAt is the fingerprint of the first bytes up to end, at most headLength of
 // them. Everything before end must have been learnt.
 func (t *tracked) fingerprintAt(end int64) string {
-	if t.print != "" {
+	switch {
+	case t.print != "":
 		return t.print
+	case end < headLength:
+		return fingerprint(t.head[:min(end, int64(len(t.head)))])
+	case t.ahead == "":
+		t.ahead = fingerprint(t.head)
 	}
-	return fingerprint(t.head[:min(end, int64(len(t.head)))])
+	return t.ahead
 }
 
 // position is what the cursor says about the file.
@@ -170,6 +183,14 @@ func (t *tracked) found(head, tail []byte) {
 	t.saved = nil
 }
 
+// fork is another file that has the same content up to the offset.
+func (t *tracked) fork(path string) *tracked {
+	return &tracked{
+		path: path, offset: t.offset, print: t.print,
+		head: bytes.Clone(t.head), tail: bytes.Clone(t.tail),
+	}
+}
+
 // atEnd tells whether nothing has happened to the file since it was read to its end.
 func (t *tracked) atEnd() bool {
 	return t.seen != nil && t.info != nil && t.seen.Size() == t.info.Size() && t.seen.ModTime().Equal(t.info.ModTime())
@@ -186,7 +207,7 @@ func (t *tracked) jump(offset int64) error {
 		return err
 	}
 	t.learn(head)
-	t.advance(offset, tail)
+	t.skip(offset, tail)
 	return nil
 }
 

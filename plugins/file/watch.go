@@ -34,6 +34,7 @@ type watch struct {
 	config *config
 	log    *slog.Logger
 	now    func() time.Time
+	reader *reader
 	batch  *batch
 
 	files  []*tracked
@@ -138,10 +139,10 @@ func (w *watch) nothing(path string) error {
 func (w *watch) place(found []candidate) {
 	byPath := make(map[string]*tracked, len(w.files))
 	for _, t := range w.files {
-		t.placed = false
-		if other := byPath[t.path]; other == nil || other.info == nil {
+		if t.placed {
 			byPath[t.path] = t
 		}
+		t.placed = false
 	}
 	var moved []candidate
 	for _, c := range found {
@@ -152,8 +153,11 @@ func (w *watch) place(found []candidate) {
 		}
 		moved = append(moved, c)
 	}
+	before := w.copies
+	w.copies = map[string]copied{}
 	for _, c := range moved {
-		if known, ok := w.copies[c.path]; ok && same(known.info, c.info) && slices.Contains(w.files, known.of) {
+		if known, ok := before[c.path]; ok && known.of.placed && same(known.info, c.info) {
+			w.copies[c.path] = known
 			continue
 		}
 		if err := w.admit(c); err != nil {
@@ -174,7 +178,6 @@ func same(a, b fs.FileInfo) bool {
 
 // admit finds out which tracked file a candidate is, or tracks it from now on.
 func (w *watch) admit(c candidate) error {
-	delete(w.copies, c.path)
 	if c.info.Size() == 0 {
 		return nil
 	}
@@ -188,38 +191,40 @@ func (w *watch) admit(c candidate) error {
 	t, head, tail := w.recognise(handle, info, c.path)
 	switch {
 	case t == nil:
-		t = &tracked{path: c.path}
-		if err := w.fits(t); err != nil {
-			_ = handle.Close()
-			return err
-		}
-		w.files = append(w.files, t)
-		defer func() { w.start(t) }()
+		return w.begin(&tracked{path: c.path}, handle, info)
+	case t.placed && info.Size() > t.info.Size() && !os.SameFile(info, t.info):
+		// A copy that has grown since: what it has beyond the copied part is its own.
+		return w.begin(t.fork(c.path), handle, info)
 	case t.placed:
 		_ = handle.Close()
 		w.copies[c.path] = copied{c.info, t}
 		return nil
-	default:
-		t.found(head, tail)
-		t.path, t.code = c.path, nil
 	}
+	t.found(head, tail)
+	t.path, t.code = c.path, nil
 	w.hold(t, handle)
 	t.placed, t.info, t.lostAt = true, info, time.Time{}
 	return nil
 }
 
-// start of a new file is its beginning, or the end of its last line.
-func (w *watch) start(t *tracked) {
-	if !w.atEnd {
-		return
+// begin tracks a file from now on. A new one is read from its beginning, or from the end
+// of its last line.
+func (w *watch) begin(t *tracked, handle *os.File, info fs.FileInfo) error {
+	if err := w.fits(t); err != nil {
+		_ = handle.Close()
+		return err
 	}
-	end, err := endOfLines(t.handle, t.info.Size())
-	if err == nil && end > 0 {
-		err = t.jump(end)
+	w.files = append(w.files, t)
+	w.hold(t, handle)
+	t.placed, t.info = true, info
+	if !w.atEnd || t.offset > 0 {
+		return nil
 	}
-	if err != nil {
-		w.trouble(err)
+	end, err := endOfLines(handle, info.Size())
+	if err != nil || end == 0 {
+		return err
 	}
+	return t.jump(end)
 }
 
 // recognise finds the tracked file that an open one is: the same on disk, or one of the
@@ -362,6 +367,10 @@ func (w *watch) findRotated(t *tracked, found []candidate) {
 		case is == t:
 			later = true
 			t.found(head, tail)
+			if info.Size() == t.offset && w.now().Sub(info.ModTime()) > grace {
+				_ = handle.Close() // it is done
+				continue
+			}
 			t.info = info
 			w.hold(t, handle)
 		case is == nil && later:
@@ -377,7 +386,7 @@ func (w *watch) findRotated(t *tracked, found []candidate) {
 			_ = handle.Close()
 		}
 	}
-	if !later {
+	if !later && t.info != nil {
 		w.log.Info("a file is gone; what was written to it after it was last read is not known", "path", t.path, "offset", t.offset)
 	}
 }
@@ -436,7 +445,7 @@ func (w *watch) trouble(err error) { w.troubles = append(w.troubles, err) }
 func (w *watch) report() {
 	var behind int64
 	for _, t := range w.files {
-		if t.info != nil {
+		if t.info != nil && (t.placed || t.handle != nil) {
 			behind += max(0, t.info.Size()-t.offset)
 		}
 	}
