@@ -103,7 +103,10 @@ func (a actions) Check(ctx context.Context, c respond.Call) (respond.Result, err
 		return respond.Result{}, err
 	}
 	r, err := actor.Check(ctx, host.ActionCheck{Verb: c.Verb, Target: c.Target, Key: c.Key})
-	return result(r, err)
+	if err != nil { // a check that was not sent says nothing of the call before it
+		return respond.Result{}, fmt.Errorf("the check has no answer: %w", err)
+	}
+	return result(r, nil)
 }
 
 // result keeps apart what is known not to have happened from what is not known.
