@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/hashicorp/hcl/v2"
 
 	"github.com/kelpie-sec/kelpie/core/model"
 )
@@ -30,7 +29,17 @@ func testSchemas(t testing.TB) map[string]model.Plugin {
 }
 
 // parseText loads and parses one text as config.hcl, with the schemas of testdata.
-func parseText(t testing.TB, text string, o Options) (*Source, *Config, hcl.Diagnostics) {
+func parseText(t testing.TB, text string, o Options) (*Source, *Config, Diagnostics) {
+	t.Helper()
+	src, diags := load(t, text, o)
+	if diags.HasErrors() {
+		t.Fatal(diags)
+	}
+	c, diags := Parse(src)
+	return src, c, diags
+}
+
+func load(t testing.TB, text string, o Options) (*Source, Diagnostics) {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "config.hcl"), []byte(text), 0o600); err != nil {
@@ -43,12 +52,10 @@ func parseText(t testing.TB, text string, o Options) (*Source, *Config, hcl.Diag
 		o.LookupEnv = func(string) (string, bool) { return "", false }
 	}
 	src, diags := Load(filepath.Join(dir, "config.hcl"), o)
-	if diags.HasErrors() {
-		t.Fatal(diags)
+	if src != nil {
+		src.Prefix = ""
 	}
-	src.Prefix = ""
-	c, diags := Parse(src)
-	return src, c, diags
+	return src, diags
 }
 
 // TestWrong: each file is a configuration, a line of dashes, and what is said of it.

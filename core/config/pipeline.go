@@ -301,7 +301,11 @@ func (p *parser) negation(s *section, strict bool) {
 			case strings.HasPrefix(path, "event.raw.") && strict:
 				p.warnf(n.Range(), "Negation of what may be absent", "An event without %s is not ignored: where something is not known, an ignore does not hold. If it should, write has(PATH) or coalesce(PATH, …).", path)
 			case strings.HasPrefix(path, "event.raw."), path == "event.stopped", path == "case.stopped":
-				p.warnf(n.Range(), "Negation of what may be absent", "Where %s is not known, this is not known either, and counts as false. If it should be true then, write %s != true, or coalesce(%s, false).", path, path, path)
+				write := "!coalesce(CONDITION, false)"
+				if fieldPath(part) == path {
+					write = path + " != true"
+				}
+				p.warnf(n.Range(), "Negation of what may be absent", "Where %s is not known, this is not known either, and counts as false. If it should be true then, write %s.", path, write)
 			default:
 				continue
 			}
