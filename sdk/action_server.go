@@ -25,17 +25,20 @@ type actionServer struct {
 	server *Server
 }
 
-// verb finds the instance of a call and checks what is common to all calls.
-func (a *actionServer) verb(id, name, key string) (*instance, *verb, error) {
-	i, err := a.server.findKind(id, KindAction)
+// enter counts a call into its instance, which the caller must leave, and checks what
+// is common to all calls.
+func (a *actionServer) enter(id, name, key string) (*instance, *verb, error) {
+	i, err := a.server.enterKind(id, KindAction)
 	if err != nil {
 		return nil, nil, err
 	}
 	v := i.connector.verb(name)
 	if v == nil {
+		i.leave()
 		return nil, nil, inputError(codes.InvalidArgument, fmt.Sprintf("%s does not offer %q", id, name))
 	}
 	if !keyForm.MatchString(key) {
+		i.leave()
 		return nil, nil, inputError(codes.InvalidArgument, "an idempotency key has 1 to 64 of the characters 0-9, a-z and -")
 	}
 	return i, v, nil
@@ -43,10 +46,11 @@ func (a *actionServer) verb(id, name, key string) (*instance, *verb, error) {
 
 // Execute does one thing to one target, and never after not_after.
 func (a *actionServer) Execute(ctx context.Context, req *pluginv1.ExecuteRequest) (*pluginv1.ExecuteResponse, error) {
-	i, v, err := a.verb(req.GetInstance(), req.GetVerb(), req.GetIdempotencyKey())
+	i, v, err := a.enter(req.GetInstance(), req.GetVerb(), req.GetIdempotencyKey())
 	if err != nil {
 		return nil, err
 	}
+	defer i.leave()
 	call := Call{
 		Verb:     v.Name,
 		Target:   targetFromProto(req.GetTarget()),
@@ -58,11 +62,6 @@ func (a *actionServer) Execute(ctx context.Context, req *pluginv1.ExecuteRequest
 	if call.Parameters, err = v.parameters(req.GetParameters()); err != nil {
 		return nil, err
 	}
-	ctx, leave, err := i.enter(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
 	ctx, cancel, err := until(ctx, call.NotAfter)
 	if err != nil {
 		return nil, err
@@ -84,10 +83,11 @@ func (a *actionServer) Execute(ctx context.Context, req *pluginv1.ExecuteRequest
 
 // Undo restores what Execute changed.
 func (a *actionServer) Undo(ctx context.Context, req *pluginv1.UndoRequest) (*pluginv1.UndoResponse, error) {
-	i, v, err := a.verb(req.GetInstance(), req.GetVerb(), req.GetIdempotencyKey())
+	i, v, err := a.enter(req.GetInstance(), req.GetVerb(), req.GetIdempotencyKey())
 	if err != nil {
 		return nil, err
 	}
+	defer i.leave()
 	if !v.Undo {
 		return nil, inputError(codes.Unimplemented, fmt.Sprintf("%s cannot undo %s", i.id, v.Name))
 	}
@@ -98,11 +98,6 @@ func (a *actionServer) Undo(ctx context.Context, req *pluginv1.UndoRequest) (*pl
 		Key:      req.GetIdempotencyKey(),
 		NotAfter: timeFromProto(req.GetNotAfter()),
 	}
-	ctx, leave, err := i.enter(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
 	ctx, cancel, err := until(ctx, call.NotAfter)
 	if err != nil {
 		return nil, err
@@ -120,18 +115,16 @@ func (a *actionServer) Undo(ctx context.Context, req *pluginv1.UndoRequest) (*pl
 
 // Check says what became of an Execute.
 func (a *actionServer) Check(ctx context.Context, req *pluginv1.CheckRequest) (*pluginv1.CheckResponse, error) {
-	i, v, err := a.verb(req.GetInstance(), req.GetVerb(), req.GetIdempotencyKey())
+	i, v, err := a.enter(req.GetInstance(), req.GetVerb(), req.GetIdempotencyKey())
 	if err != nil {
 		return nil, err
 	}
+	defer i.leave()
 	if !v.Check {
 		return nil, inputError(codes.Unimplemented, fmt.Sprintf("%s cannot check %s", i.id, v.Name))
 	}
-	ctx, leave, err := i.enter(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	result, err := i.value.(Checker).Check(ctx, CheckCall{
 		Verb: v.Name, Target: targetFromProto(req.GetTarget()), Key: req.GetIdempotencyKey(),
 	})
@@ -143,19 +136,18 @@ func (a *actionServer) Check(ctx context.Context, req *pluginv1.CheckRequest) (*
 
 // Answers hands back what people chose.
 func (a *actionServer) Answers(req *pluginv1.AnswersRequest, stream grpc.ServerStreamingServer[pluginv1.AnswersResponse]) (err error) {
-	i, err := a.server.findKind(req.GetInstance(), KindAction)
+	i, err := a.server.enterKind(req.GetInstance(), KindAction)
 	if err != nil {
 		return err
 	}
+	defer i.leave()
 	answerer, ok := i.value.(Answerer)
 	if !ok {
 		return inputError(codes.Unimplemented, i.id+" hands back no answers")
 	}
-	ctx, leave, err := i.stream(stream.Context())
-	if err != nil {
-		return err
-	}
-	defer leave()
+	ctx, end, wait := i.whileOpen(stream.Context())
+	defer wait()
+	defer end(nil)
 	defer func() {
 		if p := recover(); p != nil {
 			logPanic(i.log, "Answers", p)

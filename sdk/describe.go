@@ -11,6 +11,8 @@ import (
 	"github.com/kelpie-sec/kelpie/sdk/pluginv1"
 )
 
+var bracesForm = regexp.MustCompile(`\{([^{}]*)\}`)
+
 var versionForm = regexp.MustCompile(`^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$`)
 
 // connector is a Connector with what its code says about it.
@@ -73,7 +75,23 @@ func describe(p Plugin) (*pluginv1.DescribeResponse, []connector, *body, error) 
 		connectors = append(connectors, c)
 		out.Connectors = append(out.Connectors, c.toProto())
 	}
-	return out, connectors, connection, nil
+	return out, connectors, connection, checkPermissions(p.Permissions, out)
+}
+
+// checkPermissions makes sure that the names in braces are attributes.
+func checkPermissions(p Permissions, described *pluginv1.DescribeResponse) error {
+	attributes := described.GetConnection().GetAttributes()
+	for _, c := range described.GetConnectors() {
+		attributes = append(attributes[:len(attributes):len(attributes)], c.GetSchema().GetAttributes()...)
+	}
+	for _, permission := range slices.Concat(p.Read, p.Write, p.Network) {
+		for _, braces := range bracesForm.FindAllStringSubmatch(permission, -1) {
+			if !slices.ContainsFunc(attributes, func(a *pluginv1.Attribute) bool { return a.GetName() == braces[1] }) {
+				return fmt.Errorf("permission %q names an attribute that none of its blocks has", permission)
+			}
+		}
+	}
+	return nil
 }
 
 func describeConnector(plugin string, declared Connector, connection bool) (connector, error) {

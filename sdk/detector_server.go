@@ -47,16 +47,13 @@ func (d *detectorServer) Detect(stream grpc.BidiStreamingServer[pluginv1.DetectR
 	if start == nil {
 		return inputError(codes.InvalidArgument, "the first request of a session must be start")
 	}
-	i, err := d.server.findKind(first.GetInstance(), KindDetector)
+	i, err := d.server.enterKind(first.GetInstance(), KindDetector)
 	if err != nil {
 		return err
 	}
-	ctx, leave, err := i.stream(stream.Context())
-	if err != nil {
-		return err
-	}
-	defer leave()
-	ctx, end := context.WithCancelCause(ctx)
+	defer i.leave()
+	ctx, end, wait := i.whileOpen(stream.Context())
+	defer wait()
 	defer end(nil)
 	run := &running{
 		stream:  stream,

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -29,9 +28,14 @@ type core struct {
 
 func (s *served) session(t testing.TB, id string, start *pluginv1.DetectStart) *core {
 	t.Helper()
+	return openSession(t, s.detect, id, start)
+}
+
+func openSession(t testing.TB, client pluginv1.DetectorServiceClient, id string, start *pluginv1.DetectStart) *core {
+	t.Helper()
 	ctx, cancel := context.WithCancel(testContext(t))
 	t.Cleanup(cancel)
-	stream, err := s.detect.Detect(ctx)
+	stream, err := client.Detect(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -488,40 +492,39 @@ func TestDetectCarriesAnyBytes(t *testing.T) {
 
 // Events a second through gRPC in this process, by the size of the batches.
 func BenchmarkDetect(b *testing.B) {
-	raw := bytes.Repeat([]byte("x"), 1300)
+	s := serveHere(b, childPlugin())
 	for _, n := range []int{1, 64, 512} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			events := make([]Event, n)
-			for i := range events {
-				events[i] = Event{ID: fmt.Sprint(i), Raw: raw}
-			}
-			var goOn sync.WaitGroup
-			goOn.Add(1)
-			s := serveHere(b, detectorPlugin(func() Instance {
-				return &fakeDetector{detect: func(ctx context.Context, _ *fakeDetector, _ Start, out Sender) error {
-					goOn.Wait()
-					for {
-						if _, err := out.Send(ctx, events, nil); err != nil {
-							return err
-						}
-					}
-				}}
-			}))
-			s.configure(b, "detector.x", asDetector, `{}`)
-			// A batch holds what one Send sends: nothing is joined.
-			c := s.session(b, "detector.x", &pluginv1.DetectStart{MaxEvents: int32(n)})
-			c.credit(16)
-			goOn.Done()
-			b.ReportAllocs()
-			received := 0
-			for b.Loop() {
-				batch := c.batch()
-				received += len(batch.GetEvents())
-				c.credit(1)
-				c.ack(batch.GetNumber())
-			}
-			b.ReportMetric(float64(received)/b.Elapsed().Seconds(), "events/s")
-			c.cancel()
+			s.configure(b, "detector.x", asDetector, fmt.Sprintf(`{"path":"%d"}`, n))
+			benchmarkSession(b, s.detect, n)
 		})
 	}
+}
+
+// The same from another process, over a unix socket with AutoMTLS.
+func BenchmarkDetectProcess(b *testing.B) {
+	c := startChild(b)
+	for _, n := range []int{1, 64, 512} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			c.configure(b, "detector.x", asDetector, fmt.Sprintf(`{"path":"%d"}`, n))
+			benchmarkSession(b, pluginv1.NewDetectorServiceClient(c.conn), n)
+		})
+	}
+}
+
+func benchmarkSession(b *testing.B, client pluginv1.DetectorServiceClient, n int) {
+	// A batch holds what one Send sends: nothing is joined.
+	c := openSession(b, client, "detector.x", &pluginv1.DetectStart{MaxEvents: int32(n)})
+	c.credit(16)
+	b.ReportAllocs()
+	received := 0
+	for b.Loop() {
+		batch := c.batch()
+		received += len(batch.GetEvents())
+		c.credit(1)
+		c.ack(batch.GetNumber())
+	}
+	b.ReportMetric(float64(received)/b.Elapsed().Seconds(), "events/s")
+	c.cancel()
+	_ = c.end()
 }

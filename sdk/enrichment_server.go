@@ -17,20 +17,18 @@ type enrichmentServer struct {
 
 // Enrich answers each question by itself.
 func (e *enrichmentServer) Enrich(ctx context.Context, req *pluginv1.EnrichRequest) (*pluginv1.EnrichResponse, error) {
-	i, err := e.server.findKind(req.GetInstance(), KindEnrichment)
+	i, err := e.server.enterKind(req.GetInstance(), KindEnrichment)
 	if err != nil {
 		return nil, err
 	}
+	defer i.leave()
 	most := max(i.connector.BatchLimit, 1)
 	if len(req.GetQuestions()) > most {
 		return nil, inputError(codes.InvalidArgument,
 			fmt.Sprintf("%d questions in one call; %s takes %d", len(req.GetQuestions()), i.id, most))
 	}
-	ctx, leave, err := i.enter(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	replies, err := i.value.(Enricher).Enrich(ctx, questionsFromProto(req.GetQuestions()))
 	if err != nil {
 		return nil, statusOf(ctx, err, i.scrub)

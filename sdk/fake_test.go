@@ -1,6 +1,7 @@
 package sdk
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -232,6 +234,9 @@ func childPlugin() Plugin {
 		return &fakeDetector{
 			closed: func(d *fakeDetector) { d.env.Log.Info("closed", "path", d.config.Path) },
 			detect: func(ctx context.Context, d *fakeDetector, _ Start, out Sender) error {
+				if n, err := strconv.Atoi(d.config.Path); err == nil {
+					return flood(ctx, n, out)
+				}
 				receipt, err := out.Send(ctx, []Event{{ID: d.config.Path, Raw: []byte(`{"n":1}`)}}, []byte("1"))
 				if err != nil {
 					return err
@@ -249,6 +254,20 @@ func childPlugin() Plugin {
 		New: func() Instance { return &fakeEnricher{enrich: childEnrich} },
 	})
 	return p
+}
+
+// flood sends for ever, so many events of 1.3 KB at once.
+func flood(ctx context.Context, n int, out Sender) error {
+	raw := bytes.Repeat([]byte("x"), 1300)
+	events := make([]Event, n)
+	for i := range events {
+		events[i] = Event{ID: strconv.Itoa(i), Raw: raw}
+	}
+	for {
+		if _, err := out.Send(ctx, events, nil); err != nil {
+			return err
+		}
+	}
 }
 
 func childEnrich(ctx context.Context, e *fakeEnricher, questions []Question) ([]Reply, error) {

@@ -2,13 +2,10 @@ package sdk
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"sync"
 	"time"
-
-	"google.golang.org/grpc/codes"
 )
 
 // callLimit bounds a call that the core gave no deadline.
@@ -24,12 +21,12 @@ type instance struct {
 	// before is what this one replaced; it may still be closing.
 	before *instance
 
-	mu      sync.Mutex
-	closing chan struct{} // closed when nothing may begin any more
+	closing chan struct{} // closed when the streams are to end
 	calls   sync.WaitGroup
 	ended   chan struct{} // closed when Close has returned
 	once    sync.Once
 
+	mu       sync.Mutex
 	troubled time.Time // since when Health complains
 }
 
@@ -40,58 +37,39 @@ func newInstance(id string, c *connector, log *slog.Logger, scrub *secrets) *ins
 	}
 }
 
-// enter counts a call in, unless the instance is closing. The context that it returns
-// has a deadline.
-func (i *instance) enter(ctx context.Context) (context.Context, func(), error) {
-	if !i.begin() {
-		return nil, nil, inputError(codes.NotFound, fmt.Sprintf("instance %q is closing", i.id))
-	}
+func (i *instance) leave() { i.calls.Done() }
+
+// bounded gives a call a deadline if it has none.
+func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 	if _, ok := ctx.Deadline(); ok {
-		return ctx, i.calls.Done, nil
+		return context.WithCancel(ctx)
 	}
-	ctx, cancel := context.WithTimeout(ctx, callLimit)
-	return ctx, func() { cancel(); i.calls.Done() }, nil
+	return context.WithTimeout(ctx, callLimit)
 }
 
-// stream counts a call in that lasts until the instance closes.
-func (i *instance) stream(ctx context.Context) (context.Context, func(), error) {
-	if !i.begin() {
-		return nil, nil, inputError(codes.NotFound, fmt.Sprintf("instance %q is closing", i.id))
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
+// whileOpen is the context of a stream: it ends when the instance closes. The caller
+// must end it, and then calls wait.
+func (i *instance) whileOpen(ctx context.Context) (_ context.Context, end context.CancelCauseFunc, wait func()) {
+	ctx, end = context.WithCancelCause(ctx)
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
 		select {
 		case <-i.closing:
-			cancel(errClosing)
+			end(errClosing)
 		case <-ctx.Done():
 		}
 	}()
-	return ctx, func() { cancel(nil); <-watched; i.calls.Done() }, nil
+	return ctx, end, func() { <-watched }
 }
 
-func (i *instance) begin() bool {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	select {
-	case <-i.closing:
-		return false
-	default:
-	}
-	i.calls.Add(1)
-	return true
-}
-
-// close lets no further call in, ends the streams, waits for what runs and closes the
-// value, and what the instance had replaced. It may be called more than once; each
-// call returns when all that has happened.
+// close ends the streams, waits for the calls and closes the value, and what the
+// instance had replaced. The instance is out of the table: no call comes any more.
+// It may be called more than once; each call returns when all that has happened.
 func (i *instance) close() {
 	i.once.Do(func() {
 		defer close(i.ended)
-		i.mu.Lock()
 		close(i.closing)
-		i.mu.Unlock()
 		i.calls.Wait()
 		i.closeValue()
 		if i.before != nil {

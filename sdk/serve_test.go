@@ -57,7 +57,7 @@ type child struct {
 }
 
 // startChild launches it as a core does: with a stdin that is held, and AutoMTLS.
-func startChild(t *testing.T, env ...string) *child {
+func startChild(t testing.TB, env ...string) *child {
 	t.Helper()
 	c := &child{log: &syncBuffer{}, stray: &syncBuffer{}, exited: make(chan struct{}), dir: t.TempDir()}
 	c.client = plugin.NewClient(&plugin.ClientConfig{
@@ -135,7 +135,7 @@ func (c *child) Diagnose(context.Context) string                  { return "" }
 func (c *child) PluginToHost(n, a string) (string, string, error) { return n, a, nil }
 func (c *child) HostToPlugin(n, a string) (string, string, error) { return n, a, nil }
 
-func (c *child) configure(t *testing.T, id string, kind pluginv1.ConnectorKind, config string) {
+func (c *child) configure(t testing.TB, id string, kind pluginv1.ConnectorKind, config string) {
 	t.Helper()
 	out, err := pluginv1.NewPluginServiceClient(c.conn).Configure(testContext(t),
 		&pluginv1.ConfigureRequest{Instance: id, Kind: kind, Config: []byte(config)})

@@ -3,6 +3,7 @@ package sdk
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
@@ -105,19 +106,15 @@ func (s *Server) Health(ctx context.Context, req *pluginv1.HealthRequest) (*plug
 	if req.GetInstance() == "" {
 		return &pluginv1.HealthResponse{Ok: true}, nil
 	}
-	i, err := s.find(req.GetInstance())
+	i, err := s.enter(req.GetInstance())
 	if err != nil {
 		return nil, err
 	}
+	defer i.leave()
 	checker, ok := i.value.(HealthChecker)
 	if !ok {
 		return &pluginv1.HealthResponse{Ok: true}, nil
 	}
-	ctx, leave, err := i.enter(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
 	ctx, cancel := context.WithTimeout(ctx, healthLimit)
 	defer cancel()
 	trouble := checker.Health(ctx)
@@ -137,21 +134,26 @@ func (s *Server) Health(ctx context.Context, req *pluginv1.HealthRequest) (*plug
 	}, nil
 }
 
-// find returns a configured instance.
-func (s *Server) find(id string) (*instance, error) {
+// enter counts a call into a configured instance; the caller must leave it. What is in
+// the table is not closing, so that a call meets either the older or the newer one
+// while an instance is replaced.
+func (s *Server) enter(id string) (*instance, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if i := s.instances[id]; i != nil {
-		return i, nil
+	i := s.instances[id]
+	if i == nil {
+		return nil, inputError(codes.NotFound, fmt.Sprintf("instance %q is not configured in this process", id))
 	}
-	return nil, inputError(codes.NotFound, "instance \""+id+"\" is not configured in this process")
+	i.calls.Add(1)
+	return i, nil
 }
 
-// findKind returns a configured instance of a kind.
-func (s *Server) findKind(id string, kind Kind) (*instance, error) {
-	i, err := s.find(id)
+// enterKind is enter for the calls of one kind of connector.
+func (s *Server) enterKind(id string, kind Kind) (*instance, error) {
+	i, err := s.enter(id)
 	if err == nil && i.connector.Kind != kind {
-		return nil, inputError(codes.InvalidArgument, "instance \""+id+"\" is not of kind "+kind.String()+" but "+i.connector.Kind.String())
+		i.leave()
+		return nil, inputError(codes.InvalidArgument, fmt.Sprintf("instance %q is configured as %s, not as %s", id, i.connector.Kind, kind))
 	}
 	return i, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -111,6 +112,10 @@ func TestDescribeErrors(t *testing.T) {
 		"it wants a connection": {
 			Connectors: []Connector{{Kind: KindAction, New: instance(wantsConnection{}), Verbs: verbs}},
 		},
+		`permission "tcp:{server}" names an attribute`: {
+			Permissions: Permissions{Network: []string{"tcp:443", "tcp:{server}"}},
+			Connectors:  []Connector{{Kind: KindAction, New: instance(plainActor{}), Verbs: verbs}},
+		},
 		"action: there are two of this name": {Connectors: []Connector{
 			{Kind: KindAction, New: instance(plainActor{}), Verbs: verbs},
 			{Kind: KindAction, New: instance(plainActor{}), Verbs: verbs},
@@ -148,16 +153,13 @@ func TestConfigureReplacesOnlyWhatOpens(t *testing.T) {
 		}
 	}))
 	s.configure(t, "detector.x", asDetector, `{"path":"good"}`)
-	before, err := s.server.find("detector.x")
-	if err != nil {
-		t.Fatal(err)
-	}
+	before := s.instance("detector.x")
 	got := s.tryConfigure(t, "detector.x", asDetector, `{"path":"bad"}`)
 	want := &pluginv1.Diagnostic{Severity: pluginv1.Severity_SEVERITY_ERROR, Summary: "no such file", Path: []string{"path"}}
 	if len(got) != 1 || !proto.Equal(got[0], want) {
 		t.Errorf("diagnostics %v, want %v", got, want)
 	}
-	if after, _ := s.server.find("detector.x"); after != before {
+	if after := s.instance("detector.x"); after != before {
 		t.Error("an instance that did not open has replaced the older one")
 	}
 	if n := closed.Load(); n != 1 {
@@ -167,7 +169,7 @@ func TestConfigureReplacesOnlyWhatOpens(t *testing.T) {
 	if len(got) != 1 || got[0].GetSeverity() != pluginv1.Severity_SEVERITY_WARNING {
 		t.Errorf("diagnostics %v, want a warning", got)
 	}
-	if after, _ := s.server.find("detector.x"); after == before {
+	if after := s.instance("detector.x"); after == before {
 		t.Error("the older instance was not replaced")
 	}
 	waitFor(t, func() bool { return closed.Load() == 2 })
@@ -229,7 +231,7 @@ func TestConfigureComplaints(t *testing.T) {
 	if strings.Contains(s.logs.String(), "s3cr3t") {
 		t.Error("the secret is in the log")
 	}
-	if _, err := s.server.find("detector.x"); err == nil {
+	if s.instance("detector.x") != nil {
 		t.Error("an instance that never opened is there")
 	}
 }
@@ -353,6 +355,46 @@ func TestReplacedInstanceFinishesItsCalls(t *testing.T) {
 		t.Errorf("the call inside was answered by %q", got)
 	}
 	waitFor(t, func() bool { return closed.Load() == 1 })
+}
+
+func (s *served) instance(id string) *instance {
+	s.server.mu.Lock()
+	defer s.server.mu.Unlock()
+	return s.server.instances[id]
+}
+
+// While an instance is replaced again and again, every call finds one.
+func TestConfigureUnderLoad(t *testing.T) {
+	var closed atomic.Int32
+	s := serveHere(t, enrichmentPlugin(func() Instance {
+		return &closingEnricher{closed: &closed, fakeEnricher: fakeEnricher{enrich: childEnrich}}
+	}))
+	s.configure(t, "enrichment.x", asEnrichment, `{"path":"p"}`)
+	ctx := testContext(t)
+	var asking sync.WaitGroup
+	done := make(chan struct{})
+	for range 4 {
+		asking.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if _, err := s.enrich.Enrich(ctx, question("enrichment.x", "1.2.3.4")); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	const replaced = 50
+	for range replaced {
+		s.configure(t, "enrichment.x", asEnrichment, `{"path":"p"}`)
+	}
+	close(done)
+	asking.Wait()
+	waitFor(t, func() bool { return closed.Load() == replaced })
 }
 
 func TestHealth(t *testing.T) {
