@@ -62,7 +62,7 @@ func Open(ctx context.Context, s Settings) (*Kelpie, error) {
 	if s.Logger == nil {
 		s.Logger = slog.New(slog.DiscardHandler)
 	}
-	if err := os.MkdirAll(s.DataDir, 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(s.DataDir, checkpointDir), 0o700); err != nil {
 		return nil, fmt.Errorf("data folder: %w", err)
 	}
 	lock, err := takeLock(filepath.Join(s.DataDir, lockName))

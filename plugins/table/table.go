@@ -57,7 +57,7 @@ func (t *table) Open(_ context.Context, env sdk.Env) error {
 	if t.file, err = tables.Open(string(t.config.Path), options); err != nil {
 		return sdk.Diagnostic{Path: []string{"path"}, Summary: "the table cannot be read", Detail: err.Error()}
 	}
-	t.log.Info("table read", "path", t.config.Path, "rows", t.file.Table().Len(), "version", t.file.Table().Version())
+	t.log.Info("table read", "path", string(t.config.Path), "rows", t.file.Table().Len(), "version", t.file.Table().Version())
 	ctx, cancel := context.WithCancel(context.Background())
 	t.stop = cancel
 	t.running.Go(func() { t.file.Follow(ctx, t.config.Every, t.report) })
@@ -87,7 +87,7 @@ func (t *table) report(err error) {
 		t.log.Error("the table cannot be read; the older one stays in use", "error", err)
 		return
 	}
-	t.log.Info("table read", "path", t.config.Path, "rows", t.file.Table().Len(), "version", t.file.Table().Version())
+	t.log.Info("table read", "path", string(t.config.Path), "rows", t.file.Table().Len(), "version", t.file.Table().Version())
 }
 
 // keys is the first thing asked about a table that is being read.
