@@ -51,13 +51,13 @@ func Compile(e hcl.Expression, env Env) (*Program, hcl.Diagnostics) {
 
 // Eval gives the result. A nil scope has no values.
 func (p *Program) Eval(s *Scope) Value {
-	if p.value != nil {
-		return *p.value
-	}
 	if s == nil {
 		s = &Scope{}
 	}
 	s.begin(p.locals, p.strict)
+	if p.value != nil {
+		return *p.value
+	}
 	v := p.eval(s)
 	if s.exceeded {
 		return Value{}

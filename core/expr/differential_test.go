@@ -335,7 +335,7 @@ func FuzzDifferential(f *testing.F) {
 
 // TestDifferential is FuzzDifferential without a fuzzer's patience; most of what is generated must count.
 func TestDifferential(t *testing.T) {
-	const cases = 4000
+	const cases = 1500
 	compiled, results := 0, 0
 	for seed := range uint64(cases) {
 		compiles, result := differ(t, randomBytes(seed))

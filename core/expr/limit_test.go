@@ -59,10 +59,9 @@ func TestHostileDataTakesBoundedWork(t *testing.T) {
 			p := mustCompile(t, test.source, Env{Roots: eventRoots()})
 			start := time.Now()
 			v := p.Eval(scope)
-			if took := time.Since(start); took > 5*time.Second {
+			// Without a bound the least of these takes hours; a busy machine is slow, but not as slow as that.
+			if took := time.Since(start); took > time.Minute {
 				t.Errorf("took %s", took)
-			} else {
-				t.Logf("took %s", took)
 			}
 			if scope.Exceeded() != test.exceeded {
 				t.Errorf("exceeded %v, want %v; the result is a %s", scope.Exceeded(), test.exceeded, v.Kind())
