@@ -368,8 +368,8 @@ func details(parts ...string) string {
 func sources(n *sdk.Notice) *strings.Replacer {
 	var pairs []string
 	add := func(source string) {
-		if kind, name, ok := strings.Cut(source, "."); ok && !strings.ContainsAny(name, ".:/@") {
-			pairs = append(pairs, text(source), kind+"."+name)
+		if kind, name, ok := strings.Cut(source, "."); ok && isWord(kind) && isWord(name) {
+			pairs = append(pairs, kind+"[.]"+name, source)
 		}
 	}
 	for _, v := range n.Verdicts {
@@ -382,10 +382,14 @@ func sources(n *sdk.Notice) *strings.Replacer {
 		add(u.Source)
 	}
 	response, _, _ := strings.Cut(n.Because, ":")
-	if strings.HasPrefix(response, "response.") && !strings.Contains(response, " ") {
+	if strings.HasPrefix(response, "response.") {
 		add(response)
 	}
 	return strings.NewReplacer(pairs...)
+}
+
+func isWord(s string) bool {
+	return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789_") == ""
 }
 
 // harmless defangs what would become a link.

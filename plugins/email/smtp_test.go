@@ -238,7 +238,7 @@ func TestTLSAndSigningIn(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			b := &backend{methods: test.methods}
 			scheme := map[bool]string{false: "smtp://", true: "smtps://"}[test.implicit]
-			c := config{Server: scheme + serve(t, b, settings, test.implicit), User: "kelpie", Password: "s3cret", CAFile: ca}
+			c := config{Server: scheme + serve(t, b, settings, test.implicit), User: "kelpie", Password: "s3cret", CAFile: sdk.Path(ca)}
 			if result := execute(t, open(t, c), call(t)); result.Outcome != sdk.OutcomeDone {
 				t.Fatalf("result = %+v", result)
 			}
@@ -253,7 +253,7 @@ func TestTLSAndSigningIn(t *testing.T) {
 			}
 
 			_, other := authority(t)
-			c.CAFile = other
+			c.CAFile = sdk.Path(other)
 			if result := execute(t, open(t, c), call(t)); result.Outcome != sdk.OutcomeFailed || !strings.Contains(result.Message, "certificate") {
 				t.Errorf("with a server that nobody vouches for: %+v", result)
 			}

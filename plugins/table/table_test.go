@@ -185,7 +185,7 @@ func TestComplaints(t *testing.T) {
 func TestBrokenFileKeepsTheOlderTable(t *testing.T) {
 	path := write(t, "a.csv", "ips,name\n10.0.0.1,one\n")
 	old := time.Now().Add(-time.Hour)
-	instance, err := open(t, config{Path: path, Every: 100 * time.Millisecond})
+	instance, err := open(t, config{Path: sdk.Path(path), Every: 100 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}

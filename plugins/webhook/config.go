@@ -20,7 +20,7 @@ type config struct {
 	PreviousSecret string            `kelpie:"previous_secret,secret" doc:"An older key that signs as well, while receivers change theirs."`
 	Authorization  string            `kelpie:"authorization,secret" doc:"Value of the Authorization header, such as a bearer token."`
 	Headers        map[string]string `kelpie:"headers" doc:"Further headers." example:"{\"X-Tenant\": \"soc\"}"`
-	CAFile         string            `kelpie:"ca_file" doc:"PEM certificates to trust instead of the system's." example:"/etc/kelpie/ca.pem"`
+	CAFile         sdk.Path          `kelpie:"ca_file" doc:"PEM certificates to trust instead of the system's." example:"/etc/kelpie/ca.pem"`
 	Private        bool              `kelpie:"private" doc:"The name in url may stand for an address of a private network. An address written in url may be private anyway."`
 	Insecure       bool              `kelpie:"insecure" doc:"Allow http to other machines. Requests are signed, not encrypted: who listens in reads the cases."`
 }

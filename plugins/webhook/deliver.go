@@ -211,7 +211,7 @@ var errForbidden = errors.New("not allowed")
 func newClient(c *config, u *url.URL) (*http.Client, error) {
 	settings := &tls.Config{MinVersion: tls.VersionTLS12}
 	if c.CAFile != "" {
-		pem, err := os.ReadFile(c.CAFile)
+		pem, err := os.ReadFile(string(c.CAFile))
 		if err != nil {
 			return nil, err
 		}

@@ -230,7 +230,7 @@ func TestTimeIsOver(t *testing.T) {
 			r := newReceiver(t, test.answer)
 			r.Start()
 			c := notify()
-			c.NotAfter = time.Now().Add(400 * time.Millisecond)
+			c.NotAfter = time.Now().Add(3 * time.Second)
 			result := execute(t, open(t, config{URL: r.URL}), c)
 			if result.Outcome != test.want || len(r.got()) == 0 {
 				t.Errorf("result = %+v, want %s", result, test.want)
@@ -286,7 +286,7 @@ func TestTLSIsVerified(t *testing.T) {
 	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: r.Certificate().Raw}), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if result := execute(t, open(t, config{URL: r.URL, CAFile: path}), notify()); result.Outcome != sdk.OutcomeDone {
+	if result := execute(t, open(t, config{URL: r.URL, CAFile: sdk.Path(path)}), notify()); result.Outcome != sdk.OutcomeDone {
 		t.Errorf("with ca_file: %+v", result)
 	}
 }

@@ -24,6 +24,7 @@ type entry struct {
 type journal struct {
 	mu   sync.Mutex
 	file *os.File
+	size int64 // up to the end of the last whole line
 	seen map[string]int
 }
 
@@ -35,16 +36,15 @@ func openJournal(path string) (*journal, error) {
 	j := &journal{file: file, seen: map[string]int{}}
 	lines := bufio.NewScanner(file)
 	lines.Buffer(nil, 2*maxBody)
-	end := int64(0)
 	for lines.Scan() {
 		var e entry
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
 			break // a line that a crash cut off
 		}
 		j.seen[e.ID]++
-		end += int64(len(lines.Bytes())) + 1
+		j.size += int64(len(lines.Bytes())) + 1
 	}
-	if err := errors.Join(lines.Err(), file.Truncate(end)); err != nil {
+	if err := errors.Join(lines.Err(), file.Truncate(j.size)); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), file.Close())
 	}
 	return j, nil
@@ -58,12 +58,14 @@ func (j *journal) append(id string, at time.Time, payload []byte) error {
 	if err != nil {
 		return err
 	}
-	if _, err := j.file.Write(append(line, '\n')); err != nil {
-		return err
+	line = append(line, '\n')
+	if _, err := j.file.Write(line); err != nil {
+		return errors.Join(err, j.file.Truncate(j.size))
 	}
 	if err := j.file.Sync(); err != nil {
-		return err
+		return errors.Join(err, j.file.Truncate(j.size))
 	}
+	j.size += int64(len(line))
 	j.seen[id]++
 	return nil
 }
