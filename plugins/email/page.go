@@ -174,7 +174,7 @@ func affected(n *sdk.Notice) section {
 		if a.Criticality != nil {
 			rating = fmt.Sprintf("criticality %d of 100", *a.Criticality)
 		}
-		s.Rows = append(s.Rows, row{Mark: "machine", Strong: true, Main: own(first(a.Name, a.FQDN, "unnamed")), Detail: details(
+		s.Rows = append(s.Rows, row{Mark: "machine", Strong: true, Main: own(first(a.Name, a.FQDN, strings.Join(a.IPs, ", "), "unnamed")), Detail: details(
 			own(a.FQDN), own(strings.Join(a.IPs, ", ")), own(a.OS), own(strings.Join(a.Roles, ", ")),
 			labelled("owner", a.Owner), labelled("team", a.Team), rating, own(strings.Join(a.Tags, ", ")),
 		)})

@@ -44,10 +44,16 @@ func (f *failure) result() sdk.Result {
 	switch {
 	case f.stage == sent && !answered:
 		return sdk.Result{Outcome: sdk.OutcomeUnknown, Message: message + "; the mail may have been taken"}
-	case f.stage >= offered && answered && answer.Code >= 500:
+	case f.stage >= offered && answered && answer.Code >= 500 && !wantsSigningIn(answer.Code):
 		return sdk.Result{Outcome: sdk.OutcomeRefused, Message: message}
 	}
 	return sdk.Result{Outcome: sdk.OutcomeFailed, Message: message}
+}
+
+// wantsSigningIn tells codes that are about who sends and how (RFC 4954), which an
+// operator can mend, and not about the mail.
+func wantsSigningIn(code int) bool {
+	return code == 530 || code == 534 || code == 535 || code == 538
 }
 
 // answerTime is how long before the end of a call the conversation ends.
@@ -78,10 +84,20 @@ func (m *mailer) converse(ctx context.Context, l *letter, encoded []byte) *failu
 		return &failure{before, "connecting to " + m.server.address(), err}
 	}
 	defer hangUp()
+	failed := m.hand(ctx, client, l, encoded)
+	var answer *textproto.Error
+	if failed == nil || errors.As(failed.err, &answer) {
+		_ = client.Quit() // whatever comes now changes nothing
+	}
+	return failed
+}
+
+// hand gives the mail to the server.
+func (m *mailer) hand(ctx context.Context, client *smtp.Client, l *letter, encoded []byte) *failure {
 	if err := m.greet(client); err != nil {
 		return &failure{before, "talking to " + m.server.address(), err}
 	}
-	if err := client.Mail(l.from.Address); err != nil {
+	if err := mailFrom(client, l.from.Address, l.to.Address); err != nil {
 		return &failure{offered, "the sender " + l.from.Address, err}
 	}
 	if err := client.Rcpt(l.to.Address); err != nil {
@@ -100,8 +116,27 @@ func (m *mailer) converse(ctx context.Context, l *letter, encoded []byte) *failu
 	if err := body.Close(); err != nil {
 		return &failure{sent, "waiting for the answer to the mail", err}
 	}
-	_ = client.Quit() // the mail is taken, whatever comes now
 	return nil
+}
+
+// mailFrom asks for SMTPUTF8 only where an address needs it. Client.Mail asks for it
+// wherever it is offered, and then relays further on that cannot do it return the mail.
+func mailFrom(client *smtp.Client, from, to string) error {
+	command := "MAIL FROM:<" + from + ">"
+	if !isPlain(from + to) {
+		if offered, _ := client.Extension("SMTPUTF8"); !offered {
+			return errors.New("the server takes no addresses with letters beyond ASCII")
+		}
+		command += " SMTPUTF8"
+	}
+	id, err := client.Text.Cmd("%s", command)
+	if err != nil {
+		return err
+	}
+	client.Text.StartResponse(id)
+	defer client.Text.EndResponse(id)
+	_, _, err = client.Text.ReadResponse(250)
+	return err
 }
 
 // dial connects; the connection dies with ctx.

@@ -287,7 +287,7 @@ func TestNothingInClearText(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	for _, at := range []string{"mail", "rcpt", "data"} {
-		for code, want := range map[int]sdk.Outcome{550: sdk.OutcomeRefused, 451: sdk.OutcomeFailed} {
+		for code, want := range map[int]sdk.Outcome{550: sdk.OutcomeRefused, 451: sdk.OutcomeFailed, 530: sdk.OutcomeFailed} {
 			t.Run(fmt.Sprint(at, code), func(t *testing.T) {
 				refusal := &smtp.SMTPError{Code: code, EnhancedCode: smtp.NoEnhancedCode, Message: "no\x1b[2J"}
 				m := open(t, config{Server: "smtp://" + serve(t, &backend{refusals: map[string]error{at: refusal}}, nil, false)})
@@ -297,6 +297,33 @@ func TestRefusals(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestAddressesBeyondASCII sends to a server that cannot take them, and to one that can.
+func TestAddressesBeyondASCII(t *testing.T) {
+	c := call(t)
+	c.Target.Value = "jörg@bücher.example"
+	m := open(t, config{Server: "smtp://" + serve(t, &backend{}, nil, false)})
+	if result := execute(t, m, c); result.Outcome != sdk.OutcomeFailed || !strings.Contains(result.Message, "beyond ASCII") {
+		t.Errorf("result = %+v", result)
+	}
+	commands := make(chan string, 1)
+	m = open(t, config{Server: "smtp://" + script(t, func(conn net.Conn, lines *bufio.Reader) {
+		fmt.Fprint(conn, "220 mail\r\n")
+		_, _ = lines.ReadString('\n')
+		fmt.Fprint(conn, "250-mail\r\n250 SMTPUTF8\r\n")
+		for range 2 {
+			line, _ := lines.ReadString('\n')
+			fmt.Fprint(conn, "250 ok\r\n")
+			if strings.HasPrefix(line, "MAIL") {
+				commands <- line
+			}
+		}
+	})})
+	_ = execute(t, m, c)
+	if got, want := <-commands, "MAIL FROM:<kelpie@example.org> SMTPUTF8\r\n"; got != want {
+		t.Errorf("the server was sent %q, want %q", got, want)
 	}
 }
 

@@ -148,7 +148,7 @@ func (t *table) reply(current *content, question sdk.Question) sdk.Reply {
 			return sdk.Reply{Err: err}
 		}
 		if !match.Exact {
-			answer.Details = withMatch(answer.Details, match.Key)
+			inherit(&answer, observable, match.Key)
 		}
 		reply.Answers = append(reply.Answers, answer)
 	}
@@ -177,11 +177,34 @@ func (t *table) lookup(current *tables.Table, observable sdk.Observable) (tables
 	return match, ok
 }
 
-// withMatch says by which network or wildcard a row was found.
-func withMatch(details map[string]any, key string) map[string]any {
-	if details == nil {
-		details = map[string]any{}
+// inherit makes of a row about a network or a domain what it says about the one
+// observable that was asked about: everything but the names, which are not its own. A
+// name that many had would join their cases and could become a target.
+func inherit(answer *sdk.Answer, asked sdk.Observable, key string) {
+	if answer.Details == nil {
+		answer.Details = map[string]any{}
 	}
-	details["matched"] = key
-	return details
+	answer.Details["matched"] = key
+	keep := func(name string) {
+		if name != "" {
+			answer.Details["name"] = name
+		}
+	}
+	switch {
+	case answer.Asset != nil:
+		keep(answer.Asset.Name)
+		answer.Asset.Name, answer.Asset.FQDN, answer.Asset.IPs, answer.Asset.MACs = "", "", nil, nil
+		switch asked.Kind {
+		case sdk.Host:
+			answer.Asset.Name = asked.Value
+		case sdk.IP:
+			answer.Asset.IPs = []string{asked.Value}
+		}
+	case answer.Identity != nil:
+		keep(answer.Identity.Name)
+		answer.Identity.Name, answer.Identity.UPN, answer.Identity.Mail, answer.Identity.SID = "", "", "", ""
+		if asked.Kind == sdk.Email {
+			answer.Identity.Mail = asked.Value
+		}
+	}
 }
