@@ -299,6 +299,10 @@ func (m *Machine) settleID(n correlate.SignalNum) {
 	m.changed.ids = append(m.changed.ids, n)
 }
 
+// maxListed bounds the subjects and indicators in a case's row. All of them are
+// found with its signals.
+const maxListed = 200
+
 // row is a case as the store has it.
 func (m *Machine) row(cs *caseState) model.Case {
 	s := &cs.sum
@@ -321,7 +325,7 @@ func (m *Machine) row(cs *caseState) model.Case {
 	}
 	slices.Sort(c.Aliases)
 	view := newView(m, cs)
-	c.Subjects, c.Indicators = view.subjects(), view.indicators()
+	c.Subjects, c.Indicators = view.subjects(maxListed), view.indicators(maxListed)
 	c.Score = view.score()
 	return c
 }

@@ -49,7 +49,7 @@ func (v *view) Earned(verb string, t model.Target) (ok bool, why string) {
 func (v *view) confirmed(s *seen, depth int) bool {
 	if s.subject {
 		for _, l := range v.lookups(s.value) {
-			if v.m.sources[l.ask.Enrichment].Internal && l.known() {
+			if l.internal() && l.known() {
 				return true
 			}
 		}

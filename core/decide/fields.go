@@ -2,6 +2,7 @@ package decide
 
 import (
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 
@@ -134,8 +135,8 @@ var caseFields = map[string]caseField{
 	"techniques": {texts, func(v *view) expr.Value { return expr.Strings(v.m.techniques(&v.cs.sum)) }},
 	"hosts":      {documented("hosts that are affected", texts), func(v *view) expr.Value { return v.affected(sdk.Host) }},
 	"users":      {documented("users and accounts that are affected", texts), func(v *view) expr.Value { return v.affected(sdk.User, sdk.Account) }},
-	"subjects":   {documented("all that is affected", listOf(observableShape)), func(v *view) expr.Value { return observableList(v.subjects()) }},
-	"indicators": {documented("the evidence", listOf(observableShape)), func(v *view) expr.Value { return observableList(v.indicators()) }},
+	"subjects":   {documented("all that is affected", listOf(observableShape)), func(v *view) expr.Value { return observableList(v.subjects(math.MaxInt)) }},
+	"indicators": {documented("the evidence", listOf(observableShape)), func(v *view) expr.Value { return observableList(v.indicators(math.MaxInt)) }},
 	"verdicts": {listOf(verdictShape), func(v *view) expr.Value {
 		return v.answers(false, func(a *answerLists) []expr.Value { return a.verdicts })
 	}},
@@ -192,7 +193,7 @@ func (v *view) title() string { return v.m.texts.text(v.m.signals[v.cs.sum.lead-
 // affected are the values of subjects of these kinds.
 func (v *view) affected(kinds ...string) expr.Value {
 	var items []expr.Value
-	for _, o := range v.subjects() {
+	for _, o := range v.subjects(math.MaxInt) {
 		if slices.Contains(kinds, o.Kind) {
 			items = append(items, expr.String(o.Value))
 		}
@@ -205,11 +206,11 @@ func (v *view) affected(kinds ...string) expr.Value {
 func (v *view) answers(internalOnly bool, of func(*answerLists) []expr.Value) expr.Value {
 	var items []expr.Value
 	had := map[string]bool{}
-	v.eachLookup(func(s *seen, l *lookup, internal bool) {
-		if internalOnly && !internal {
+	v.eachLookup(func(s *seen, l *lookup) {
+		if l.lists == nil || internalOnly && !l.internal() {
 			return
 		}
-		for _, a := range of(&l.lists) {
+		for _, a := range of(l.lists) {
 			if internalOnly {
 				key := sameAnswer(a)
 				if had[key] {
@@ -330,8 +331,8 @@ func (v *view) about(n correlate.ValueNum, of func(*answerLists) []expr.Value) [
 	var answers []expr.Value
 	take := func(from correlate.ValueNum, naming bool) {
 		for _, l := range v.lookups(from) {
-			if v.m.sources[l.ask.Enrichment].Internal && (!naming || slices.Contains(l.named, n)) {
-				answers = append(answers, of(&l.lists)...)
+			if l.lists != nil && l.internal() && (!naming || slices.Contains(l.named, n)) {
+				answers = append(answers, of(l.lists)...)
 			}
 		}
 	}

@@ -24,7 +24,7 @@ func (m *Machine) plan(cs *caseState) {
 	}
 	view := newView(m, cs)
 	pending := view.pending()
-	if notes, all := m.planner.Holds(rules, pending, m.at); all && len(pending) > 0 {
+	if notes, all := m.planner.Holds(rules, pending, m.at); all {
 		cs.notes = since(cs.notes, notes)
 		return
 	}

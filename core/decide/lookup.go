@@ -17,16 +17,20 @@ const maxDepth = 2
 
 // lookup is what one enrichment says about one value.
 type lookup struct {
-	ask     model.Ask // the latest
+	ask     string // the latest
+	source  uint32 // address of the enrichment, by its number
 	value   correlate.ValueNum
-	depth   int // 0: a signal has the value; else how many answers led to it
+	depth   uint8 // 0: a signal has the value; else how many answers led to it
 	state   model.AnswerState
 	expires time.Time
-	// reply is what was last answered. While a value is asked about again, what was
-	// known of it goes on to count.
-	reply model.Reply
-	lists answerLists
-	named []correlate.ValueNum // values that it names
+	// src is nil if the configuration in force has no such enrichment: what it said
+	// does not count then.
+	src *Source
+	// reply is what was last answered; nil: nothing yet. While a value is asked about
+	// again, what was known of it goes on to count.
+	reply *model.Reply
+	lists *answerLists         // of reply; nil: nothing that expressions read
+	named []correlate.ValueNum // values that reply names
 }
 
 // answerLists are a reply's answers as expressions have them.
@@ -39,11 +43,13 @@ func (l *lookup) pending() bool { return l.state == model.Pending }
 // known: the source has said something.
 func (l *lookup) known() bool { return l.state == model.Known || l.state == model.Clean }
 
+func (l *lookup) internal() bool { return l.src.Internal }
+
 // ask makes sure that every enrichment that takes a value has been asked about it,
 // and that its answer is still good. By is the signal or ask that wants it.
 func (m *Machine) ask(v correlate.ValueNum, by string, at time.Time) { m.askAt(v, by, at, 0) }
 
-func (m *Machine) askAt(v correlate.ValueNum, by string, at time.Time, depth int) {
+func (m *Machine) askAt(v correlate.ValueNum, by string, at time.Time, depth uint8) {
 	if m.settings == nil {
 		return
 	}
@@ -59,19 +65,20 @@ func (m *Machine) askAt(v correlate.ValueNum, by string, at time.Time, depth int
 			continue
 		}
 		id := model.ID("a", src.Address, o.Key(), by)
-		if l != nil && l.ask.ID == id {
+		if l != nil && l.ask == id {
 			continue
 		}
 		if l == nil {
-			l = &lookup{value: v, depth: depth}
+			l = &lookup{value: v, depth: depth, source: m.texts.number(src.Address), src: src}
 			m.lookups[v] = append(m.lookups[v], l)
 		}
-		delete(m.asks, l.ask.ID)
-		l.ask = model.Ask{ID: id, Enrichment: src.Address, Observable: o, At: at.UTC(), AskedAt: m.at}
-		l.state = model.Pending
+		delete(m.asks, l.ask)
+		l.ask, l.state = id, model.Pending
 		m.asks[id] = l
 		m.pending++
-		m.changed.asks = append(m.changed.asks, l.ask)
+		m.changed.asks = append(m.changed.asks, model.Ask{
+			ID: id, Enrichment: src.Address, Observable: o, At: at.UTC(), AskedAt: m.at,
+		})
 		m.touchValue(v)
 	}
 }
@@ -91,7 +98,7 @@ func (m *Machine) lookupsOf(v correlate.ValueNum) []*lookup {
 
 func (m *Machine) lookupOf(v correlate.ValueNum, source string) *lookup {
 	for _, l := range m.lookupsOf(v) {
-		if l.ask.Enrichment == source {
+		if m.texts.text(l.source) == source {
 			return l
 		}
 	}
@@ -109,42 +116,47 @@ func (m *Machine) reply(r *model.Reply) {
 		if r.State == model.Failed || l.state != model.Failed && !r.AnsweredAt.After(l.reply.AnsweredAt) {
 			return
 		}
-	} else if m.sources[l.ask.Enrichment] != nil {
+	} else if l.src != nil {
 		m.pending--
 	}
-	l.state, l.reply, l.expires = r.State, *r, r.Expires
-	m.changed.answers[r.Ask] = l.reply
+	reply := *r
+	l.state, l.reply, l.expires = r.State, &reply, r.Expires
+	m.changed.answers[r.Ask] = reply
 	m.read(l)
 	m.touchValue(l.value)
-	if src := m.sources[l.ask.Enrichment]; src == nil || !src.Internal || l.depth >= maxDepth {
+	if l.src == nil || !l.src.Internal || l.depth >= maxDepth {
 		return
 	}
 	for _, f := range l.reply.Found {
 		if o, ok := canonical(f.Observable); ok {
-			m.askAt(m.index.Value(o), l.ask.ID, f.At, l.depth+1)
+			m.askAt(m.index.Value(o), l.ask, f.At, l.depth+1)
 		}
 	}
 }
 
 // read takes apart what a reply says.
 func (m *Machine) read(l *lookup) {
-	l.lists = answerLists{}
 	m.forget(l)
+	lists := &answerLists{}
 	for _, a := range l.reply.Answers {
 		switch {
 		case a.Verdict != nil:
-			l.lists.verdicts = append(l.lists.verdicts, l.verdict(a))
+			lists.verdicts = append(lists.verdicts, m.verdict(l, a))
 		case a.Asset != nil:
-			l.lists.assets = append(l.lists.assets, l.answer(a, a.Asset))
+			lists.assets = append(lists.assets, m.answer(l, a, a.Asset))
 			m.addNamed(l, sdk.Host, a.Asset.Name)
 			m.addNamed(l, sdk.Host, a.Asset.FQDN)
 		case a.Identity != nil:
-			l.lists.identities = append(l.lists.identities, l.answer(a, a.Identity))
+			lists.identities = append(lists.identities, m.answer(l, a, a.Identity))
 			m.addNamed(l, sdk.Account, a.Identity.UPN)
 			m.addNamed(l, sdk.User, a.Identity.Name)
 		case a.Network != nil:
-			l.lists.networks = append(l.lists.networks, l.answer(a, a.Network))
+			lists.networks = append(lists.networks, m.answer(l, a, a.Network))
 		}
+	}
+	l.lists = nil
+	if len(l.reply.Answers) > 0 {
+		l.lists = lists
 	}
 	for _, f := range l.reply.Found {
 		m.addNamed(l, f.Observable.Kind, f.Observable.Value)
@@ -197,7 +209,7 @@ func canonical(o sdk.Observable) (sdk.Observable, bool) {
 
 // answer is one answer as expressions have it: its own fields, and which source
 // said it of what.
-func (l *lookup) answer(a model.Answer, fields any) expr.Value {
+func (m *Machine) answer(l *lookup, a model.Answer, fields any) expr.Value {
 	doc := map[string]expr.Value{}
 	text, err := json.Marshal(fields)
 	if err == nil {
@@ -205,21 +217,22 @@ func (l *lookup) answer(a model.Answer, fields any) expr.Value {
 			doc[name] = v
 		}
 	}
-	doc["source"] = expr.String(l.ask.Enrichment)
-	doc["observable"] = expr.String(l.ask.Observable.Value)
+	doc["source"] = expr.String(m.texts.text(l.source))
+	doc["observable"] = expr.String(m.index.Observable(l.value).Value)
 	if len(a.Details) > 0 && expr.CheckJSON(a.Details) == nil {
 		doc["details"] = expr.JSON(slices.Clone(a.Details))
 	}
 	return expr.Object(doc)
 }
 
-func (l *lookup) verdict(a model.Answer) expr.Value {
+func (m *Machine) verdict(l *lookup, a model.Answer) expr.Value {
+	o := m.index.Observable(l.value)
 	doc := map[string]expr.Value{
-		"kind":  expr.String(l.ask.Observable.Kind),
-		"value": expr.String(l.ask.Observable.Value),
+		"kind":  expr.String(o.Kind),
+		"value": expr.String(o.Value),
 		"state": expr.String(string(l.state)),
 	}
-	for name, v := range l.answer(a, a.Verdict).Fields() {
+	for name, v := range m.answer(l, a, a.Verdict).Fields() {
 		doc[name] = v
 	}
 	return expr.Object(doc)
@@ -242,12 +255,16 @@ func (m *Machine) touchAbove(v correlate.ValueNum, depth int) {
 	}
 }
 
-// countPending counts the asks that enrichments of this configuration still owe.
-func (m *Machine) countPending() {
+// resource gives every lookup its enrichment in the configuration in force, and
+// counts the asks that these still owe.
+func (m *Machine) resource() {
 	m.pending = 0
-	for _, l := range m.asks {
-		if l.pending() && m.sources[l.ask.Enrichment] != nil {
-			m.pending++
+	for _, list := range m.lookups {
+		for _, l := range list {
+			l.src = m.sources[m.texts.text(l.source)]
+			if l.src != nil && l.pending() {
+				m.pending++
+			}
 		}
 	}
 }

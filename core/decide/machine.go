@@ -196,7 +196,7 @@ func (m *Machine) load(c model.Config) error {
 	m.configs[c.Hash] = c.Text
 	c.Text = nil
 	m.config = c
-	m.countPending()
+	m.resource()
 	if regroup {
 		m.regroup()
 	}

@@ -165,7 +165,7 @@ func (f *feed) signals(signals ...model.Signal) Changes {
 func (f *feed) answer(source, key string, r model.Reply) Changes {
 	f.t.Helper()
 	for id, l := range f.m.asks {
-		if l.pending() && l.ask.Enrichment == source && l.ask.Observable.Key() == key {
+		if l.pending() && l.src.Address == source && f.m.index.Key(l.value) == key {
 			r.Ask = id
 			if r.AnsweredAt.IsZero() {
 				r.AnsweredAt = f.now
@@ -186,14 +186,14 @@ func (f *feed) settle() {
 	for {
 		var next *lookup
 		for _, l := range f.m.asks {
-			if l.pending() && (next == nil || l.ask.ID < next.ask.ID) {
+			if l.pending() && (next == nil || l.ask < next.ask) {
 				next = l
 			}
 		}
 		if next == nil {
 			return
 		}
-		f.answer(next.ask.Enrichment, next.ask.Observable.Key(), model.Reply{State: model.Unknown})
+		f.answer(next.src.Address, f.m.index.Key(next.value), model.Reply{State: model.Unknown})
 	}
 }
 

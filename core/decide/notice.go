@@ -2,6 +2,7 @@ package decide
 
 import (
 	"encoding/json"
+	"math"
 
 	"github.com/kelpie-sec/kelpie/core/expr"
 	"github.com/kelpie-sec/kelpie/core/model"
@@ -16,8 +17,8 @@ func (v *view) notice() sdk.Notice {
 		Techniques: v.m.techniques(s), Stopped: s.allStopped(),
 		FirstAt: s.firstAt, LastAt: s.lastAt, OpenedAt: v.m.opened[v.cs.first].openedAt,
 		Score:      noticeScore(v.score()),
-		Subjects:   noticeObservables(v.subjects()),
-		Indicators: noticeObservables(v.indicators()),
+		Subjects:   noticeObservables(v.subjects(math.MaxInt)),
+		Indicators: noticeObservables(v.indicators(math.MaxInt)),
 	}
 	for asset := range v.Field("assets").Items() {
 		n.Assets = append(n.Assets, decoded[sdk.NoticeAsset](asset))
@@ -28,12 +29,15 @@ func (v *view) notice() sdk.Notice {
 	for verdict := range v.Field("verdicts").Items() {
 		n.Verdicts = append(n.Verdicts, decoded[sdk.NoticeVerdict](verdict))
 	}
-	v.eachLookup(func(_ *seen, l *lookup, _ bool) {
-		if !l.known() {
-			n.Unknowns = append(n.Unknowns, sdk.NoticeUnknown{
-				What: l.ask.Observable.Key(), Source: l.ask.Enrichment, State: string(l.state), Why: l.reply.Reason,
-			})
+	v.eachLookup(func(_ *seen, l *lookup) {
+		if l.known() {
+			return
 		}
+		u := sdk.NoticeUnknown{What: v.m.index.Key(l.value), Source: l.src.Address, State: string(l.state)}
+		if l.reply != nil {
+			u.Why = l.reply.Reason
+		}
+		n.Unknowns = append(n.Unknowns, u)
 	})
 	n.Signals = v.timeline()
 	for _, in := range v.m.intentsOf(v.cs) {

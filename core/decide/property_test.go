@@ -162,7 +162,7 @@ func drawReply(t *rapid.T, m *Machine, now time.Time) *model.Reply {
 		r.Ask, r.AnsweredAt, r.Expires = id, now, now.Add(time.Hour)
 	case 4:
 		r.State = model.Known
-		r.Found = []model.Found{{Observable: m.asks[id].ask.Observable, At: now}}
+		r.Found = []model.Found{{Observable: m.index.Observable(m.asks[id].value), At: now}}
 		r.Found[0].Observable.Kind, r.Found[0].Observable.Value = "host", rapid.SampledFrom([]string{"WS-17", "ws-20", "-"}).Draw(t, "found")
 	}
 	return r
@@ -294,7 +294,7 @@ func consistent(t *rapid.T, rows *tables, m *Machine) {
 	}
 	pending := 0
 	for _, l := range m.asks {
-		if l.pending() && m.sources[l.ask.Enrichment] != nil {
+		if l.pending() && l.src != nil {
 			pending++
 		}
 	}
@@ -328,15 +328,15 @@ func TestOrder(t *testing.T) {
 			for {
 				var next *lookup
 				for _, l := range m.asks {
-					if l.pending() && (next == nil || l.ask.Observable.Key() < next.ask.Observable.Key()) {
+					if l.pending() && (next == nil || m.index.Key(l.value) < m.index.Key(next.value)) {
 						next = l
 					}
 				}
 				if next == nil {
 					break
 				}
-				r := verdict(len(next.ask.Observable.Value)*4%100, 100)
-				r.Ask, r.AnsweredAt, r.Expires = next.ask.ID, start, start.Add(24*time.Hour)
+				r := verdict(len(m.index.Key(next.value))*4%100, 100)
+				r.Ask, r.AnsweredAt, r.Expires = next.ask, start, start.Add(24*time.Hour)
 				give(model.Input{Reply: &r})
 			}
 			scores := map[string]model.Hundredths{}

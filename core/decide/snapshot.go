@@ -135,11 +135,12 @@ func writeCase(e *encoder, cs *caseState) {
 
 // savedLookup is a lookup in a snapshot.
 type savedLookup struct {
-	Ask     model.Ask         `json:"ask"`
+	Ask     string            `json:"ask"`
+	Source  uint32            `json:"source"`
 	State   model.AnswerState `json:"state"`
 	Expires time.Time         `json:"expires"`
-	Depth   int               `json:"depth"`
-	Reply   model.Reply       `json:"reply"`
+	Depth   uint8             `json:"depth"`
+	Reply   *model.Reply      `json:"reply,omitempty"`
 }
 
 func (m *Machine) writeLookups(e *encoder) {
@@ -151,7 +152,7 @@ func (m *Machine) writeLookups(e *encoder) {
 	for v, list := range m.lookups {
 		for _, l := range list {
 			e.uint(uint64(v))
-			e.json(savedLookup{l.ask, l.state, l.expires, l.depth, l.reply})
+			e.json(savedLookup{l.ask, l.source, l.state, l.expires, l.depth, l.reply})
 		}
 	}
 }
@@ -198,7 +199,7 @@ func (m *Machine) Restore(r io.Reader) error {
 	if d.err == nil {
 		m.check(d)
 	}
-	m.countPending()
+	m.resource()
 	m.changed = newChanged()
 	return d.err
 }
@@ -294,13 +295,19 @@ func (m *Machine) readLookup(d *decoder) {
 	if d.json(&saved); d.err != nil {
 		return
 	}
+	if int(saved.Source) >= len(m.texts.texts) {
+		d.fail("enrichment %d where there are %d", saved.Source, len(m.texts.texts))
+		return
+	}
 	l := &lookup{
-		ask: saved.Ask, value: correlate.ValueNum(v), depth: saved.Depth,
+		ask: saved.Ask, source: saved.Source, value: correlate.ValueNum(v), depth: saved.Depth,
 		state: saved.State, expires: saved.Expires, reply: saved.Reply,
 	}
 	m.lookups[v] = append(m.lookups[v], l)
-	m.asks[l.ask.ID] = l
-	m.read(l)
+	m.asks[l.ask] = l
+	if l.reply != nil {
+		m.read(l)
+	}
 }
 
 // check holds the parts of a snapshot against each other.

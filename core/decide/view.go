@@ -7,6 +7,7 @@ import (
 	"github.com/kelpie-sec/kelpie/core/correlate"
 	"github.com/kelpie-sec/kelpie/core/expr"
 	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/core/plan"
 	"github.com/kelpie-sec/kelpie/sdk"
 )
 
@@ -67,9 +68,8 @@ func (v *view) follow(from []seen) []seen {
 	var grown []correlate.ValueNum
 	for _, s := range slices.Clone(from) {
 		for _, l := range v.lookups(s.value) {
-			internal := v.m.sources[l.ask.Enrichment].Internal
 			for _, n := range l.named {
-				if v.add(n, s, internal) && !slices.Contains(grown, n) {
+				if v.add(n, s, l.internal()) && !slices.Contains(grown, n) {
 					grown = append(grown, n)
 				}
 			}
@@ -116,26 +116,20 @@ func (v *view) find(n correlate.ValueNum) *seen {
 // lookups about a value by the enrichments that the configuration has.
 func (v *view) lookups(n correlate.ValueNum) []*lookup {
 	all := v.m.lookupsOf(n)
-	for i, l := range all {
-		if v.m.sources[l.ask.Enrichment] == nil {
-			kept := slices.Clone(all[:i])
-			for _, l := range all[i+1:] {
-				if v.m.sources[l.ask.Enrichment] != nil {
-					kept = append(kept, l)
-				}
-			}
-			return kept
+	for _, l := range all {
+		if l.src == nil {
+			return slices.DeleteFunc(slices.Clone(all), func(l *lookup) bool { return l.src == nil })
 		}
 	}
 	return all
 }
 
 // eachLookup goes over all lookups about the case, by value, then by enrichment.
-func (v *view) eachLookup(f func(s *seen, l *lookup, internal bool)) {
+func (v *view) eachLookup(f func(s *seen, l *lookup)) {
 	all := v.values()
 	for i := range all {
 		for _, l := range v.lookups(all[i].value) {
-			f(&all[i], l, v.m.sources[l.ask.Enrichment].Internal)
+			f(&all[i], l)
 		}
 	}
 }
@@ -144,11 +138,12 @@ func (v *view) eachLookup(f func(s *seen, l *lookup, internal bool)) {
 // named from one by an internal enrichment.
 func (s *seen) affected() bool { return s.subject || len(s.by) > 0 }
 
-func (v *view) observables(role sdk.Role, is func(*seen) bool) []sdk.Observable {
+// observables are at most so many of the values that are in a role.
+func (v *view) observables(role sdk.Role, most int, is func(*seen) bool) []sdk.Observable {
 	var list []sdk.Observable
 	all := v.values()
 	for i := range all {
-		if is(&all[i]) {
+		if is(&all[i]) && len(list) < most {
 			o := v.m.index.Observable(all[i].value)
 			o.Role = role
 			list = append(list, o)
@@ -157,24 +152,28 @@ func (v *view) observables(role sdk.Role, is func(*seen) bool) []sdk.Observable 
 	return list
 }
 
-func (v *view) subjects() []sdk.Observable { return v.observables(sdk.Subject, (*seen).affected) }
-
-func (v *view) indicators() []sdk.Observable {
-	return v.observables(sdk.Indicator, func(s *seen) bool { return s.indicator })
+func (v *view) subjects(most int) []sdk.Observable {
+	return v.observables(sdk.Subject, most, (*seen).affected)
 }
 
-// pending says what is not answered yet, for people.
-func (v *view) pending() []string {
+func (v *view) indicators(most int) []sdk.Observable {
+	return v.observables(sdk.Indicator, most, func(s *seen) bool { return s.indicator })
+}
+
+// pending says what is not answered yet.
+func (v *view) pending() (p plan.Pending) {
 	if v.m.pending == 0 {
-		return nil
+		return p
 	}
-	var list []string
-	v.eachLookup(func(_ *seen, l *lookup, _ bool) {
-		if l.pending() {
-			list = append(list, "the answer of "+l.ask.Enrichment+" about "+l.ask.Observable.Key())
+	v.eachLookup(func(_ *seen, l *lookup) {
+		if !l.pending() {
+			return
+		}
+		if p.Count++; p.Count == 1 {
+			p.First = "the answer of " + l.src.Address + " about " + v.m.index.Key(l.value)
 		}
 	})
-	return list
+	return p
 }
 
 // maxUnknown bounds what is listed as unknown.
@@ -182,29 +181,29 @@ const maxUnknown = 50
 
 // unknown says what counts nothing because it is not known, and how much that is.
 func (v *view) unknown() (list []string, size int) {
-	v.eachLookup(func(_ *seen, l *lookup, _ bool) {
+	v.eachLookup(func(_ *seen, l *lookup) {
 		if l.known() {
 			return
 		}
 		if size++; len(list) < maxUnknown {
-			list = append(list, l.unknown())
+			list = append(list, v.unknownText(l))
 		}
 	})
 	return list, size
 }
 
-func (l *lookup) unknown() string {
-	key := l.ask.Observable.Key()
+func (v *view) unknownText(l *lookup) string {
+	key := v.m.index.Key(l.value)
 	switch l.state {
 	case model.Failed:
-		if l.reply.Reason != "" {
-			return l.ask.Enrichment + " failed on " + key + ": " + l.reply.Reason
+		if l.reply != nil && l.reply.Reason != "" {
+			return l.src.Address + " failed on " + key + ": " + l.reply.Reason
 		}
-		return l.ask.Enrichment + " failed on " + key
+		return l.src.Address + " failed on " + key
 	case model.Pending:
-		return l.ask.Enrichment + " has not answered yet about " + key
+		return l.src.Address + " has not answered yet about " + key
 	}
-	return l.ask.Enrichment + " knows nothing about " + key
+	return l.src.Address + " knows nothing about " + key
 }
 
 // score is worked out when it is first asked for.

@@ -3,8 +3,6 @@ package model
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"hash"
-	"io"
 	"strconv"
 	"time"
 
@@ -61,17 +59,13 @@ func SignalID(rule, source, eventID string) string {
 // ID makes a deterministic id of its parts: a prefix, "-" and 20 hexadecimal
 // digits (80 bits) of the SHA-256 of the parts, each preceded by its length.
 func ID(prefix string, parts ...string) string {
-	h := sha256.New()
+	var room [512]byte
+	b := room[:0]
 	for _, p := range parts {
-		writePart(h, p)
+		b = strconv.AppendInt(b, int64(len(p)), 10)
+		b = append(append(b, ':'), p...)
 	}
-	var sum [sha256.Size]byte
-	return prefix + "-" + hex.EncodeToString(h.Sum(sum[:0])[:10])
-}
-
-func writePart(h hash.Hash, p string) {
-	var n [20]byte
-	h.Write(strconv.AppendInt(n[:0], int64(len(p)), 10))
-	h.Write([]byte{':'})
-	io.WriteString(h, p)
+	sum := sha256.Sum256(b)
+	var id [64]byte
+	return string(hex.AppendEncode(append(append(id[:0], prefix...), '-'), sum[:10]))
 }

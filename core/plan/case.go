@@ -18,12 +18,17 @@ type Case struct {
 	Value expr.Value
 	// ChangedAt is when its newest signal was decided.
 	ChangedAt time.Time
-	// Pending are the lookups about it that are not answered yet, for people.
-	Pending []string
+	Pending   Pending
 	// Intents are all that were ever planned for it, under any of its ids, in the
 	// order in which they were planned.
 	Intents []model.Intent
 	Facts   Facts
+}
+
+// Pending are the lookups about a case that are not answered yet.
+type Pending struct {
+	First string // for people
+	Count int
 }
 
 // Facts is what is known about the targets of a case.

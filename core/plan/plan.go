@@ -56,13 +56,13 @@ func (p *Planner) asked(response int, rules []string) bool {
 
 // Holds tells whether a plan for these rules would do nothing but wait while a
 // lookup is pending, and notes what for.
-func (p *Planner) Holds(rules, pending []string, now time.Time) (notes []model.Note, all bool) {
+func (p *Planner) Holds(rules []string, pending Pending, now time.Time) (notes []model.Note, all bool) {
 	all = true
 	for i, r := range p.settings.Responses {
 		if !p.asked(i, rules) {
 			continue
 		}
-		if !p.depends[i] || len(pending) == 0 {
+		if !p.depends[i] || pending.Count == 0 {
 			all = false
 			continue
 		}
@@ -71,9 +71,9 @@ func (p *Planner) Holds(rules, pending []string, now time.Time) (notes []model.N
 	return notes, all
 }
 
-func waits(r Response, pending []string, now time.Time) model.Note {
-	why := "waits for " + pending[0]
-	if n := len(pending) - 1; n > 0 {
+func waits(r Response, pending Pending, now time.Time) model.Note {
+	why := "waits for " + pending.First
+	if n := pending.Count - 1; n > 0 {
 		why += fmt.Sprintf(" and %d more", n)
 	}
 	return model.Note{Response: r.Address, Why: why, At: now}
@@ -117,7 +117,7 @@ func (r *run) note(response, step, target, why string, args ...any) {
 }
 
 func (r *run) response(resp *Response, depends bool) {
-	if depends && len(r.c.Pending) > 0 {
+	if depends && r.c.Pending.Count > 0 {
 		r.plan.Notes = append(r.plan.Notes, waits(*resp, r.c.Pending, r.now))
 		return
 	}

@@ -3,7 +3,6 @@ package score
 import (
 	"errors"
 	"fmt"
-	"math/big"
 	"slices"
 	"strings"
 
@@ -38,7 +37,7 @@ type Scorer struct {
 
 type factor struct {
 	Factor
-	weight *big.Rat
+	weight weight
 	// open: some of its evidence reads what enrichments answer.
 	open bool
 }
@@ -47,14 +46,15 @@ type factor struct {
 func New(s Settings) (*Scorer, error) {
 	sc := &Scorer{}
 	for _, f := range s.Factors {
-		weight, ok := new(big.Rat).SetString(f.Weight)
-		if !ok || strings.Trim(f.Weight, "0123456789.") != "" {
-			return nil, fmt.Errorf("factor %q: weight %q is not a decimal number: %w", f.Name, f.Weight, ErrSettings)
+		w, ok := parseWeight(f.Weight)
+		if !ok {
+			return nil, fmt.Errorf("factor %q: weight %q is not a decimal number from 0 to %d with at most %d decimals: %w",
+				f.Name, f.Weight, maxWeight, maxDecimals, ErrSettings)
 		}
 		if !slices.Contains([]string{Max, Sum, Decay}, f.Combine) {
 			return nil, fmt.Errorf("factor %q: combine %q is not max, sum or decay: %w", f.Name, f.Combine, ErrSettings)
 		}
-		sc.factors = append(sc.factors, factor{Factor: f, weight: weight, open: slices.ContainsFunc(f.Evidence, readsAnswers)})
+		sc.factors = append(sc.factors, factor{Factor: f, weight: w, open: slices.ContainsFunc(f.Evidence, readsAnswers)})
 	}
 	return sc, nil
 }
@@ -239,20 +239,36 @@ func halved(p model.Hundredths, n int) model.Hundredths {
 	return (p + 1<<n/2) >> n
 }
 
-// times is weight times p, rounded half away from zero.
-func times(weight *big.Rat, p model.Hundredths) model.Hundredths {
-	r := new(big.Rat).Mul(weight, new(big.Rat).SetInt64(int64(p)))
-	doubled := new(big.Int).Lsh(r.Num(), 1)
-	if r.Sign() < 0 {
-		doubled.Sub(doubled, r.Denom())
-	} else {
-		doubled.Add(doubled, r.Denom())
+// weight is an exact decimal: digits/scale.
+type weight struct{ digits, scale int64 }
+
+// Bounds of a weight, so that its product with any number of points fits.
+const (
+	maxWeight   = 1000
+	maxDecimals = 9
+)
+
+func parseWeight(text string) (weight, bool) {
+	whole, fraction, _ := strings.Cut(text, ".")
+	if whole == "" || len(whole) > 4 || len(fraction) > maxDecimals || strings.HasSuffix(text, ".") {
+		return weight{}, false
 	}
-	q := doubled.Quo(doubled, new(big.Int).Lsh(r.Denom(), 1))
-	if !q.IsInt64() {
-		return model.Hundredths(q.Sign()) * maxLine
+	w := weight{scale: 1}
+	for range fraction {
+		w.scale *= 10
 	}
-	return model.Hundredths(min(max(q.Int64(), -maxLine), maxLine))
+	for _, c := range whole + fraction {
+		if c < '0' || c > '9' {
+			return weight{}, false
+		}
+		w.digits = w.digits*10 + int64(c-'0')
+	}
+	return w, w.digits <= maxWeight*w.scale
+}
+
+// times is weight times p, which is 0 to full, rounded half up.
+func times(w weight, p model.Hundredths) model.Hundredths {
+	return model.Hundredths((w.digits*int64(p) + w.scale/2) / w.scale)
 }
 
 func clamp(n model.Hundredths) model.Hundredths { return min(max(n, 0), full) }

@@ -156,6 +156,9 @@ func TestSettingsThatMakeNoSense(t *testing.T) {
 		{Name: "f", Weight: "", Combine: Max},
 		{Name: "f", Weight: "1e9", Combine: Max},
 		{Name: "f", Weight: "-1", Combine: Max},
+		{Name: "f", Weight: "1.", Combine: Max},
+		{Name: "f", Weight: "1000.5", Combine: Max},
+		{Name: "f", Weight: "0.1234567891", Combine: Max},
 		{Name: "f", Weight: "1", Combine: "mean"},
 	} {
 		if _, err := New(Settings{Factors: []Factor{f}}); !errors.Is(err, ErrSettings) {
