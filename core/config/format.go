@@ -12,15 +12,15 @@ func Format(text []byte) []byte {
 	if usable(text) != nil || tooDeep(text) {
 		return text
 	}
-	for range 4 { // hclwrite needs a second pass for some comments
+	if len(text) > 0 && text[len(text)-1] != '\n' {
+		text = append(bytes.Clone(text), '\n')
+	}
+	for range 8 { // what one pass moves, the next may lay out
 		next := hclwrite.Format(text)
 		if bytes.Equal(next, text) {
 			break
 		}
 		text = next
-	}
-	if len(text) > 0 && text[len(text)-1] != '\n' {
-		text = append(bytes.Clone(text), '\n')
 	}
 	return text
 }

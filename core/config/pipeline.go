@@ -280,6 +280,7 @@ func (p *parser) negation(s *section, strict bool) {
 	if e == nil {
 		return
 	}
+	asked := pathsAskedFor(e)
 	hclsyntax.VisitAll(e, func(n hclsyntax.Node) hcl.Diagnostics {
 		var part hclsyntax.Expression
 		switch n := n.(type) {
@@ -296,8 +297,10 @@ func (p *parser) negation(s *section, strict bool) {
 			return nil
 		}
 		for _, t := range part.Variables() {
-			path := fieldPath(&hclsyntax.ScopeTraversalExpr{Traversal: t})
+			path := pathOf(t)
 			switch {
+			case slices.Contains(asked, path):
+				continue
 			case strings.HasPrefix(path, "event.raw.") && strict:
 				p.warnf(n.Range(), "Negation of what may be absent", "An event without %s is not ignored: where something is not known, an ignore does not hold. If it should, write has(PATH) or coalesce(PATH, …).", path)
 			case strings.HasPrefix(path, "event.raw."), path == "event.stopped", path == "case.stopped":
@@ -313,6 +316,25 @@ func (p *parser) negation(s *section, strict bool) {
 		}
 		return nil
 	})
+}
+
+// pathsAskedFor are the paths that an expression compares with null or has().
+func pathsAskedFor(e hclsyntax.Expression) []string {
+	var paths []string
+	hclsyntax.VisitAll(e, func(n hclsyntax.Node) hcl.Diagnostics {
+		switch n := n.(type) {
+		case *hclsyntax.FunctionCallExpr:
+			if n.Name == "has" && len(n.Args) == 1 {
+				paths = append(paths, fieldPath(n.Args[0]))
+			}
+		case *hclsyntax.BinaryOpExpr:
+			if n.Op == hclsyntax.OpNotEqual && isNull(n.RHS) {
+				paths = append(paths, fieldPath(n.LHS))
+			}
+		}
+		return nil
+	})
+	return paths
 }
 
 func isNull(e hclsyntax.Expression) bool {

@@ -410,8 +410,12 @@ func fieldPath(e hclsyntax.Expression) string {
 	if !ok {
 		return ""
 	}
-	names := []string{t.Traversal.RootName()}
-	for _, step := range t.Traversal[1:] {
+	return pathOf(t.Traversal)
+}
+
+func pathOf(t hcl.Traversal) string {
+	names := []string{t.RootName()}
+	for _, step := range t[1:] {
 		name, _ := stepName(step)
 		names = append(names, name)
 	}
