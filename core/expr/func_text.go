@@ -293,15 +293,15 @@ func (v verb) number(d decimal) (string, bool) {
 	case v.letter == 'x':
 		return d.scaled(0).Text(16), d.isWhole()
 	case v.letter == 'd':
-		return d.String(), d.isWhole()
+		return d.plain(), d.isWhole()
 	case v.decimals < 0:
-		return d.String(), true
+		return d.plain(), true
 	}
 	d, ok := d.round(int32(v.decimals), halfAway)
 	if !ok {
 		return "", false
 	}
-	text := d.String()
+	text := d.plain()
 	if v.decimals == 0 {
 		return text, true
 	}
