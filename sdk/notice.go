@@ -116,6 +116,7 @@ type NoticeAsset struct {
 	Name        string   `json:"name"`
 	FQDN        string   `json:"fqdn,omitempty"`
 	IPs         []string `json:"ips,omitempty"`
+	MACs        []string `json:"macs,omitempty"`
 	OS          string   `json:"os,omitempty"`
 	Roles       []string `json:"roles,omitempty"`
 	Owner       string   `json:"owner,omitempty"`
@@ -226,7 +227,7 @@ func (n *Notice) Bound() {
 	left("indicators", boundList(&n.Indicators, observable))
 	left("assets", boundList(&n.Assets, func(a *NoticeAsset) {
 		boundTexts(&a.Name, &a.FQDN, &a.OS, &a.Owner, &a.Team)
-		for _, list := range []*[]string{&a.IPs, &a.Roles, &a.Tags} {
+		for _, list := range []*[]string{&a.IPs, &a.MACs, &a.Roles, &a.Tags} {
 			boundList(list, func(t *string) { boundTexts(t) })
 		}
 	}))

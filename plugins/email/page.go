@@ -39,7 +39,7 @@ type page struct {
 	Score   string // "87.5"
 	Percent int
 	Level   string // "high", "medium", "low"
-	Upper   string // "up to 95", or ""
+	Upper   string // "95": what it could become; "" if that is the same
 	Facts   []fact
 
 	Sections []section
@@ -109,7 +109,7 @@ func (p *page) fill(n *sdk.Notice) {
 	p.Score, p.Percent = points(n.Score.Total), min(max(int(n.Score.Total), 0), 100)
 	p.Level = level(p.Percent)
 	if n.Score.Upper > n.Score.Total {
-		p.Upper = "up to " + points(n.Score.Upper)
+		p.Upper = points(n.Score.Upper)
 	}
 	p.Facts = facts(n)
 	if u, err := url.Parse(n.Link); err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && u.User == nil {
@@ -167,8 +167,8 @@ func affected(n *sdk.Notice) section {
 	named := map[string]bool{}
 	for _, a := range n.Assets {
 		named[strings.ToLower(a.Name)], named[strings.ToLower(a.FQDN)] = true, true
-		for _, ip := range a.IPs {
-			named[ip] = true
+		for _, address := range append(a.IPs, a.MACs...) {
+			named[address] = true
 		}
 		rating := ""
 		if a.Criticality != nil {
@@ -310,7 +310,11 @@ func combined(f sdk.NoticeFactor) string {
 func unknowns(n *sdk.Notice) section {
 	s := section{Title: "What is not known", More: n.LeftOut["unknowns"]}
 	for _, u := range n.Unknowns {
-		s.Rows = append(s.Rows, row{Mark: line(u.State, 12), Main: text(u.What), Detail: details(own(u.Source), text(u.Why)), Tone: "open"})
+		why := u.Why
+		if why == "" && u.State == "unknown" {
+			why = "was asked and has nothing about it"
+		}
+		s.Rows = append(s.Rows, row{Mark: line(u.State, 12), Main: text(u.What), Detail: details(own(u.Source), text(why)), Tone: "open"})
 	}
 	return s
 }

@@ -75,7 +75,7 @@ func (p *page) plain() string {
 	if p.Score != "" {
 		score := p.Score + " of 100 (" + p.Level + ")"
 		if p.Upper != "" {
-			score += ", " + p.Upper + " with what is not known yet"
+			score += "; could become " + p.Upper + " with what is not known"
 		}
 		block(cell("Score", 18), cell("", 18), score)
 		for _, f := range p.Facts {
