@@ -82,6 +82,11 @@ type generation struct {
 // stops in order: what was taken in is in the log, and calls that have begun are
 // waited for, inside their deadlines.
 func (k *Kelpie) Run(ctx context.Context, o RunOptions) (err error) {
+	defer func() {
+		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+			err = nil // to be told to stop is no failure, whenever it comes
+		}
+	}()
 	g := &generation{k: k, options: o, began: k.clock.now(), logger: k.logger, wake: make(chan struct{}, 1)}
 	if err := g.build(ctx); err != nil {
 		return errors.Join(err, g.stopJoiners())
