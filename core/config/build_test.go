@@ -397,3 +397,31 @@ rule "b" {
 		t.Errorf("%+v", got)
 	}
 }
+
+// TestDocumentedDefaults: what the grammar says is the default is what holds where
+// nothing is written.
+func TestDocumentedDefaults(t *testing.T) {
+	var text strings.Builder
+	for _, block := range []blockType{kelpieBlock(), caseBlock()} {
+		text.WriteString(block.name + " {\n")
+		for _, a := range block.body.attributes {
+			if len(a.Default) > 0 && a.Name != "sync_interval" {
+				text.WriteString("  " + a.Name + " = " + string(a.Default) + "\n")
+			}
+		}
+		text.WriteString("}\n")
+	}
+	_, written, diags := parseText(t, text.String(), Options{})
+	if diags.HasErrors() {
+		t.Fatal(diags)
+	}
+	_, silent, _ := parseText(t, "case {\n}\n", Options{})
+	want := silent.Kelpie
+	want.Keep = 7 * 24 * time.Hour // the log's own default, which is 0 here
+	if diff := cmp.Diff(want, written.Kelpie); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(silent.Decide.Correlate, written.Decide.Correlate); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -75,10 +75,27 @@ func (p *parser) connectorSection(block *hclsyntax.Block) {
 		p.register(s)
 		return
 	}
+	p.clash(block, schema)
 	s := p.section(block, connectorBlock(kind, connector.Summary, schema))
 	p.register(s)
 	if kind != "connection" {
 		p.config.instances = append(p.config.instances, &instance{section: s, plugin: plugin, connector: connector, config: p.tree(s, *schema)})
+	}
+}
+
+// clash complains about a plugin that wants names that are the core's own.
+func (p *parser) clash(block *hclsyntax.Block, schema *model.Schema) {
+	attributes, blocks := coreAttributes(block.Type).names()
+	core := append(attributes, blocks...)
+	for _, a := range schema.Attributes {
+		if slices.Contains(core, a.Name) {
+			p.errorf(block.LabelRanges[0], "Plugin breaks the contract", "It wants an attribute %q, which is Kelpie's own in every connector's block. Tell the plugin's author.", a.Name)
+		}
+	}
+	for _, b := range schema.Blocks {
+		if slices.Contains(core, b.Name) {
+			p.errorf(block.LabelRanges[0], "Plugin breaks the contract", "It wants a block %q, which is Kelpie's own in every connector's block. Tell the plugin's author.", b.Name)
+		}
 	}
 }
 

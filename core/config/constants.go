@@ -71,6 +71,10 @@ func (p *parser) readVariables(sections []*section) {
 func (p *parser) variable(s *section) (expr.Value, bool) {
 	t := model.Type{Kind: s.text("type", "string")}
 	if given, ok := p.src.Variables[s.name()]; ok {
+		if secretSound.MatchString(s.name()) {
+			p.errorf(s.header(), "A secret in the wrong place", "This sounds like a secret, and what a variable is given is kept in the log. Write secret(\"NAME\") where the plugin takes one, or give the variable another name.")
+			return expr.Value{}, false
+		}
 		return p.givenVariable(s, given, t)
 	}
 	e := s.expr("default")

@@ -161,7 +161,7 @@ func (p *parser) functions() map[string]func([]expr.Value) (expr.Value, error) {
 	}
 	return map[string]func([]expr.Value) (expr.Value, error){
 		"env": one(func(name string) (expr.Value, error) {
-			if secretish.MatchString(name + "=") {
+			if secretSound.MatchString(name) {
 				return expr.Value{}, errors.New("this sounds like a secret, and what env() gives is kept in the log; write secret(\"NAME\") where the plugin takes one")
 			}
 			text, ok := p.world.env(name)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -196,21 +195,28 @@ func writeFile(path string, text []byte) error {
 	return nil
 }
 
-// Unlocked complains about plugins that are used and not in the lock.
+// Unlocked complains about plugins that are used and not in the lock, or there of
+// another version than the schema that the configuration was checked by.
 func (c *Config) Unlocked(lock host.Lock) hcl.Diagnostics {
-	locked := map[string]bool{}
+	locked := map[string]string{}
 	for _, entry := range lock.Plugins {
-		locked[entry.Name] = true
+		locked[entry.Name] = entry.Version
 	}
-	missing := map[string]*instance{}
+	seen := map[string]bool{}
+	var diags hcl.Diagnostics
 	for _, i := range c.instances {
-		if name := i.plugin.Name; !locked[name] && missing[name] == nil {
-			missing[name] = i
+		name, at := i.plugin.Name, i.section.block.LabelRanges[0]
+		if seen[name] {
+			continue
+		}
+		seen[name] = true
+		version, ok := locked[name]
+		switch {
+		case !ok:
+			diags = append(diags, complaint(at, "Plugin not locked", "The plugin %q is not in %s, so it is not started. Run \"kelpie plugin lock\".", name, LockName))
+		case version != i.plugin.Version:
+			diags = append(diags, complaint(at, "Schema of another version", "%s has the plugin %q of version %q, and %s its schema of version %q. Run \"kelpie plugin lock\".", LockName, name, version, SchemaDir, i.plugin.Version))
 		}
 	}
-	var diags hcl.Diagnostics
-	for _, name := range slices.Sorted(maps.Keys(missing)) {
-		diags = append(diags, complaint(missing[name].section.block.LabelRanges[0], "Plugin not locked", "The plugin %q is not in %s, so it is not started. Run \"kelpie plugin lock\".", name, LockName))
-	}
-	return diags
+	return sorted(diags)
 }

@@ -69,9 +69,9 @@ func TestWrongLock(t *testing.T) {
 // TestUnlocked: each plugin that is used and not locked is named once, with what to do.
 func TestUnlocked(t *testing.T) {
 	_, c := whole(t)
-	lock := host.Lock{Plugins: []host.LockedPlugin{{Name: "file"}, {Name: "table"}, {Name: "email"}}}
+	lock := host.Lock{Plugins: []host.LockedPlugin{{Name: "file", Version: "0.1.0"}, {Name: "table", Version: "0.1.0"}, {Name: "email", Version: "0.2.0"}}}
 	diags := c.Unlocked(lock)
-	if len(diags) != 2 || !diags.HasErrors() {
+	if len(diags) != 3 || !diags.HasErrors() {
 		t.Fatal(diags)
 	}
 	for _, d := range diags {

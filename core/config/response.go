@@ -123,7 +123,7 @@ func (p *parser) step(response, s *section, names []string) plan.Step {
 	p.thresholds(s.expr("when"))
 	p.negation(s, false)
 	env.Want = expr.StringKind
-	out.Because = p.program(s, "because", inStep, env)
+	out.Because = p.program(s, "because", inParams, env)
 	env.Want = expr.NullKind
 	for _, option := range s.of("option") {
 		p.option(option, response.name(), names)

@@ -22,6 +22,9 @@ type secretName string
 
 var secretForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
 
+// secretSound is a name that sounds like a secret's.
+var secretSound = regexp.MustCompile(`(?i)(secret|token|password|passwd|passphrase|api_?key|private_?key|credentials?)$`)
+
 // secretValue checks the value of an attribute that is marked secret: secret("…"), or
 // a list or object of such.
 func (p *parser) secretValue(e hclsyntax.Expression) {

@@ -19,7 +19,7 @@ const (
 	inScore    place = "evidence of the score"
 	inResponse place = "responses"
 	inStep     place = "steps"
-	inParams   place = "parameters of steps"
+	inParams   place = "parameters and because of steps"
 	inRoute    place = "routes"
 	inProtect  place = "protects"
 )
