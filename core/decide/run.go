@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/kelpie-sec/kelpie/core/fault"
@@ -64,7 +65,7 @@ type Loop struct {
 	// Wake is told what was committed, before the next input is read. It must not
 	// block.
 	Wake func(Changes)
-	// Dir holds the checkpoints. Empty: none are written.
+	// Dir holds the checkpoints; it is made if need be. Empty: none are written.
 	Dir string
 	Log *slog.Logger
 	// A checkpoint is written after so many parts, or so long by decide's own time,
@@ -118,7 +119,13 @@ func (l *Loop) start(ctx context.Context) error {
 	}
 	l.machine, l.whole, l.group = New(l.Compile), true, 0
 	l.saver = saver{dir: l.Dir, store: l.Store, log: l.Log}
-	if c.File == "" || l.Dir == "" {
+	if l.Dir == "" {
+		return nil
+	}
+	if err := os.MkdirAll(l.Dir, 0o700); err != nil {
+		return fmt.Errorf("checkpoints: %w", err)
+	}
+	if c.File == "" {
 		return nil
 	}
 	m := New(l.Compile)
