@@ -119,7 +119,7 @@ var (
 func coreAttributes() []string {
 	return []string{
 		"enabled", "connection", "takes", "internal", "ttl", "patience", "limit",
-		"timeout", "isolation", "health", "shadow", "on_failure",
+		"timeout", "isolation", "env", "health", "shadow", "on_failure",
 	}
 }
 
