@@ -132,6 +132,7 @@ func serve(t *testing.T, b *backend, settings *tls.Config, implicit bool) string
 	running.Go(func() { _ = server.Serve(listener) })
 	t.Cleanup(func() {
 		_ = server.Close()
+		_ = listener.Close() // which the server does not know if it was closed before it served
 		running.Wait()
 	})
 	return address

@@ -235,8 +235,8 @@ func TestTimeIsOver(t *testing.T) {
 			if result.Outcome != test.want || len(r.got()) == 0 {
 				t.Errorf("result = %+v, want %s", result, test.want)
 			}
-			if time.Now().After(c.NotAfter) {
-				t.Error("the answer comes after the end of the call")
+			if late := time.Since(c.NotAfter); late > 10*time.Second { // the machine may be busy
+				t.Errorf("the answer comes %s after the end of the call", late)
 			}
 			if name == "no answer" {
 				r.CloseClientConnections()

@@ -36,6 +36,7 @@ func serve(ctx context.Context, listener net.Listener, settings *tls.Config, box
 		select {
 		case <-ctx.Done():
 			_ = server.Close()
+			_ = listener.Close() // unknown to a server that is closed before it serves
 		case <-ended:
 		}
 	})
