@@ -11,7 +11,8 @@ const maxDepth = 128
 // CheckJSON says why text may not be an event: it is not one JSON value, a key comes twice in an object, it is not
 // UTF-8, or it is nested deeper than 128. The error names the place, counted in bytes from 0.
 func CheckJSON(text []byte) error {
-	c := checker{text: view(text)}
+	var keys [64]string // enough for most events
+	c := checker{text: view(text), keys: keys[:0]}
 	if !utf8.Valid(text) {
 		i := 0
 		for i < len(text) {
@@ -109,7 +110,6 @@ func (c *checker) object(depth int) error {
 		return nil
 	}
 	base := len(c.keys)
-	defer func() { c.keys = c.keys[:base] }()
 	var many map[string]bool
 	for {
 		c.i = skipSpace(c.text, c.i)
@@ -130,6 +130,7 @@ func (c *checker) object(depth int) error {
 			return err
 		}
 		if c.take('}') {
+			c.keys = c.keys[:base]
 			return nil
 		}
 		if !c.take(',') {
@@ -166,7 +167,7 @@ func (c *checker) unique(key string, base int, many map[string]bool) (map[string
 func (c *checker) string() (string, error) {
 	start := c.i + 1
 	plain := true
-	for c.i = start; c.i < len(c.text); c.i++ {
+	for c.i = plainUntil(c.text, start); c.i < len(c.text); c.i = plainUntil(c.text, c.i+1) {
 		switch b := c.text[c.i]; {
 		case b == '"':
 			text := c.text[start:c.i]
@@ -182,7 +183,7 @@ func (c *checker) string() (string, error) {
 			}
 		case b < 0x20:
 			return "", c.errorf("the control character %q in a string", b)
-		case b >= utf8.RuneSelf:
+		default:
 			plain = false
 		}
 	}

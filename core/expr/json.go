@@ -1,7 +1,7 @@
 package expr
 
 import (
-	"strings"
+	"math/bits"
 	"unicode/utf8"
 )
 
@@ -17,20 +17,36 @@ func skipSpace(text string, i int) int {
 	return i
 }
 
+// plainUntil returns the place of the first byte from i on that is not simply a character of a string: a quote, a
+// backslash, a control character, or not ASCII. It looks at eight bytes at once.
+func plainUntil(text string, i int) int {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	for ; i+8 <= len(text); i += 8 {
+		w := text[i : i+8]
+		x := uint64(w[0]) | uint64(w[1])<<8 | uint64(w[2])<<16 | uint64(w[3])<<24 |
+			uint64(w[4])<<32 | uint64(w[5])<<40 | uint64(w[6])<<48 | uint64(w[7])<<56
+		quotes, slashes := x^ones*'"', x^ones*'\\' // what is looked for has become 0
+		found := ((quotes-ones)&^quotes | (slashes-ones)&^slashes | (x-ones*' ')&^x | x) & tops
+		if found != 0 {
+			return i + bits.TrailingZeros64(found)/8
+		}
+	}
+	for ; i < len(text); i++ {
+		if c := text[i]; c == '"' || c == '\\' || c < ' ' || c >= utf8.RuneSelf {
+			break
+		}
+	}
+	return i
+}
+
 // skipString returns the place after the closing quote of the string that opens at i.
 func skipString(text string, i int) int {
-	for i++; i < len(text); i++ {
-		n := strings.IndexByte(text[i:], '"')
-		if n < 0 {
-			return len(text)
-		}
-		i += n
-		slashes := 0
-		for text[i-1-slashes] == '\\' {
-			slashes++
-		}
-		if slashes%2 == 0 {
+	for i = plainUntil(text, i+1); i < len(text); i = plainUntil(text, i+1) {
+		switch text[i] {
+		case '"':
 			return i + 1
+		case '\\':
+			i++
 		}
 	}
 	return len(text)
@@ -172,14 +188,11 @@ func nextKey(text string, i int) (key memberKey, ok bool) {
 	i++
 	key.start = i
 	key.plain = true
-	for i < len(text) && text[i] != '"' {
-		if c := text[i]; c == '\\' {
-			key.plain = false
+	for i = plainUntil(text, i); i < len(text) && text[i] != '"'; i = plainUntil(text, i+1) {
+		key.plain = false
+		if text[i] == '\\' {
 			i++
-		} else if c >= utf8.RuneSelf {
-			key.plain = false
 		}
-		i++
 	}
 	key.end = i
 	i = skipSpace(text, i+1)
