@@ -49,7 +49,6 @@ func duration(name, doc string) attribute { return valueOf(name, "duration", doc
 func integer(name, doc string) attribute  { return valueOf(name, "integer", doc) }
 func number(name, doc string) attribute   { return valueOf(name, "number", doc) }
 func boolean(name, doc string) attribute  { return valueOf(name, "bool", doc) }
-func anything(name, doc string) attribute { return valueOf(name, "any", doc) }
 
 func texts(name, doc string) attribute {
 	a := valueOf(name, "list", doc)

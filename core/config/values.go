@@ -53,14 +53,12 @@ func Values() []Value {
 	for _, name := range slices.Sorted(maps.Keys(roots)) {
 		all = append(all, flatten(name, roots[name], placesOf(name))...)
 	}
-	for _, more := range []Value{
-		{Path: "each.key", Type: "text", Doc: "The name of the element, or its number from 0.", Places: []string{string(inScore)}},
-		{Path: "each.value", Doc: "The element of for_each.", Places: []string{string(inScore)}},
-		{Path: "step.NAME.result", Type: "text", Doc: "What became of an earlier step of the response: done, already, refused, failed, unknown or undone; null if nothing was planned.", Places: []string{string(inStep)}},
-	} {
-		all = append(all, more)
-	}
-	return all
+	return append(
+		all,
+		Value{Path: "each.key", Type: "text", Doc: "The name of the element, or its number from 0.", Places: []string{string(inScore)}},
+		Value{Path: "each.value", Doc: "The element of for_each.", Places: []string{string(inScore)}},
+		Value{Path: "step.NAME.result", Type: "text", Doc: "What became of an earlier step of the response: done, already, refused, failed, unknown or undone; null if nothing was planned.", Places: []string{string(inStep)}},
+	)
 }
 
 func flatten(path string, shape *expr.Shape, places []string) []Value {
