@@ -157,7 +157,7 @@ func TestFact04_RunsTheFileThatWasHashed(t *testing.T) {
 	defer run.close()
 	path := pluginPath(s.PluginDir, "fake")
 	p, err := launch{
-		name: "fake", path: path, env: []string{roleEnv + "=well"}, run: run,
+		name: "fake", path: path, env: []string{roleEnv + "=well", "GORACE=atexit_sleep_ms=0"}, run: run,
 		scrub: newScrubber(nil), log: quiet(), timing: quick().withDefaults(),
 		lock: func(string, string) error { // between the hash and the exec
 			os.Remove(path)
@@ -218,7 +218,7 @@ func TestFact06_EnvironmentIsTheBlocks(t *testing.T) {
 	}
 	slices.Sort(names)
 	want := []string{
-		"DECLARED", "KELPIE_HOST_TEST", "KELPIE_LOG_LEVEL", "KELPIE_PLUGIN", "PLUGIN_CLIENT_CERT",
+		"DECLARED", "GORACE", "KELPIE_HOST_TEST", "KELPIE_LOG_LEVEL", "KELPIE_PLUGIN", "PLUGIN_CLIENT_CERT",
 		"PLUGIN_MAX_PORT", "PLUGIN_MIN_PORT", "PLUGIN_PROTOCOL_VERSIONS", "PLUGIN_UNIX_SOCKET_DIR",
 	}
 	if !slices.Equal(names, want) {

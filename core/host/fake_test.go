@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -240,6 +241,13 @@ func (f *fake) Enrich(ctx context.Context, r *pluginv1.EnrichRequest) (*pluginv1
 	case "env":
 		env, _ := json.Marshal(map[string]any{"env": os.Environ(), "args": os.Args, "dir": func() string { d, _ := os.Getwd(); return d }()})
 		first.Answers[0].Details = env
+	case "child":
+		child := exec.Command("/bin/sleep", "1000")
+		child.Stderr = originalStderr
+		if err := child.Start(); err != nil {
+			return nil, status.Error(codes.Internal, err.Error())
+		}
+		first.Answers[0].Details = fmt.Appendf(nil, `{"pid":%d}`, child.Process.Pid)
 	case "print":
 		fmt.Println("printed to stdout")
 		fmt.Fprintln(os.Stderr, "printed to stderr")

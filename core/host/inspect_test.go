@@ -24,7 +24,7 @@ func inspectable(t *testing.T, role string) string {
 	t.Helper()
 	dir, _ := fakeBinary(t, "real")
 	path := filepath.Join(t.TempDir(), "fake")
-	script := fmt.Sprintf("#!/bin/sh\n%s=%s exec %s\n", roleEnv, role, pluginPath(dir, "real"))
+	script := fmt.Sprintf("#!/bin/sh\nGORACE=atexit_sleep_ms=0 %s=%s exec %s\n", roleEnv, role, pluginPath(dir, "real"))
 	if err := os.WriteFile(path, []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}

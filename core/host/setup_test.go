@@ -42,7 +42,8 @@ func fakeInstance(kind model.ConnectorKind, address, role, do string) Instance {
 	}
 	return Instance{
 		Address: address, Kind: kind, Plugin: "fake", Config: config,
-		Env: []string{roleEnv + "=" + role}, Secrets: []string{token},
+		// With the race detector a process would take a second to exit.
+		Env: []string{roleEnv + "=" + role, "GORACE=atexit_sleep_ms=0"}, Secrets: []string{token},
 	}
 }
 

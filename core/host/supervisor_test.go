@@ -251,6 +251,18 @@ func TestRestartEndsInGoodOrder(t *testing.T) {
 	lines.await(t, "INFO closed plugin=fake instance=enrichment.a")
 }
 
+// What a plugin started goes with it, and does not hold up its next start.
+func TestChildrenGoWithThePlugin(t *testing.T) {
+	h := started(t, settings(t, quick(), enrichment("enrichment.a", "well", "child")), quiet())
+	child := int(details(t, enricher(t, h, "enrichment.a"))["pid"].(float64))
+	if !alive(child) {
+		t.Fatal("the child does not run")
+	}
+	syscall.Kill(h.Status()[0].PID, syscall.SIGKILL)
+	eventually(t, 20*time.Second, "started again", func() bool { return h.Status()[0].Restarts == 1 })
+	eventually(t, 5*time.Second, "the child is gone", func() bool { return !alive(child) })
+}
+
 func TestHungPluginIsStartedAgain(t *testing.T) {
 	timing := quick()
 	timing.HealthTimeout = 300 * time.Millisecond
