@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"time"
 
 	"github.com/kelpie-sec/kelpie/core/detect"
@@ -126,29 +127,27 @@ func (r respondReporter) Report(ctx context.Context, o model.Outcome) error {
 	return err
 }
 
-// tendInterval is how often the log is looked after.
+// How often the log is looked after: whether it is well, and what can be trimmed.
 const (
-	tendInterval = 10 * time.Second
-	sickRetry    = 2 * time.Second
+	healthInterval = time.Second
+	trimInterval   = 10 * time.Second
 )
 
 // tend opens a sick log again, and trims what nobody needs, until ctx ends.
 func tend(ctx context.Context, log *eventlog.Log, done func(context.Context) (eventlog.Positions, error), logger *slog.Logger) {
+	var trimmed time.Time
 	for {
-		wait := tendInterval
 		if since, reason := log.Sick(); reason != nil {
-			wait = sickRetry
 			if err := log.Reopen(ctx); err != nil {
 				logger.Error("the log is sick and can't be opened again yet", "since", since, "reason", reason, "error", err)
 			} else {
 				logger.Info("the log was opened again", "sick_since", since, "reason", reason)
 			}
-		} else if at, err := done(ctx); err == nil {
-			if _, err := log.Trim(ctx, at); err != nil && ctx.Err() == nil {
-				logger.Warn("the log can't be trimmed", "error", err)
-			}
+		} else if now := time.Now(); now.Sub(trimmed) >= trimInterval {
+			trimmed = now
+			trim(ctx, log, done, logger)
 		}
-		t := time.NewTimer(wait)
+		t := time.NewTimer(healthInterval)
 		select {
 		case <-ctx.Done():
 			t.Stop()
@@ -156,4 +155,53 @@ func tend(ctx context.Context, log *eventlog.Log, done func(context.Context) (ev
 		case <-t.C:
 		}
 	}
+}
+
+func trim(ctx context.Context, log *eventlog.Log, done func(context.Context) (eventlog.Positions, error), logger *slog.Logger) {
+	at, err := done(ctx)
+	if err == nil {
+		_, err = log.Trim(ctx, at)
+	}
+	if err != nil && ctx.Err() == nil {
+		logger.Warn("the log can't be trimmed", "error", err)
+	}
+}
+
+// ErrLogShort means that the log ends before what the store has decided.
+var ErrLogShort = errors.New("the log is shorter than the store")
+
+// fill compares the log with the store before anything is read or written. With
+// sync "interval" a power cut may have taken the log's end: what was lost is said, and
+// the sequences of the lost messages are passed over. Otherwise it is an error.
+func (k *Kelpie) fill(ctx context.Context) error {
+	at, err := k.store.Position(ctx)
+	if err != nil {
+		return err
+	}
+	flags, err := k.store.Flags(ctx)
+	if err != nil {
+		return err
+	}
+	seen := flags.Low
+	for _, seq := range flags.Above {
+		seen = max(seen, seq)
+	}
+	st, err := k.log.Stats(ctx)
+	if err != nil {
+		return err
+	}
+	if st.Inputs.Last >= at.Seq && st.Events.Last >= seen {
+		return nil
+	}
+	if k.settings.Sync != eventlog.SyncInterval {
+		return fmt.Errorf("%w: INPUTS ends at %d of %d, EVENTS at %d of %d; was %s replaced by an older copy? Put the newer one back",
+			ErrLogShort, st.Inputs.Last, at.Seq, st.Events.Last, seen, filepath.Join(k.settings.DataDir, logDir))
+	}
+	missing, err := k.log.Fill(ctx, eventlog.Positions{Events: seen, Inputs: at.Seq})
+	if err != nil {
+		return err
+	}
+	k.logger.Error("a power cut has taken the end of the log; what was decided of it is kept, the rest is lost and is read again from sources that can",
+		"events_messages", missing.Events, "inputs_messages", missing.Inputs)
+	return nil
 }

@@ -35,6 +35,9 @@ func (k *Kelpie) Order(ctx context.Context, c model.Command) error {
 }
 
 func (k *Kelpie) orderAlone(ctx context.Context, c model.Command) (err error) {
+	if err := k.fill(ctx); err != nil {
+		return err
+	}
 	j, err := k.log.Joiner(ctx, "people")
 	if err != nil {
 		return err

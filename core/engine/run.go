@@ -88,6 +88,9 @@ func (k *Kelpie) Run(ctx context.Context, o RunOptions) (err error) {
 		}
 	}()
 	g := &generation{k: k, options: o, began: k.clock.now(), logger: k.logger, wake: make(chan struct{}, 1)}
+	if err := k.fill(ctx); err != nil {
+		return err
+	}
 	if err := g.build(ctx); err != nil {
 		return errors.Join(err, g.stopJoiners())
 	}

@@ -55,9 +55,6 @@ func printExplanation(w io.Writer, e api.Explanation) {
 	printSteps(w, e)
 }
 
-// mostRepeats is how many like signals are listed before they are only counted.
-const mostRepeats = 3
-
 // printTimeline lists the signals; a run of like ones is told as one.
 func printTimeline(w io.Writer, all []model.Signal) {
 	heading(w, "TIMELINE (UTC)")
@@ -67,24 +64,24 @@ func printTimeline(w io.Writer, all []model.Signal) {
 			n++
 		}
 		g := all[i]
-		mark := ""
-		if g.Receipt {
-			mark = " (received)"
-		}
-		fmt.Fprintf(w, "  %s%s  %3d  %s\n", stamp(g.Time), mark, g.Severity, line(g.Title, width-30-len(mark)))
+		fmt.Fprintf(w, "  %s  %3d  %s\n", stamp(g.Time), g.Severity, line(g.Title, width-28))
 		detail := g.Rule
-		if n > mostRepeats {
-			detail += fmt.Sprintf("; %d like it until %s", n-1, stamp(all[i+n-1].Time))
-		} else {
-			n = 1
+		if n > 1 {
+			detail += fmt.Sprintf(", %d times until %s", n, all[i+n-1].Time.UTC().Format(time.TimeOnly))
 		}
-		indented(w, strings.Repeat(" ", 28), detail)
+		if g.Receipt {
+			detail += "; the time is that of its receipt"
+		}
+		indented(w, timelineIndent, detail)
 		for _, note := range g.Notes {
-			indented(w, strings.Repeat(" ", 28), "note: "+note)
+			indented(w, timelineIndent, "note: "+note)
 		}
 		i += n
 	}
 }
+
+// timelineIndent is as wide as what stands before a signal's title.
+const timelineIndent = "                            "
 
 func alike(a, b model.Signal) bool {
 	return a.Rule == b.Rule && a.Title == b.Title && a.Severity == b.Severity && slices.Equal(a.Observables, b.Observables)
@@ -165,22 +162,27 @@ func answerText(a model.Answer) string {
 	return strings.Join(parts, ", ")
 }
 
-// printScore shows the sum: every line, what it counted, and how it was weighted.
+// printScore shows the sum: the shares of the factors add up to the total, and below
+// each stands what it is made of.
 func printScore(w io.Writer, s model.Score) {
 	heading(w, "SCORE")
 	for _, f := range s.Factors {
+		text := fmt.Sprintf("%s: nothing", f.Name)
+		if len(f.Lines) > 0 {
+			text = fmt.Sprintf("%s: %s of %s is %s", f.Name, f.Combine, plural(len(f.Lines), "line"), f.Sum)
+			if f.Capped != f.Sum {
+				text += ", capped at " + f.Capped.String()
+			}
+			text += ", times " + f.Weight
+		}
+		indented(w, fmt.Sprintf("  %7s  ", f.Share), text)
 		for _, l := range f.Lines {
-			indented(w, fmt.Sprintf("  %9s  ", l.Counted), counted(l))
+			indented(w, fmt.Sprintf("  %7s    %7s  ", "", l.Counted), counted(l))
 		}
-		text := fmt.Sprintf("%s (%s of %s) = %s", f.Name, f.Combine, plural(len(f.Lines), "line"), f.Sum)
-		if f.Capped != f.Sum {
-			text += ", capped at " + f.Capped.String()
-		}
-		indented(w, fmt.Sprintf("  %9s  ", f.Share), text+", times "+f.Weight)
 	}
-	fmt.Fprintf(w, "  %s\n  %9s  total", strings.Repeat("-", 9), s.Total)
+	fmt.Fprintf(w, "  %s\n  %7s  total", strings.Repeat("-", 7), s.Total)
 	if s.Upper > s.Total {
-		fmt.Fprintf(w, "; could be %s, since this is not known:", s.Upper)
+		fmt.Fprintf(w, "; could be up to %s, since this is not known:", s.Upper)
 	}
 	fmt.Fprintln(w)
 	for _, u := range s.Unknown {
@@ -188,11 +190,12 @@ func printScore(w io.Writer, s model.Score) {
 	}
 }
 
+// counted says why a line counts, and what it would be worth where it counts less.
 func counted(l model.Line) string {
 	if l.Counted == l.Points {
 		return l.Because
 	}
-	return fmt.Sprintf("%s (%s points)", l.Because, l.Points)
+	return fmt.Sprintf("%s (worth %s)", l.Because, l.Points)
 }
 
 func printSteps(w io.Writer, e api.Explanation) {
