@@ -169,23 +169,30 @@ func (c *child) exitsWithin(t *testing.T, limit time.Duration) {
 	}
 }
 
-func TestServeExitsWhenStdinCloses(t *testing.T) {
-	c := startChild(t)
-	c.configure(t, "enrichment.x", asEnrichment, `{"path":"p"}`)
-	c.configure(t, "detector.x", asDetector, `{"path":"seen at close"}`)
-	_ = c.stdin.Close()
-	c.exitsWithin(t, 1500*time.Millisecond)
-	waitFor(t, func() bool { return strings.Contains(c.log.String(), "seen at close") })
-	if left, _ := filepath.Glob(filepath.Join(c.dir, "plugin*", "*")); len(left) > 0 {
-		t.Errorf("it left its socket: %v", left)
+// endings are the ways in which a core ends a plugin without asking it over gRPC.
+var endings = map[string]func(*child){
+	"stdin":   func(c *child) { _ = c.stdin.Close() },
+	"SIGTERM": func(c *child) { _ = c.cmd.Process.Signal(syscall.SIGTERM) },
+}
+
+func TestServeClosesItsInstancesAndExits(t *testing.T) {
+	for name, end := range endings {
+		t.Run(name, func(t *testing.T) {
+			c := startChild(t)
+			c.configure(t, "enrichment.x", asEnrichment, `{"path":"p"}`)
+			c.configure(t, "detector.x", asDetector, `{"path":"seen at close"}`)
+			end(c)
+			c.exitsWithin(t, 1500*time.Millisecond)
+			waitFor(t, func() bool { return strings.Contains(c.log.String(), "seen at close") })
+			if left, _ := filepath.Glob(filepath.Join(c.dir, "plugin*", "*")); len(left) > 0 {
+				t.Errorf("it left its socket: %v", left)
+			}
+		})
 	}
 }
 
 func TestServeExitsWithACallThatHangs(t *testing.T) {
-	for name, end := range map[string]func(*child){
-		"stdin":   func(c *child) { _ = c.stdin.Close() },
-		"SIGTERM": func(c *child) { _ = c.cmd.Process.Signal(syscall.SIGTERM) },
-	} {
+	for name, end := range endings {
 		t.Run(name, func(t *testing.T) {
 			c := startChild(t)
 			c.configure(t, "enrichment.x", asEnrichment, `{}`)

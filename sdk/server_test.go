@@ -441,6 +441,13 @@ type connectedActor struct {
 
 func (c *connectedActor) ConfigConnection() any { return &c.connection }
 
+func (c *connectedActor) Validate() []Diagnostic {
+	if c.connection.Token == "wr0ng-t0ken" {
+		return []Diagnostic{{Summary: "token " + c.connection.Token + " is of another product"}}
+	}
+	return nil
+}
+
 func TestConnection(t *testing.T) {
 	p := Plugin{
 		Name: "fake", Version: "1.0.0",
@@ -457,6 +464,7 @@ func TestConnection(t *testing.T) {
 	}{
 		{"", `{"token":"s3cr3t"}`, "", false},
 		{"", ``, "a connection is missing", false},
+		{"", `{"token":"wr0ng-t0ken"}`, "token (secret) is of another product", false},
 		{"", `{}`, `"token" is missing`, true},
 		{"alone", `{"token":"s3cr3t"}`, "takes no connection", true},
 		{"alone", ``, "", false},
