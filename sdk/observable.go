@@ -91,8 +91,8 @@ func quoted(s string) string {
 // It is a pure function, safe for concurrent use, and idempotent: a canonical
 // value is its own canonical value. White space around a value does not count.
 //
-//   - ip: as net/netip prints it. An IPv4 address inside IPv6 is IPv4; brackets
-//     and zones are dropped; leading zeros, ports, networks and the unspecified
+//   - ip: as net/netip prints it. An IPv4 address inside IPv6 is IPv4; brackets,
+//     zones and a length that leaves one address are dropped; leading zeros, ports, networks and the unspecified
 //     address are refused.
 //   - mac: lower-case, with colons; 6 or 8 bytes; not zero, not broadcast.
 //   - domain: lower-case, punycode (IDNA 2008, mapped for lookup), no final dot.
@@ -240,6 +240,9 @@ func canonicalIP(s string) (string, string) {
 		s = s[1 : len(s)-1]
 	}
 	addr, err := netip.ParseAddr(s)
+	if network, wrong := netip.ParsePrefix(s); wrong == nil && network.IsSingleIP() {
+		addr, err = network.Addr(), nil // as databases write an address
+	}
 	if err != nil {
 		return "", ipReason(s)
 	}

@@ -18,13 +18,22 @@ func canonicalDomain(s string) (string, string) {
 	if reason != "" {
 		return "", reason
 	}
-	if _, err := netip.ParseAddr(name); err == nil {
-		return "", "is an address; use the kind ip"
-	}
-	if last := name[strings.LastIndexByte(name, '.')+1:]; strings.Trim(last, "0123456789") == "" {
+	if last := name[strings.LastIndexByte(name, '.')+1:]; isNumber(last) {
+		if _, err := netip.ParseAddr(name); err == nil {
+			return "", "is an address; use the kind ip"
+		}
 		return "", "ends in a number, as no domain does"
 	}
 	return name, ""
+}
+
+func isNumber(s string) bool {
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return true
 }
 
 // dnsName lower-cases a name, brings it into punycode and checks its labels:
@@ -61,6 +70,8 @@ func dnsName(s string) (string, string) {
 		switch c := s[i]; {
 		case isAlnum(c):
 			named = true
+		case c == ':' && strings.Count(s, ":") > 1:
+			return "", "is no name; for an address use the kind ip"
 		case c != '-' && c != '_':
 			return "", "holds a character that no domain name has"
 		}
@@ -74,15 +85,15 @@ func canonicalHost(s string) (string, string) {
 	if s = strings.TrimSpace(s); placeholder(s) {
 		return "", "has no name"
 	}
-	if !strings.ContainsFunc(s, displayOnly) {
+	if isASCII(s) && !strings.ContainsAny(s, displayMarks) || !strings.ContainsFunc(s, displayOnly) {
 		name, reason := dnsName(s)
 		if reason != "" {
 			return "", reason
 		}
-		if _, err := netip.ParseAddr(name); err == nil {
-			return "", "is an address; use the kind ip"
-		}
-		if i := strings.LastIndexByte(name, '.'); i >= 0 && strings.Trim(name[i+1:], "0123456789") == "" {
+		if i := strings.LastIndexByte(name, '.'); i >= 0 && isNumber(name[i+1:]) {
+			if _, err := netip.ParseAddr(name); err == nil {
+				return "", "is an address; use the kind ip"
+			}
 			return "", "ends in a number, as no name of a host with a domain does"
 		}
 		return name, ""
@@ -97,14 +108,18 @@ func canonicalHost(s string) (string, string) {
 
 // displayOnly tells the characters that a device's display name may have and a
 // name in the DNS may not ("Kim's laptop (2)").
-func displayOnly(r rune) bool { return strings.ContainsRune(" '’()+&#,", r) }
+func displayOnly(r rune) bool { return r == '’' || strings.ContainsRune(displayMarks, r) }
+
+const displayMarks = " '()+&#,"
 
 func canonicalUser(s string) (string, string) {
 	if reason := refuseInvisible(s); reason != "" {
 		return "", reason
 	}
-	if sid := strings.ToUpper(s); isSID(sid) {
-		return limited(sid, MaxUser)
+	if len(s) > 2 && lowerByte(s[0]) == 's' && s[1] == '-' {
+		if sid := strings.ToUpper(s); isSID(sid) {
+			return limited(sid, MaxUser)
+		}
 	}
 	if strings.HasPrefix(s, "arn:") {
 		return limited(s, MaxUser)
@@ -117,6 +132,9 @@ func canonicalUser(s string) (string, string) {
 			return "", `is not domain\name`
 		case domain == "" || domain == ".": // this machine's own
 			return canonicalUser(name)
+		}
+		if i+1+len(name) == len(s) && len(domain) == i {
+			return limited(s, MaxUser)
 		}
 		return limited(domain+`\`+name, MaxUser)
 	}
