@@ -26,11 +26,13 @@ type Start struct {
 
 // Sender takes what a detector finds. It is safe for concurrent use.
 type Sender interface {
-	// Send hands over events and the cursor that stands after them. It blocks
-	// while the core has no room. Small sends are joined for up to 2 ms; large ones
-	// are split (512 events, 1 MiB). The returned Receipt is done when the events
-	// are durable. The sender keeps the slices. An error means that the session is
-	// over.
+	// Send hands over events and the cursor that stands after them; nil leaves the
+	// cursor as it was, and a cursor may come without events. It blocks while the
+	// core has no room. Small sends are joined for up to 2 ms; large ones are split
+	// (512 events, 1 MiB), and the cursor moves with the last part. The returned
+	// Receipt is done when the events are durable. The payloads must not be changed
+	// afterwards. An error means that the session is over, or ctx; events may have
+	// been sent none the less.
 	Send(ctx context.Context, events []Event, cursor []byte) (Receipt, error)
 	// Status tells the operator how the source is; a nil error clears an earlier
 	// trouble.
@@ -48,6 +50,8 @@ type Receipt interface {
 // that the last page returned, at once while there is more and else after the
 // instance's interval, waits out retry-after, backs off from other errors, and
 // acknowledges nothing itself: a cursor that was not made durable is asked again.
+// A page's Cursor may be nil where it has not moved. Where the core wants all there is
+// once, five failures in a row, a Denied or an Invalid end the session.
 type Fetcher interface {
 	Fetch(ctx context.Context, cursor []byte) (Page, error)
 	// Interval between polls when there is no more.
@@ -65,7 +69,11 @@ type Page struct {
 }
 
 // Acknowledged is implemented by detectors that want to be told when a cursor is
-// durable, to mark or move what they read.
+// durable, to mark or move what they read. Calls come one after the other, beside
+// Detect or Fetch: first with the cursor that the session starts from, since what an
+// earlier session was told may have been lost on the way, and then with later ones,
+// of which some are skipped: a cursor stands for all before it. After the end of the
+// session a call has a second. An error is logged.
 type Acknowledged interface {
 	Acknowledged(ctx context.Context, cursor []byte) error
 }
@@ -77,7 +85,10 @@ const (
 	OversizeHead = 64 << 10
 )
 
-// Event is what a detector reports. See the contract's Event for each field.
+// Event is what a detector reports. See the contract's Event for each field. The SDK
+// sets Oversize where Raw is larger than MaxEvent, and Problem where there is no ID or
+// the observables and techniques take more than 1 MiB: such an event is kept whole and
+// set aside.
 type Event struct {
 	ID          string
 	Revision    string

@@ -17,9 +17,11 @@ type Reason int
 
 // The reasons.
 const (
-	// Failed is anything else: asked again with patience.
+	// Failed is anything else: asked again with patience. What an action did is not
+	// known then.
 	Failed Reason = iota
-	// Retry: asked again, not before RetryAfter.
+	// Retry: asked again, not before RetryAfter. What an action did is not known
+	// either; return OutcomeFailed where it is known that nothing happened.
 	Retry
 	// Denied: credentials or rights are wrong; an operator has to act.
 	Denied
