@@ -5,8 +5,11 @@ package host
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -201,4 +204,73 @@ func (r *recorder) count(part string) int { return strings.Count(r.all(), part) 
 func (r *recorder) await(t testing.TB, part string) {
 	t.Helper()
 	eventually(t, 20*time.Second, fmt.Sprintf("log has %q", part), func() bool { return strings.Contains(r.all(), part) })
+}
+
+// fakeBinary makes the test's executable a plugin's, in a folder of its own, and the
+// lock for it.
+func fakeBinary(t testing.TB, names ...string) (dir string, lock Lock) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir = t.TempDir()
+	for _, name := range names {
+		path := pluginPath(dir, name)
+		if err := os.Link(self, path); err != nil {
+			data, err := os.ReadFile(self)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, data, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		exe, err := openExecutable(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		exe.close()
+		lock.Plugins = append(lock.Plugins, LockedPlugin{Name: name, Version: "1.2.3", SHA256: map[string]string{Platform(): exe.sha256}})
+	}
+	return dir, lock
+}
+
+// hostToBeKilled is a core that starts a plugin, says so, and waits for its end.
+func hostToBeKilled() {
+	var s Settings
+	if err := json.Unmarshal([]byte(os.Getenv("SETTINGS")), &s); err != nil {
+		panic(err)
+	}
+	h, err := New(s, quiet())
+	if err != nil {
+		panic(err)
+	}
+	if found, err := h.Start(context.Background()); err != nil || len(found) > 0 {
+		panic(fmt.Sprint(found, err))
+	}
+	fmt.Println(h.Status()[0].PID)
+	io.Copy(io.Discard, os.Stdin)
+}
+
+// dialPlain connects as another user of the machine might.
+func dialPlain(path string) error {
+	c, err := net.Dial("unix", path)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(2 * time.Second))
+	if _, err := c.Write([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")); err != nil {
+		return err
+	}
+	answer := make([]byte, 64)
+	n, err := c.Read(answer)
+	if err != nil {
+		return err
+	}
+	if n >= 5 && answer[0] == 0x15 { // a TLS alert
+		return errors.New("the server wants TLS")
+	}
+	return nil
 }

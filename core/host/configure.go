@@ -1,0 +1,148 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/sdk/pluginv1"
+)
+
+// configureAll gives the process its instances. An error means that it did not live
+// through that.
+func (s *supervisor) configureAll(ctx context.Context, p *process) error {
+	s.mu.Lock()
+	s.alive, s.about, s.diagnostics = p, p.about, nil
+	s.mu.Unlock()
+	s.configure(ctx, p, s.instances)
+	if p.endsWithin(0) {
+		s.end(p, 0)
+		return fmt.Errorf("it ended while it was configured: %s", p.runner.exitReason())
+	}
+	return nil
+}
+
+func (s *supervisor) refused() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for _, i := range s.instances {
+		if i.state == Failed {
+			n++
+		}
+	}
+	return n
+}
+
+func (s *supervisor) configureRefused(ctx context.Context, p *process) {
+	s.mu.Lock()
+	again := slices.DeleteFunc(slices.Clone(s.instances), func(i *instance) bool { return i.state != Failed })
+	s.mu.Unlock()
+	s.configure(ctx, p, again)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.announce()
+}
+
+// configure several instances at once: one that is slow holds up only itself.
+func (s *supervisor) configure(ctx context.Context, p *process, instances []*instance) {
+	var configuring sync.WaitGroup
+	for _, i := range instances {
+		configuring.Go(func() {
+			found := i.configure(ctx, p, s.stateDir, s.launch.timing.Configure)
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.diagnostics = append(s.diagnostics, found...)
+			i.settle(found)
+		})
+	}
+	configuring.Wait()
+}
+
+// maxDiagnostics of one instance are shown.
+const maxDiagnostics = 100
+
+// configure gives the process this instance, and returns the plugin's complaints.
+func (i *instance) configure(ctx context.Context, p *process, stateDir string, timeout time.Duration) []Diagnostic {
+	complain := func(summary, detail string) []Diagnostic {
+		return []Diagnostic{{Instance: i.Address, Summary: summary, Detail: detail}}
+	}
+	if err := i.offered(p.about); err != nil {
+		return complain("the plugin does not offer this", err.Error())
+	}
+	state := filepath.Join(stateDir, i.Address)
+	if err := os.MkdirAll(state, 0o700); err != nil {
+		return complain("its folder cannot be made", err.Error())
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	answer, err := p.api.Configure(ctx, &pluginv1.ConfigureRequest{
+		Instance: i.Address, Kind: kindProto(i.Kind), Connector: i.Connector,
+		Config: i.Config, Connection: i.Connection, StateDir: state,
+	})
+	if err != nil {
+		return complain("the plugin cannot be given its configuration", i.reason(i.explain(ctx, p, err)))
+	}
+	var found []Diagnostic
+	for n, d := range answer.GetDiagnostics() {
+		if n == maxDiagnostics {
+			break
+		}
+		found = append(found, Diagnostic{
+			Instance: i.Address, Path: i.scrub.texts(d.GetPath()), Connection: d.GetConnection(),
+			Summary: i.scrub.message(d.GetSummary()), Detail: i.scrub.message(d.GetDetail()),
+			Warning: d.GetSeverity() == pluginv1.Severity_SEVERITY_WARNING,
+		})
+	}
+	return found
+}
+
+// reason of an error without the instance's name before it.
+func (i *instance) reason(err error) string {
+	if e := (*Error)(nil); errors.As(err, &e) {
+		return e.Message
+	}
+	return i.scrub.message(err.Error())
+}
+
+// offered looks for the instance's connector.
+func (i *instance) offered(about model.Plugin) error {
+	var names []string
+	for _, c := range about.Connectors {
+		if c.Kind != i.Kind {
+			continue
+		}
+		if c.Name == i.Connector {
+			return nil
+		}
+		names = append(names, fmt.Sprintf("%q", c.Name))
+	}
+	if len(names) == 0 {
+		return fmt.Errorf("plugin %q has no %s", about.Name, i.Kind)
+	}
+	return fmt.Errorf("plugin %q has no %s %q; it has %s", about.Name, i.Kind, i.Connector, names)
+}
+
+// settle keeps what Configure came to. The caller holds owner.mu.
+func (i *instance) settle(found []Diagnostic) {
+	state, trouble := Running, ""
+	for _, d := range found {
+		if !d.Warning {
+			state, trouble = Failed, d.Summary
+			if d.Detail != "" {
+				trouble += ": " + d.Detail
+			}
+			break
+		}
+	}
+	if state != i.state || trouble != i.trouble {
+		i.since = time.Now()
+	}
+	i.state, i.trouble = state, trouble
+}

@@ -1,0 +1,66 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/kelpie-sec/kelpie/sdk/pluginv1"
+)
+
+// checkHealth asks the process and each instance how they are. An error means that
+// something did not answer too often.
+func (s *supervisor) checkHealth(ctx context.Context, p *process, missed map[string]int) error {
+	t := s.launch.timing
+	ctx, cancel := context.WithTimeout(ctx, t.HealthTimeout)
+	defer cancel()
+	answers := make([]error, 1+len(s.instances)) // the process's own, then theirs
+	var asking sync.WaitGroup
+	asking.Go(func() { _, answers[0] = p.api.Health(ctx, &pluginv1.HealthRequest{}) })
+	for n, i := range s.instances {
+		asking.Go(func() { answers[1+n] = i.checkHealth(ctx, p) })
+	}
+	asking.Wait()
+	for n, err := range answers {
+		who, address := "it", ""
+		if n > 0 {
+			address = s.instances[n-1].Address
+			who = "its instance " + address
+		}
+		if err == nil {
+			delete(missed, address)
+			continue
+		}
+		if missed[address]++; missed[address] >= t.HealthMisses {
+			return fmt.Errorf("%s did not answer within %s, %d times in a row", who, t.HealthTimeout, t.HealthMisses)
+		}
+	}
+	return nil
+}
+
+// checkHealth asks one instance. That it says it is in trouble is no error.
+func (i *instance) checkHealth(ctx context.Context, p *process) error {
+	i.owner.mu.Lock()
+	running := i.state == Running
+	i.owner.mu.Unlock()
+	if !running {
+		return nil
+	}
+	answer, err := p.api.Health(ctx, &pluginv1.HealthRequest{Instance: i.Address})
+	if err != nil {
+		return err
+	}
+	trouble := ""
+	if !answer.GetOk() {
+		if trouble = i.scrub.message(answer.GetMessage()); trouble == "" {
+			trouble = "it says that it cannot work, and not why"
+		}
+	}
+	i.owner.mu.Lock()
+	defer i.owner.mu.Unlock()
+	if i.state == Running && trouble != i.trouble {
+		i.trouble, i.since = trouble, time.Now()
+	}
+	return nil
+}

@@ -1,0 +1,144 @@
+//go:build linux
+
+package host
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/kelpie-sec/kelpie/sdk"
+)
+
+// What keeps a file from running as a plugin, and what is said about it.
+func TestStartErrors(t *testing.T) {
+	for _, c := range []struct {
+		role      string
+		permanent bool
+		want      []string
+	}{
+		{"prints", true, []string{
+			`is not the handshake: a plugin must not print before sdk.Serve`,
+			`its first line of output was "hello, I am starting"`, `it said: about to serve`, "bin/fake",
+		}},
+		{"silent", false, []string{"made no handshake in time", "it said: thinking"}},
+		{"exits", false, []string{"ended without a handshake", "exit status 3", "it said: cannot find libfoo.so"}},
+		{"elsewhere", true, []string{`listens on tcp "127.0.0.1:9" and not on a socket`}},
+		{"nocert", true, []string{"gives no certificate"}},
+		{"tomorrow", true, []string{`speaks version "7" of the plugin protocol, this Kelpie speaks version 1`}},
+		{"liar", true, []string{`says that it is plugin "somebody_else"`}},
+		{"versionless", true, []string{`says that its version is "latest", which is no semantic version`}},
+	} {
+		t.Run(c.role, func(t *testing.T) {
+			timing := quick()
+			timing.Crashes = 1
+			if timing.Start = 20 * time.Second; c.role == "silent" {
+				timing.Start = time.Second
+			}
+			s := settings(t, timing, enrichment("enrichment.a", c.role, ""))
+			bin := filepath.Join(s.PluginDir, "bin")
+			if err := os.Mkdir(bin, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Rename(pluginPath(s.PluginDir, "fake"), pluginPath(bin, "fake")); err != nil {
+				t.Fatal(err)
+			}
+			s.PluginDir = bin
+			h, found := startedWith(t, s, quiet())
+			if len(found) != 1 || found[0].Instance != "enrichment.a" || found[0].Summary != `plugin "fake" does not start` || found[0].Warning {
+				t.Fatalf("diagnostics: %+v", found)
+			}
+			for _, part := range c.want {
+				if !strings.Contains(found[0].Detail, part) {
+					t.Errorf("said %q, want it to have %q", found[0].Detail, part)
+				}
+			}
+			eventually(t, 10*time.Second, "failed", func() bool { return h.Status()[0].State == Failed })
+			_, err := enricher(t, h, "enrichment.a").Enrich(t.Context(), ask(1))
+			checkError(t, err, Error{Fault: sdk.FaultPlugin, NotSent: true, Err: ErrFailed}, "kelpie plugin restart fake")
+			if left, _ := filepath.Glob(filepath.Join(h.run.path, "[wp]*")); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+		})
+	}
+}
+
+func TestFilesThatAreRefused(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		spoil func(t *testing.T, s *Settings, path string)
+		want  string
+	}{
+		{"missing", func(t *testing.T, _ *Settings, path string) { os.Remove(path) }, "does not exist"},
+		{"a folder", func(t *testing.T, _ *Settings, path string) { os.Remove(path); os.Mkdir(path, 0o755) }, "is not a regular file"},
+		{"a FIFO", func(t *testing.T, _ *Settings, path string) { os.Remove(path); syscall.Mkfifo(path, 0o755) }, "is not a regular file"},
+		{"not executable", func(t *testing.T, _ *Settings, path string) {
+			os.Remove(path)
+			os.WriteFile(path, nil, 0o644)
+		}, `is not executable: run "chmod +x" on it`},
+		{"world-writable", func(t *testing.T, _ *Settings, path string) {
+			os.Remove(path)
+			os.WriteFile(path, []byte("#!/bin/sh\n"), 0o755)
+			os.Chmod(path, 0o777)
+		}, "may be written by everybody"},
+		{"in a world-writable folder", func(t *testing.T, _ *Settings, path string) {
+			os.Chmod(filepath.Dir(path), 0o777)
+		}, "may be written by everybody"},
+		{"linked from elsewhere that is world-writable", func(t *testing.T, _ *Settings, path string) {
+			elsewhere := filepath.Join(t.TempDir(), "fake")
+			os.Rename(path, elsewhere)
+			os.Chmod(filepath.Dir(elsewhere), 0o777)
+			os.Symlink(elsewhere, path)
+		}, "may be written by everybody"},
+		{"not locked", func(t *testing.T, s *Settings, _ string) { s.Lock = Lock{} }, `plugin "fake" is not in kelpie.lock.hcl: run "kelpie plugin lock"`},
+		{"locked for others", func(t *testing.T, s *Settings, _ string) {
+			s.Lock.Plugins[0].SHA256 = map[string]string{"plan9_mips": "00"}
+		}, "has no sha256 of plugin \"fake\" for " + Platform()},
+		{"not what was locked", func(t *testing.T, s *Settings, _ string) {
+			s.Lock.Plugins[0].SHA256 = map[string]string{Platform(): strings.Repeat("0", 64)}
+		}, "is not the file that was locked"},
+		{"no program", func(t *testing.T, s *Settings, path string) {
+			os.Remove(path)
+			os.WriteFile(path, []byte{0x7f, 'E', 'L', 'F'}, 0o755)
+			exe, err := openExecutable(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			exe.close()
+			s.Lock.Plugins[0].SHA256 = map[string]string{Platform(): exe.sha256}
+		}, "exec format error"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := settings(t, quick(), enrichment("enrichment.a", "well", ""))
+			c.spoil(t, &s, pluginPath(s.PluginDir, "fake"))
+			_, found := startedWith(t, s, quiet())
+			if len(found) != 1 || !strings.Contains(found[0].Detail, c.want) {
+				t.Errorf("diagnostics %v, want one with %q", found, c.want)
+			}
+		})
+	}
+}
+
+// A script is a plugin too, if it serves; the interpreter reads the file that was
+// hashed.
+func TestScriptIsRunByItsInterpreter(t *testing.T) {
+	s := settings(t, quick(), enrichment("enrichment.a", "well", ""))
+	path := pluginPath(s.PluginDir, "fake")
+	real := filepath.Join(t.TempDir(), "real")
+	if err := os.Rename(path, real); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte("#!/bin/sh\nexec "+real+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	exe, err := openExecutable(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	exe.close()
+	s.Lock.Plugins[0].SHA256 = map[string]string{Platform(): exe.sha256}
+	started(t, s, quiet())
+}
