@@ -18,51 +18,48 @@ import (
 // through that.
 func (s *supervisor) configureAll(ctx context.Context, p *process) error {
 	s.mu.Lock()
-	s.alive, s.about, s.diagnostics = p, p.about, nil
+	s.alive, s.about = p, p.about
 	s.mu.Unlock()
-	s.configure(ctx, p, s.instances)
+	found := s.configure(ctx, p, s.instances)
 	if p.endsWithin(0) {
 		s.end(p, 0)
 		return fmt.Errorf("it ended while it was configured: %s", p.runner.exitReason())
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.diagnostics = found
 	return nil
 }
 
-func (s *supervisor) refused() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n := 0
-	for _, i := range s.instances {
-		if i.state == Failed {
-			n++
-		}
-	}
-	return n
-}
-
+// configureRefused tries again those that were refused: what they lacked may be there.
 func (s *supervisor) configureRefused(ctx context.Context, p *process) {
 	s.mu.Lock()
-	again := slices.DeleteFunc(slices.Clone(s.instances), func(i *instance) bool { return i.state != Failed })
+	refused := slices.DeleteFunc(slices.Clone(s.instances), func(i *instance) bool { return i.state != Failed })
 	s.mu.Unlock()
-	s.configure(ctx, p, again)
+	if len(refused) == 0 {
+		return
+	}
+	s.configure(ctx, p, refused)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.announce()
 }
 
 // configure several instances at once: one that is slow holds up only itself.
-func (s *supervisor) configure(ctx context.Context, p *process, instances []*instance) {
+func (s *supervisor) configure(ctx context.Context, p *process, instances []*instance) []Diagnostic {
 	var configuring sync.WaitGroup
+	var all []Diagnostic
 	for _, i := range instances {
 		configuring.Go(func() {
 			found := i.configure(ctx, p, s.stateDir, s.launch.timing.Configure)
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			s.diagnostics = append(s.diagnostics, found...)
+			all = append(all, found...)
 			i.settle(found)
 		})
 	}
 	configuring.Wait()
+	return all
 }
 
 // maxDiagnostics of one instance are shown.
@@ -141,8 +138,11 @@ func (i *instance) settle(found []Diagnostic) {
 			break
 		}
 	}
-	if state != i.state || trouble != i.trouble {
-		i.since = time.Now()
+	if state == i.state && trouble == i.trouble {
+		return
 	}
-	i.state, i.trouble = state, trouble
+	i.state, i.trouble, i.since = state, trouble, time.Now()
+	if state == Failed {
+		i.owner.log.Error("plugin refuses the configuration", "instance", i.Address, "error", trouble)
+	}
 }

@@ -188,6 +188,8 @@ func (f *fake) Health(ctx context.Context, r *pluginv1.HealthRequest) (*pluginv1
 	switch c.Do {
 	case "sick":
 		return &pluginv1.HealthResponse{Message: "the vendor is away; key " + c.Secret}, nil
+	case "odd":
+		return nil, status.Error(codes.Unimplemented, "what is health? "+c.Secret)
 	case "deaf":
 		<-ctx.Done()
 		return nil, ctx.Err()

@@ -6,6 +6,9 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/kelpie-sec/kelpie/sdk/pluginv1"
 )
 
@@ -17,7 +20,10 @@ func (s *supervisor) checkHealth(ctx context.Context, p *process, missed map[str
 	defer cancel()
 	answers := make([]error, 1+len(s.instances)) // the process's own, then theirs
 	var asking sync.WaitGroup
-	asking.Go(func() { _, answers[0] = p.api.Health(ctx, &pluginv1.HealthRequest{}) })
+	asking.Go(func() {
+		_, err := p.api.Health(ctx, &pluginv1.HealthRequest{})
+		answers[0] = unanswered(err)
+	})
 	for n, i := range s.instances {
 		asking.Go(func() { answers[1+n] = i.checkHealth(ctx, p) })
 	}
@@ -48,11 +54,14 @@ func (i *instance) checkHealth(ctx context.Context, p *process) error {
 		return nil
 	}
 	answer, err := p.api.Health(ctx, &pluginv1.HealthRequest{Instance: i.Address})
-	if err != nil {
+	if err := unanswered(err); err != nil {
 		return err
 	}
 	trouble := ""
-	if !answer.GetOk() {
+	switch {
+	case err != nil:
+		trouble = "its health cannot be told: " + i.scrub.message(status.Convert(err).Message())
+	case !answer.GetOk():
 		if trouble = i.scrub.message(answer.GetMessage()); trouble == "" {
 			trouble = "it says that it cannot work, and not why"
 		}
@@ -61,6 +70,16 @@ func (i *instance) checkHealth(ctx context.Context, p *process) error {
 	defer i.owner.mu.Unlock()
 	if i.state == Running && trouble != i.trouble {
 		i.trouble, i.since = trouble, time.Now()
+	}
+	return nil
+}
+
+// unanswered keeps the errors that mean that nobody answered: who answers with an
+// error lives.
+func unanswered(err error) error {
+	switch status.Code(err) {
+	case codes.DeadlineExceeded, codes.Unavailable, codes.Canceled:
+		return err
 	}
 	return nil
 }

@@ -27,7 +27,6 @@ type supervisor struct {
 
 	restart chan struct{} // capacity 1: what Host.Restart asks
 	first   chan struct{} // closed after the first attempt to start
-	done    chan struct{} // closed when run has returned
 
 	mu          sync.Mutex
 	changed     chan struct{} // closed and replaced with each change
@@ -45,21 +44,20 @@ type supervisor struct {
 	errorAt     time.Time
 	tail        []string
 	dropped     int64
-	diagnostics []Diagnostic // of the last Configure of each instance
+	diagnostics []Diagnostic // of the last start
 	deadline    time.Time    // of the stop, once that is asked for
 }
 
 func newSupervisor(l launch, stateDir string) *supervisor {
 	return &supervisor{
 		launch: l, stateDir: stateDir, log: l.log,
-		restart: make(chan struct{}, 1), first: make(chan struct{}), done: make(chan struct{}),
-		changed: make(chan struct{}), state: Starting, since: time.Now(),
+		restart: make(chan struct{}, 1), first: make(chan struct{}), changed: make(chan struct{}),
+		state: Starting, since: time.Now(),
 	}
 }
 
 // run until ctx ends. It owns the process and everything that watches it.
 func (s *supervisor) run(ctx context.Context) {
-	defer close(s.done)
 	first := sync.OnceFunc(func() { close(s.first) })
 	defer first()
 	for ctx.Err() == nil {
@@ -170,9 +168,7 @@ func (s *supervisor) watch(ctx context.Context, p *process) error {
 				s.calm()
 			}
 		case <-retry.timer.C:
-			if s.refused() > 0 {
-				s.configureRefused(ctx, p)
-			}
+			s.configureRefused(ctx, p)
 			retry.next()
 		}
 	}
@@ -205,7 +201,7 @@ func (r *retry) next() {
 // so that what failed together does not come back together.
 func backoff(t Timing, attempt int) time.Duration {
 	limit := t.BackoffMax
-	if attempt < 32 {
+	if attempt < 16 { // beyond, it could overflow
 		limit = min(limit, t.BackoffMin<<(attempt+1))
 	}
 	if limit <= t.BackoffMin {

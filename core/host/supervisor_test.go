@@ -46,7 +46,8 @@ func TestConfigureDiagnostics(t *testing.T) {
 
 // An instance that was refused is tried again: what it needs may have come.
 func TestRefusedInstanceIsTriedAgain(t *testing.T) {
-	h, found := startedWith(t, settings(t, quick(), enrichment("enrichment.a", "well", "refuse once")), quiet())
+	log, lines := recording()
+	h, found := startedWith(t, settings(t, quick(), enrichment("enrichment.a", "well", "refuse once")), log)
 	if len(found) != 1 || found[0].Summary != "not now" {
 		t.Fatalf("diagnostics: %v", found)
 	}
@@ -54,6 +55,12 @@ func TestRefusedInstanceIsTriedAgain(t *testing.T) {
 		_, err := enricher(t, h, "enrichment.a").Enrich(t.Context(), ask(1))
 		return err == nil
 	})
+	if n := lines.count("ERROR plugin refuses the configuration plugin=fake instance=enrichment.a error=not now"); n != 1 {
+		t.Errorf("it was logged %d times that it was refused", n)
+	}
+	if h.supervisors[0].complaints()[0].Summary != "not now" || len(h.supervisors[0].complaints()) != 1 {
+		t.Error("later attempts add to the diagnostics of the start")
+	}
 }
 
 func TestPluginThatCrashesWhenConfigured(t *testing.T) {
@@ -162,11 +169,16 @@ func TestHungInstanceIsStartedAgain(t *testing.T) {
 }
 
 func TestTroubleIsShown(t *testing.T) {
-	h := started(t, settings(t, quick(), enrichment("enrichment.a", "well", "sick"), enrichment("enrichment.b", "well", "well")), quiet())
+	h := started(t, settings(t, quick(), enrichment("enrichment.a", "well", "sick"), enrichment("enrichment.b", "well", "well"),
+		enrichment("enrichment.c", "well", "odd")), quiet())
+	eventually(t, 20*time.Second, "an answer that is an error is known", func() bool { return h.Status()[0].Instances[2].Trouble != "" })
 	eventually(t, 20*time.Second, "its trouble is known", func() bool { return h.Status()[0].Instances[0].Trouble != "" })
 	got := h.Status()[0]
 	if a := got.Instances[0]; a.Trouble != "the vendor is away; key (secret)" || a.State != Running {
 		t.Errorf("a: %+v", a)
+	}
+	if c := got.Instances[2]; c.Trouble != "its health cannot be told: what is health? (secret)" || got.Restarts != 0 {
+		t.Errorf("c: %+v, %d restarts", c, got.Restarts)
 	}
 	if b := got.Instances[1]; b.Trouble != "" || b.State != Running || b.Address != "enrichment.b" {
 		t.Errorf("b: %+v", b)
