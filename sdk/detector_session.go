@@ -315,6 +315,9 @@ func (s *session) acknowledge(number int64) error {
 	if number > s.number {
 		return fmt.Errorf("batch %d is acknowledged and was not sent", number)
 	}
+	if s.closed {
+		return nil // the session is over, and its receipts are settled
+	}
 	for s.acked < number {
 		b := s.sent[0]
 		s.sent[0] = nil

@@ -500,3 +500,22 @@ func BenchmarkSessionSend(b *testing.B) {
 		})
 	}
 }
+
+// An acknowledgement may be on its way when the session is closed.
+func TestSessionIsAcknowledgedAfterItsEnd(t *testing.T) {
+	s := newSession(nil, 0, 0, &secrets{})
+	s.grant(1)
+	out := pumped(t, s)
+	receipt, err := s.Send(t.Context(), numbered(0, 1), []byte("c"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { return len(out.seen()) == 1 })
+	s.close()
+	if err := s.acknowledge(1); err != nil {
+		t.Error(err)
+	}
+	if err := receipt.Wait(t.Context()); !errors.Is(err, ErrSessionOver) {
+		t.Errorf("Wait = %v, want that the session is over", err)
+	}
+}
