@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 
 	"github.com/kelpie-sec/kelpie/sdk"
@@ -21,7 +22,8 @@ type batch struct {
 
 	events  []sdk.Event
 	bytes   int
-	receipt sdk.Receipt // of a batch that was not full
+	partial sdk.Receipt // of the last batch, if it was not full
+	sent    []byte      // the last cursor
 
 	free []byte // of the memory that blocks are read into
 	skim []byte
@@ -63,10 +65,10 @@ func (b *batch) add(e sdk.Event) {
 	b.bytes += size(&e)
 }
 
-// addOrFlush adds an event, after sending the others if it does not fit.
-func (b *batch) addOrFlush(ctx context.Context, e sdk.Event) error {
+// addNext adds an event, after sending the others if it does not fit.
+func (b *batch) addNext(ctx context.Context, e sdk.Event) error {
 	if !b.fits(&e) {
-		if err := b.flush(ctx, true); err != nil {
+		if err := b.send(ctx, true); err != nil {
 			return err
 		}
 	}
@@ -74,24 +76,35 @@ func (b *batch) addOrFlush(ctx context.Context, e sdk.Event) error {
 	return nil
 }
 
-// flush sends the events with the cursor; without any the cursor alone, if it is due.
+// flush sends what there is; without events the cursor alone, if it is due and has moved.
 func (b *batch) flush(ctx context.Context, due bool) error {
 	if len(b.events) == 0 && !due {
 		return nil
 	}
-	// The SDK would fill a batch that was not full and has not gone out with some of
-	// these, and only the rest would carry the cursor.
-	if b.receipt != nil {
-		if err := b.receipt.Wait(ctx); err != nil {
+	return b.send(ctx, false)
+}
+
+// send sends the events with the cursor; full says that the next one does not fit.
+func (b *batch) send(ctx context.Context, full bool) error {
+	cursor := b.cursor()
+	if len(b.events) == 0 && bytes.Equal(cursor, b.sent) {
+		return nil
+	}
+	// The SDK would fill up a batch that has room and has not gone out, and the events
+	// in it would not have their cursor.
+	if b.partial != nil {
+		if err := b.partial.Wait(ctx); err != nil {
 			return err
 		}
-		b.receipt = nil
 	}
-	receipt, err := b.out.Send(ctx, b.events, b.cursor())
+	receipt, err := b.out.Send(ctx, b.events, cursor)
 	if err != nil {
 		return err
 	}
-	b.receipt = receipt
+	b.sent, b.partial = cursor, receipt
+	if full {
+		b.partial = nil
+	}
 	b.events, b.bytes = nil, 0
 	return nil
 }

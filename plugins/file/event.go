@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -75,32 +76,21 @@ func newReader(c *config) (*reader, error) {
 
 // event makes an event of a line, or none. written is when the file was last written.
 func (r *reader) event(line []byte, at place, written time.Time) (sdk.Event, bool) {
-	if r.config.InvalidUTF8 != "" && r.config.InvalidUTF8 != reject && !utf8.Valid(line) {
-		line = r.repair(line)
-	}
 	raw := line
+	if r.config.InvalidUTF8 != reject && !utf8.Valid(line) {
+		raw = r.repair(line)
+	}
+	var problem string
 	if r.config.Format == formatText {
-		if !utf8.Valid(line) {
-			return at.problem(line, "the line is not valid UTF-8"), true
-		}
-		matched := false
-		if raw, matched = r.match(line); !matched {
-			switch r.config.Unmatched {
-			case unmatchedSkip:
-				return sdk.Event{}, false
-			case unmatchedKeep:
-				raw = appendMember(nil, "message", line)
-			default:
-				return at.problem(line, "no pattern matches this line"), true
-			}
-		}
+		raw, problem = r.fromText(raw)
 	} else {
-		if first := bytes.TrimLeft(line, " \t"); first[0] != '{' {
-			return at.problem(line, "this is no JSON object"), true
-		}
-		if r.config.RepeatedKeys == join {
-			raw = joinRepeated(line)
-		}
+		raw, problem = r.fromJSON(raw)
+	}
+	switch {
+	case problem != "":
+		return at.problem(line, problem), true
+	case raw == nil:
+		return sdk.Event{}, false
 	}
 	e := sdk.Event{Raw: raw}
 	if r.idPath != nil {
@@ -115,6 +105,34 @@ func (r *reader) event(line []byte, at place, written time.Time) (sdk.Event, boo
 		}
 	}
 	return e, true
+}
+
+// fromText makes a payload of a line, or says why it can make none. Nothing is for a line
+// that is passed over.
+func (r *reader) fromText(line []byte) (raw []byte, problem string) {
+	if !utf8.Valid(line) {
+		return nil, "the line is not valid UTF-8"
+	}
+	if raw, ok := r.match(line); ok {
+		return raw, ""
+	}
+	switch r.config.Unmatched {
+	case unmatchedSkip:
+		return nil, ""
+	case unmatchedKeep:
+		return appendMember(nil, "message", line), ""
+	}
+	return nil, "no pattern matches this line"
+}
+
+func (r *reader) fromJSON(line []byte) (raw []byte, problem string) {
+	if first := bytes.TrimLeft(line, " \t"); first[0] != '{' {
+		return nil, "this is no JSON object"
+	}
+	if r.config.RepeatedKeys == join && hasRepeated(line) && json.Valid(line) {
+		return joinRepeated(line), ""
+	}
+	return line, ""
 }
 
 // repair makes a line valid UTF-8. Read as Latin-1, each byte is a character.

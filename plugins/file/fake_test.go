@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -14,7 +15,11 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// Properties on files are slow; -rapid.checks asks for more.
+	_ = flag.Set("rapid.checks", "25")
+	goleak.VerifyTestMain(m)
+}
 
 // sent is one Send.
 type sent struct {
@@ -130,14 +135,20 @@ func onceOver(t testing.TB, b block, cursor []byte) *recorder {
 	return out
 }
 
-func write(t testing.TB, path, text string) {
+// failer is a test or a property.
+type failer interface {
+	Helper()
+	Fatal(args ...any)
+}
+
+func write(t failer, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func appendTo(t testing.TB, path, text string) {
+func appendTo(t failer, path, text string) {
 	t.Helper()
 	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {
@@ -151,7 +162,7 @@ func appendTo(t testing.TB, path, text string) {
 	}
 }
 
-func must(t testing.TB, err error) {
+func must(t failer, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -14,7 +14,8 @@ import (
 
 // large is a line too large for an event. Its beginning is kept, of the rest a hash.
 type large struct {
-	length int64 // read so far
+	read   int64
+	length int64 // of what was read, without a carriage return at its end
 	head   []byte
 	tail   []byte
 	sum    hash.Hash
@@ -23,18 +24,30 @@ type large struct {
 
 func newLarge() *large { return &large{sum: sha256.New()} }
 
-// take adds a part of the line.
+// take adds what was read next, without the newline. A carriage return at its end
+// belongs to the line if something comes after it.
 func (l *large) take(part []byte) {
+	if len(part) == 0 {
+		return
+	}
+	if l.length < l.read {
+		l.add([]byte{'\r'})
+	}
+	l.read += int64(len(part))
+	l.add(bytes.TrimSuffix(part, []byte{'\r'}))
+	l.end(part)
+}
+
+func (l *large) add(part []byte) {
 	l.length += int64(len(part))
 	if room := sdk.OversizeHead - len(l.head); room > 0 {
 		l.head = append(l.head, part[:min(room, len(part))]...)
 	}
 	_, _ = l.sum.Write(part) // never fails
 	l.crc = crc32.Update(l.crc, castagnoli, part)
-	l.end(part)
 }
 
-// end keeps the last bytes.
+// end keeps the last bytes, as they are in the file.
 func (l *large) end(part []byte) {
 	l.tail = append(l.tail, part[max(0, len(part)-tailLength):]...)
 	l.tail = append(l.tail[:0], l.tail[max(0, len(l.tail)-tailLength):]...)
@@ -44,11 +57,11 @@ func (l *large) end(part []byte) {
 func (w *watch) skim(ctx context.Context, t *tracked, size int64) (done bool, err error) {
 	l := t.large
 	block := w.batch.scratch()
-	for t.offset+l.length < size {
+	for t.offset+l.read < size {
 		if err := ctx.Err(); err != nil {
 			return false, err
 		}
-		from := t.offset + l.length
+		from := t.offset + l.read
 		n, err := t.handle.ReadAt(block[:min(int64(len(block)), size-from)], from)
 		if err != nil && !errors.Is(err, io.EOF) {
 			return false, err
@@ -63,16 +76,16 @@ func (w *watch) skim(ctx context.Context, t *tracked, size int64) (done bool, er
 		}
 		l.take(block[:newline])
 		if !t.rest.is(t.offset, l.length, l.crc) {
-			if err := w.batch.addOrFlush(ctx, w.largeEvent(t)); err != nil {
+			if err := w.batch.addNext(ctx, w.largeEvent(t)); err != nil {
 				return false, err
 			}
 		}
 		l.end([]byte{'\n'})
-		t.skip(l.length+1, l.tail)
+		t.skip(l.read+1, l.tail)
 		t.large = nil
 		return true, nil
 	}
-	if t.offset+l.length > size {
+	if t.offset+l.read > size {
 		t.large = nil // it was cut off meanwhile
 	}
 	return false, nil

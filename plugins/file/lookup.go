@@ -40,15 +40,18 @@ func (s *scanner) quoted() ([]byte, bool) {
 	}
 	begin := s.at
 	for s.at < len(s.text) {
-		n := bytes.IndexAny(s.text[s.at:], `"\`)
+		n := bytes.IndexByte(s.text[s.at:], '"')
 		if n < 0 {
 			break
 		}
 		s.at += n + 1
-		if s.text[s.at-1] == '"' {
+		escapes := s.at - 2
+		for escapes >= begin && s.text[escapes] == '\\' {
+			escapes--
+		}
+		if (s.at-escapes)%2 == 0 {
 			return s.text[begin : s.at-1], true
 		}
-		s.at++ // what is escaped
 	}
 	s.at = len(s.text)
 	return nil, false

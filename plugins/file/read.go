@@ -9,6 +9,8 @@ import (
 	"hash/crc32"
 	"io"
 	"io/fs"
+	"path/filepath"
+	"slices"
 
 	"github.com/kelpie-sec/kelpie/sdk"
 )
@@ -123,7 +125,7 @@ func (w *watch) split(ctx context.Context, t *tracked, block []byte) (used int, 
 			e, ok := w.event(t, line, offset+int64(skipped))
 			if ok && !w.batch.fits(&e) {
 				advance()
-				if err := w.batch.flush(ctx, true); err != nil {
+				if err := w.batch.send(ctx, true); err != nil {
 					return used, err
 				}
 			}
@@ -166,38 +168,49 @@ func (w *watch) event(t *tracked, line []byte, offset int64) (sdk.Event, bool) {
 	return w.reader.event(line, at, t.info.ModTime())
 }
 
-// settle deals with a file at whose end nothing has happened for a while. One that has
-// lost its name is closed, after its last line was reported, newline or not; of the
-// others the last line is reported if it is a whole JSON object.
+// settle deals with a file at whose end nothing has happened for a while. One that was
+// renamed or deleted is done: its last line is reported, newline or not. Of the others
+// it is if it is a whole JSON object.
 func (w *watch) settle(ctx context.Context, t *tracked) error {
 	if w.now().Sub(t.grown) < grace {
 		return nil
 	}
-	if t.placed {
-		if w.config.Format == formatText || t.large != nil {
+	if now := (judged{t.seen.Size(), !t.placed || w.wasRotated(t)}); t.offset < now.size && t.judged != now {
+		t.judged = now
+		if !now.done && (w.config.Format == formatText || t.large != nil) {
 			return nil
 		}
-		return w.finish(ctx, t, true)
+		if err := w.finish(ctx, t, !now.done); err != nil {
+			return err
+		}
 	}
-	if err := w.finish(ctx, t, false); err != nil {
-		return err
+	if !t.placed {
+		t.closeHandle()
 	}
-	t.closeHandle()
 	return nil
 }
 
+// wasRotated tells whether a file has the name of another that the pattern finds, with
+// a number or a date.
+func (w *watch) wasRotated(t *tracked) bool {
+	dir, name := filepath.Split(t.path)
+	return slices.ContainsFunc(w.files, func(other *tracked) bool {
+		otherDir, base := filepath.Split(other.path)
+		return other.placed && otherDir == dir && isRotated(base, name)
+	})
+}
+
 // finish reports the last line of a file although it has no newline, with whole only if
-// it is a JSON object. The cursor stays before it: should the line grow, it becomes
-// another event, and nothing of it is lost.
+// it is a JSON object. Behind an object the cursor goes on. Before everything else it
+// stays: should the line grow, it becomes another event, and nothing of it is lost.
 func (w *watch) finish(ctx context.Context, t *tracked, whole bool) error {
-	if t.seen == nil || t.offset >= t.seen.Size() || whole && t.judged == t.seen.Size() {
+	if t.seen == nil || t.offset >= t.seen.Size() {
 		return nil
 	}
-	t.judged = t.seen.Size()
 	if t.large != nil {
 		e := w.largeEvent(t)
 		t.rest = &rest{t.offset, t.large.length, t.large.crc}
-		return w.batch.addOrFlush(ctx, e)
+		return w.batch.addNext(ctx, e)
 	}
 	if t.handle == nil {
 		if !t.placed {
@@ -218,16 +231,25 @@ func (w *watch) finish(ctx context.Context, t *tracked, whole bool) error {
 		return w.unreadable(t, err)
 	}
 	line, skipped := trim(block, t.offset)
-	if len(line) == 0 || bytes.IndexByte(line, '\n') >= 0 || whole && !json.Valid(line) {
+	object := w.config.Format != formatText && json.Valid(line)
+	if len(line) == 0 || bytes.IndexByte(line, '\n') >= 0 || whole && !object {
 		return nil
 	}
-	e, ok := w.event(t, line, t.offset+int64(skipped))
+	offset := t.offset + int64(skipped)
+	e, ok := w.event(t, line, offset)
 	if !ok {
 		return nil
 	}
 	w.batch.keep(len(block))
-	t.rest = &rest{t.offset + int64(skipped), int64(len(line)), crc32.Checksum(line, castagnoli)}
-	return w.batch.addOrFlush(ctx, e)
+	if err := w.batch.addNext(ctx, e); err != nil {
+		return err
+	}
+	if object {
+		t.advance(block)
+	} else {
+		t.rest = &rest{offset, int64(len(line)), crc32.Checksum(line, castagnoli)}
+	}
+	return nil
 }
 
 // endOfLines returns where the last complete line of a file ends.

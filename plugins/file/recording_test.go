@@ -3,10 +3,10 @@ package main
 import (
 	"encoding/json"
 	"path/filepath"
+	"reflect"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/kelpie-sec/kelpie/core/expr"
 	"github.com/kelpie-sec/kelpie/sdk"
 )
@@ -61,11 +61,10 @@ func TestRecordingOfTheFirewall(t *testing.T) {
 	if again := onceOver(t, b, out.cursor()).events(); len(again) != 0 {
 		t.Errorf("%d events from the last cursor on, want none", len(again))
 	}
-	if diff := cmp.Diff(events, onceOver(t, block{
-		"path": recording(t, "modsec_audit.json"), "id_field": "transaction.unique_id",
-		"time_field": "transaction.time_stamp", "time_format": "asctime",
-	}, nil).events()); diff != "" {
-		t.Errorf("read again without a cursor:\n%s", diff)
+	delete(b, "invalid_utf8")
+	delete(b, "repeated_keys")
+	if !reflect.DeepEqual(events, onceOver(t, b, nil).events()) {
+		t.Error("read again without a cursor the events are others")
 	}
 }
 

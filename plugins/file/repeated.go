@@ -1,9 +1,89 @@
 package main
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // maxNesting is how deep objects and lists are looked into for repeated names.
 const maxNesting = 128
+
+// hasRepeated tells whether an object in a JSON text has a name twice. Of what is no JSON
+// it may say anything.
+func hasRepeated(text []byte) bool {
+	f := finder{scanner: scanner{text: text}, names: make([][]byte, 0, 64)}
+	f.value(0)
+	return f.found
+}
+
+// finder looks for names that are repeated.
+type finder struct {
+	scanner
+	names [][]byte // of the objects that it is in, one object's after the other's
+	found bool
+}
+
+// linear is up to how many names of an object are compared one by one.
+const linear = 24
+
+// value passes over a value; not ok ends the search.
+func (f *finder) value(depth int) (ok bool) {
+	f.space()
+	if f.at >= len(f.text) || depth > maxNesting {
+		return false
+	}
+	switch f.text[f.at] {
+	case '{':
+		f.at++
+		return f.next('}') || f.members(depth)
+	case '[':
+		f.at++
+		if f.next(']') {
+			return true
+		}
+		for f.value(depth + 1) {
+			if !f.next(',') {
+				return f.next(']')
+			}
+		}
+		return false
+	}
+	_, ok = f.scanner.value()
+	return ok
+}
+
+func (f *finder) members(depth int) (ok bool) {
+	begin := len(f.names)
+	defer func() { f.names = f.names[:begin] }()
+	var many map[string]bool
+	for {
+		name, ok := f.quoted()
+		if !ok || !f.next(':') {
+			return false
+		}
+		name = unescaped(name)
+		before := f.names[begin:]
+		if len(before) == linear {
+			many = make(map[string]bool, 4*linear)
+			for _, n := range before {
+				many[string(n)] = true
+			}
+		}
+		if many != nil {
+			f.found = many[string(name)]
+			many[string(name)] = true
+		} else {
+			f.found = slices.ContainsFunc(before, func(n []byte) bool { return bytes.Equal(n, name) })
+		}
+		f.names = append(f.names, name)
+		if f.found || !f.value(depth+1) {
+			return false
+		}
+		if !f.next(',') {
+			return f.next('}')
+		}
+	}
+}
 
 // joinRepeated rewrites a JSON object in which a name comes more than once, at any
 // depth: its place is that of the first, its value the list of all values in their
@@ -11,7 +91,7 @@ const maxNesting = 128
 // repeated name or is no JSON.
 func joinRepeated(text []byte) []byte {
 	j := joiner{scanner: scanner{text: text}}
-	out, ok := j.value(make([]byte, 0, 0), 0)
+	out, ok := j.value(nil, 0)
 	j.space()
 	if !ok || !j.repeated || j.at < len(text) {
 		return text

@@ -45,13 +45,20 @@ type tracked struct {
 	seen  fs.FileInfo
 	large *large // a line too large that has been read in part
 	rest  *rest  // a last line that was reported before it had its end
-	// judged is the size of the file when its last line was last looked at in full.
-	judged int64
+	// judged is how the file was when it was last decided whether to report that.
+	judged judged
 
 	placed bool      // the pattern finds it
 	lostAt time.Time // when it was last found, if it is not
 	grown  time.Time // when it was last seen to have changed
 	used   uint64    // when it was opened, in a count
+}
+
+// judged is what decides about a line without a newline: the file's size, and whether
+// nothing more is to be expected.
+type judged struct {
+	size int64
+	done bool
 }
 
 // rest is an unterminated line that was reported; it is not reported again when its

@@ -273,10 +273,14 @@ func (w *watch) recognise(handle *os.File, info fs.FileInfo, path string) (best 
 
 // fits makes sure that the cursor has room for one more file.
 func (w *watch) fits(t *tracked) error {
-	const entry = 160 // of the cursor, without the path
+	const entry = 140 // of the cursor, without the path
 	size := entry + 2*len(t.path)
 	for _, other := range w.files {
-		size += entry + len(other.path)
+		if other.offset > 0 {
+			size += len(other.encoded()) + 1
+		} else {
+			size += entry + 2*len(other.path)
+		}
 	}
 	if size <= maxCursor {
 		return nil
@@ -319,14 +323,12 @@ func (w *watch) lose(t *tracked, found []candidate) {
 	t.lostAt = w.now()
 	t.grown = t.lostAt
 	if t.handle != nil {
-		if info, err := t.handle.Stat(); err == nil && t.verify(info.Size()) && !replaced(info, found) {
+		info, err := t.handle.Stat()
+		if err == nil && t.verify(info.Size()) && !replaced(info, found) {
 			t.info = info
-			return
+		} else {
+			t.closeHandle()
 		}
-		t.closeHandle()
-	}
-	if t.offset == 0 {
-		return
 	}
 	w.findRotated(t, found)
 }
@@ -356,7 +358,7 @@ func (w *watch) findRotated(t *tracked, found []candidate) {
 		}
 	}
 	slices.SortStableFunc(rotated, func(a, b candidate) int { return a.info.ModTime().Compare(b.info.ModTime()) })
-	later := false
+	after := false
 	for _, c := range rotated {
 		handle, info, err := openFile(c.path)
 		if err != nil {
@@ -365,15 +367,15 @@ func (w *watch) findRotated(t *tracked, found []candidate) {
 		is, head, tail := w.recognise(handle, info, t.path)
 		switch {
 		case is == t:
-			later = true
+			after = true
 			t.found(head, tail)
-			if info.Size() == t.offset && w.now().Sub(info.ModTime()) > grace {
-				_ = handle.Close() // it is done
+			if t.handle != nil || info.Size() == t.offset && w.now().Sub(info.ModTime()) > grace {
+				_ = handle.Close() // it is open already, or done
 				continue
 			}
 			t.info = info
 			w.hold(t, handle)
-		case is == nil && later:
+		case is == nil && after:
 			next := &tracked{path: t.path, info: info, lostAt: t.lostAt, grown: t.lostAt}
 			if err := w.fits(next); err != nil {
 				w.trouble(err)
@@ -386,7 +388,7 @@ func (w *watch) findRotated(t *tracked, found []candidate) {
 			_ = handle.Close()
 		}
 	}
-	if !later && t.info != nil {
+	if !after && t.info != nil && t.handle == nil && t.offset > 0 {
 		w.log.Info("a file is gone; what was written to it after it was last read is not known", "path", t.path, "offset", t.offset)
 	}
 }
