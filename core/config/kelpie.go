@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 	"strings"
@@ -105,7 +106,11 @@ func (p *parser) cases() {
 		for i, key := range s.texts("never_join") {
 			o, err := sdk.ParseKey(key)
 			if err != nil {
-				p.errorf(s.item("never_join", i), "Not an observable", "%s. Write it as \"ip:10.0.0.1\"; the kinds are %s.", sentence(err.Error()), strings.Join(sdk.Kinds(), ", "))
+				why := err.Error()
+				if wrong := (*sdk.ObservableError)(nil); errors.As(err, &wrong) {
+					why = "It " + wrong.Reason
+				}
+				p.errorf(s.item("never_join", i), "Not an observable", "%s. Kinds are: %s.", why, strings.Join(sdk.Kinds(), ", "))
 				continue
 			}
 			c.NeverJoin = append(c.NeverJoin, o)

@@ -109,3 +109,39 @@ func TestSchemas(t *testing.T) {
 		t.Errorf("a broken description: %v", err)
 	}
 }
+
+// TestClash: a plugin that wants the core's names, or brings a wrong mapping, is named.
+func TestClash(t *testing.T) {
+	const text = `
+detector "file" "a" {
+  path = "a"
+}
+pipeline "a" {
+  from = [detector.a]
+}
+rule "r" {
+  state = "experimental"
+  on    = [pipeline.a]
+  when  = true
+}`
+	for want, change := range map[string]func(*model.Connector){
+		`attribute "timeout"`: func(c *model.Connector) {
+			c.Schema.Attributes = append(c.Schema.Attributes, model.Attribute{Name: "timeout", Type: model.Type{Kind: "string"}})
+		},
+		`block "health"`: func(c *model.Connector) {
+			c.Schema.Blocks = append(c.Schema.Blocks, model.Block{Name: "health", Nesting: "single"})
+		},
+		"mapping that is wrong (line 2":   func(c *model.Connector) { c.DefaultMapping = "title = event.title\nseverity = evnt.raw.x\n" },
+		"mapping that is wrong (line 1: ": func(c *model.Connector) { c.DefaultMapping = "titel = event.title" },
+	} {
+		schemas := testSchemas(t)
+		plugin := schemas["file"]
+		plugin.Connectors = []model.Connector{plugin.Connectors[0]}
+		change(&plugin.Connectors[0])
+		schemas["file"] = plugin
+		_, _, diags := parseText(t, text, Options{Schemas: schemas})
+		if !diags.HasErrors() || !strings.Contains(diags[0].Detail, want) {
+			t.Errorf("%s: %v", want, diags)
+		}
+	}
+}

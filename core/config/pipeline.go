@@ -2,6 +2,7 @@ package config
 
 import (
 	"slices"
+	"strings"
 	"time"
 	_ "time/tzdata" // time zones do not depend on the machine
 
@@ -44,7 +45,27 @@ func (p *parser) pipelines() {
 	for _, s := range p.each("rule") {
 		p.rule(s, roads)
 	}
+	p.ruleCycles()
 	p.sources(roads)
+}
+
+// ruleCycles complains about rules that read one another.
+func (p *parser) ruleCycles() {
+	needs := map[string][]string{}
+	var names []string
+	for _, s := range p.each("rule") {
+		names = append(names, s.name())
+		for _, attr := range []string{"on", "sequence", "all", "unless"} {
+			for _, item := range items(s.expr(attr)) {
+				if name, ok := strings.CutPrefix(fieldPath(item), "rule."); ok && p.named["rule."+name] != nil {
+					needs[s.name()] = append(needs[s.name()], name)
+				}
+			}
+		}
+	}
+	if _, cycle := sortByNeed(names, needs); len(cycle) > 0 {
+		p.errorf(p.named["rule."+cycle[0]].header(), "Cycle", "These rules read one another: %s.", chain("rule.", cycle))
+	}
 }
 
 // templateCycles complains about templates that use one another.
@@ -199,7 +220,7 @@ func (p *parser) respond(s *section, e hclsyntax.Expression, reports bool) {
 	}
 	responses := p.references(e, "response")
 	if !reports {
-		if s.typ.name == "pipeline" {
+		if s.typ.name == "pipeline" && !s.broken {
 			p.errorf(e.Range(), "Without effect", "This pipeline reports nothing itself, so nothing asks for a response. Write alerts = true, or move \"respond\" to its rules.")
 		}
 		return

@@ -62,7 +62,11 @@ func (p printer) text(b *strings.Builder, d *hcl.Diagnostic, colour bool) {
 		if in != "" {
 			in = ", in " + in
 		}
-		fmt.Fprintf(b, "  %s%s\n", position(d), in)
+		where := []rune("  " + position(d) + in)
+		if len(where) > width {
+			where = append(where[:width-1], '…')
+		}
+		fmt.Fprintf(b, "%s\n", string(where))
 		p.snippet(b, d)
 	}
 	if detail := clean(d.Detail); detail != "" {

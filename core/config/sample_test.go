@@ -25,6 +25,9 @@ func TestSample(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "testdata/sample.notbuilt.txt", out.Bytes())
+	if refusals := c.Refusals(); len(refusals) != len(c.NotBuilt) || !refusals.HasErrors() || c.NotBuilt.HasErrors() {
+		t.Errorf("%d refusals for %d parts", len(refusals), len(c.NotBuilt))
+	}
 	if got, want := len(c.Match.Sources), 2; got != want {
 		t.Errorf("%d sources, want %d", got, want)
 	}

@@ -234,7 +234,11 @@ rule "r" {
 			t.Errorf("%s %q: %v", test.kind, test.given, diags)
 		}
 	}
-	src, _ := load(t, strings.Replace(text, "%", "any", 1), Options{Variables: map[string]string{"a": "1", "b": "2"}})
+	src, _ := load(t, strings.NewReplacer(`"%"`, `"any"`, `variable "a"`, `variable "a_token"`, "var.a ", "var.a_token ").Replace(text), Options{Variables: map[string]string{"a_token": "hunter2"}})
+	if _, diags := Parse(src); !diags.HasErrors() || !strings.Contains(diags[0].Detail, "secret") || strings.Contains(diags.Error(), "hunter2") {
+		t.Errorf("a variable that sounds like a secret: %v", diags)
+	}
+	src, _ = load(t, strings.Replace(text, "%", "any", 1), Options{Variables: map[string]string{"a": "1", "b": "2"}})
 	if _, diags := Parse(src); !diags.HasErrors() || !strings.Contains(diags[0].Detail, `"b"`) {
 		t.Errorf("a variable that is not declared: %v", diags)
 	}

@@ -53,6 +53,10 @@ func countParts(v expr.Value, left int) int {
 
 // value is the constant of an attribute, of the attribute's type. It may be null.
 func (p *parser) value(e hclsyntax.Expression, a attribute) (expr.Value, bool) {
+	if word := hcl.ExprAsKeyword(e); word != "" && takesText(a.Type) && p.plainWord(word) {
+		p.errorf(e.Range(), "Not a value", "A text is written in quotes: %s = \"%s\".", a.Name, word)
+		return expr.Value{}, false
+	}
 	v, ok := p.constant(e)
 	if !ok || v.IsNull() {
 		return v, ok
@@ -65,6 +69,19 @@ func (p *parser) value(e hclsyntax.Expression, a attribute) (expr.Value, bool) {
 		return v, false
 	}
 	return v, true
+}
+
+func takesText(t model.Type) bool {
+	return t.Kind == "string" || t.Kind == "path" || t.Kind == "duration"
+}
+
+// plainWord tells whether a name means nothing by itself.
+func (p *parser) plainWord(name string) bool {
+	switch name {
+	case "true", "false", "null", "var", "local", "each", "step":
+		return false
+	}
+	return len(placesOf(name)) == 0 && !p.kindExists(name)
 }
 
 func oneOf(words []string) string {
@@ -86,8 +103,8 @@ func meant(name string, known []string) string {
 func (p *parser) check(v expr.Value, t model.Type, name string, e hclsyntax.Expression) bool {
 	wrong := func(write string) bool {
 		got := v.Kind().String()
-		if v.IsNull() {
-			got = "null"
+		if v.Kind() == expr.StringKind {
+			got = "text"
 		}
 		p.errorf(e.Range(), "Wrong type", "%s takes %s, and this is a %s. Write %s.", sentence(name), typeName(t), got, write)
 		return false

@@ -46,8 +46,8 @@ factor "agreement" {
   combine = "max"
 
   evidence "sources" {
-    when    = length(distinct(case.signals.source)) > 1
+    when    = length(case.sources) > 1
     points  = 100
-    because = "${length(distinct(case.signals.source))} sources reported it"
+    because = "${length(case.sources)} sources reported it"
   }
 }
