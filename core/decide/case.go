@@ -362,12 +362,6 @@ func (m *Machine) techniques(s *sum) []string {
 	return slices.Compact(all)
 }
 
-func (m *Machine) observable(r correlate.Ref) sdk.Observable {
-	o := m.index.Observable(r.Value)
-	o.Role = roleOf(r.Role)
-	return o
-}
-
 func roleOf(r correlate.Role) sdk.Role {
 	switch r {
 	case correlate.Subject:

@@ -248,20 +248,43 @@ func (a inCase) Names() []string {
 
 // signals of the case by time.
 func (v *view) signals() expr.Value {
-	var items []expr.Value
-	for _, n := range v.inTime() {
-		st := &v.m.signals[n]
-		fields := map[string]expr.Value{
-			"id": expr.String(v.m.index.ID(n)), "rule": expr.String(v.m.texts.text(st.rule)),
-			"source": expr.String(v.m.texts.text(st.source)), "title": expr.String(v.m.texts.text(st.title)),
-			"severity": expr.Int(int64(st.severity)), "time": expr.Time(v.m.index.Time(n)),
-		}
-		if st.stopped != stoppedUnknown {
-			fields["stopped"] = expr.Bool(st.stopped == stoppedYes)
-		}
-		items = append(items, expr.Object(fields))
+	order := v.inTime()
+	items := make([]expr.Value, len(order))
+	for i, n := range order {
+		items[i] = expr.Record(signalFields{v.m, n})
 	}
 	return expr.List(items)
+}
+
+// signalFields is one of the case's signals in expressions.
+type signalFields struct {
+	m *Machine
+	n correlate.SignalNum
+}
+
+func (f signalFields) Names() []string { return slices.Sorted(maps.Keys(signalShape.Fields)) }
+
+func (f signalFields) Field(name string) expr.Value {
+	st := &f.m.signals[f.n]
+	switch name {
+	case "id":
+		return expr.String(f.m.index.ID(f.n))
+	case "rule":
+		return expr.String(f.m.texts.text(st.rule))
+	case "source":
+		return expr.String(f.m.texts.text(st.source))
+	case "title":
+		return expr.String(f.m.texts.text(st.title))
+	case "severity":
+		return expr.Int(int64(st.severity))
+	case "time":
+		return expr.Time(f.m.index.Time(f.n))
+	case "stopped":
+		if st.stopped != stoppedUnknown {
+			return expr.Bool(st.stopped == stoppedYes)
+		}
+	}
+	return expr.Value{}
 }
 
 // inTime are the case's signals by time, then id.
