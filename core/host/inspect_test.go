@@ -165,7 +165,12 @@ func TestRunDirIsSweptOfTheDeadOnly(t *testing.T) {
 	}
 	file := filepath.Join(base, "file")
 	os.WriteFile(file, nil, 0o600)
-	if _, err := openRunDir(file); err == nil || !strings.Contains(err.Error(), "is not a folder") {
-		t.Errorf("a file: %v", err)
+	d, err := openRunDir(file)
+	if err != nil {
+		t.Fatalf("a file: %v", err)
+	}
+	defer d.close()
+	if strings.HasPrefix(d.path, base) {
+		t.Errorf("a file is taken for a folder: %s", d.path)
 	}
 }

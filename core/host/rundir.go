@@ -1,11 +1,11 @@
 package host
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"unicode/utf8"
 )
 
@@ -74,17 +74,20 @@ func chooseBase(base string) (string, error) {
 		}
 		candidates = append([]string{abs}, candidates...)
 	}
+	const longest = maxSocketPath - 1 - len("/") - len(ownPrefix) - ownDigits - socketTail
+	var errs []error
 	for _, path := range candidates {
-		if len(path)+len("/")+len(ownPrefix)+ownDigits+socketTail >= maxSocketPath {
+		if len(path) > longest {
+			errs = append(errs, fmt.Errorf("%s is longer than %d bytes, and a socket in it could not be reached", path, longest))
 			continue
 		}
-		if err := makePrivate(path); err != nil {
-			return "", fmt.Errorf("folder for plugins' sockets: %w", err)
+		err := makePrivate(path)
+		if err == nil {
+			return path, nil
 		}
-		return path, nil
+		errs = append(errs, err)
 	}
-	return "", fmt.Errorf("no folder for plugins' sockets has a short enough path (%d bytes): %s",
-		maxSocketPath-socketTail-ownDigits-len(ownPrefix)-1, strings.Join(candidates, ", "))
+	return "", fmt.Errorf("there is no folder for plugins' sockets: %w", errors.Join(errs...))
 }
 
 // makePrivate makes the folder, or takes one that is there if it is nobody else's.

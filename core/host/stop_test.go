@@ -6,8 +6,11 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/kelpie-sec/kelpie/sdk"
 )
 
 func TestStop(t *testing.T) {
@@ -122,4 +125,35 @@ func current(s *supervisor) *process {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.process
+}
+
+// Nothing of a host is left when it has stopped: no file, no folder, and, as goleak
+// holds for all tests, no goroutine.
+func TestNothingIsLeft(t *testing.T) {
+	files := func() int {
+		open, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(open)
+	}
+	s := settings(t, quick(), enrichment("enrichment.a", "well", "crash"), enrichment("enrichment.b", "sdk", "{}"))
+	round := func() {
+		h := started(t, s, quiet())
+		_, err := enricher(t, h, "enrichment.a").Enrich(t.Context(), ask(1))
+		checkError(t, err, Error{Reason: sdk.Retry, Fault: sdk.FaultPlugin, Err: ErrCrashed}, "ended during the call")
+		eventually(t, 20*time.Second, "started again", func() bool { return h.Status()[0].Restarts == 1 })
+		if err := h.Stop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	round()
+	before := files()
+	for range 3 {
+		round()
+	}
+	eventually(t, 5*time.Second, "no file is left open", func() bool { return files() <= before })
+	if left, _ := filepath.Glob(filepath.Join(s.RunDir, "h*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
 }

@@ -279,7 +279,7 @@ func (s *supervisor) acquire(ctx context.Context, i *instance) (*process, error)
 		ready, trouble, lastError := i.state == Running, i.trouble, s.lastError
 		refused := i.state == Failed
 		if p != nil && p.endsWithin(0) {
-			p = nil // the supervisor is about to learn it
+			p, state = nil, Restarting // the supervisor is about to learn it
 		}
 		if p != nil && ready && ctx.Err() == nil {
 			p.calls.enter()
@@ -308,7 +308,7 @@ func (s *supervisor) acquire(ctx context.Context, i *instance) (*process, error)
 			e := i.ended(ctx.Err())
 			e.NotSent = true
 			if errors.Is(e.Err, context.DeadlineExceeded) {
-				e.Message = fmt.Sprintf("plugin %q is %s, and was not up in time", i.Plugin, state)
+				e.Message = fmt.Sprintf("plugin %q was not up in time: it is %s", i.Plugin, state)
 			}
 			return nil, e
 		}

@@ -227,7 +227,7 @@ func TestCallsWaitWhileThePluginIsDown(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	_, err := e.Enrich(ctx, ask(1))
-	checkError(t, err, Error{Fault: sdk.FaultPlugin, NotSent: true, Err: context.DeadlineExceeded}, `plugin "fake" is restarting, and was not up in time`)
+	checkError(t, err, Error{Fault: sdk.FaultPlugin, NotSent: true, Err: context.DeadlineExceeded}, `plugin "fake" was not up in time: it is restarting`)
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err = e.Enrich(cancelled, ask(1))
