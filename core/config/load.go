@@ -142,6 +142,9 @@ func (s *Source) discover(o Options) {
 	p := newParser(s, &recorder{src: s, lookup: o.LookupEnv})
 	p.files()
 	s.pluginsOf(p, o.Schemas)
+	if p.diags.HasErrors() { // Parse says so, and evaluates nothing
+		return
+	}
 	s.variablesOf(p, o)
 	p.constants()
 	for _, body := range p.bodies {
