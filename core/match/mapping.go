@@ -10,13 +10,6 @@ import (
 	"github.com/kelpie-sec/kelpie/sdk"
 )
 
-func (w *Worker) eval(p *expr.Program) expr.Value {
-	if p == nil {
-		return expr.Value{}
-	}
-	return p.Eval(&w.scope)
-}
-
 // observables sets the signal's observables: the map's, for the roles that it has,
 // and else the connector's. What is no such value is left out, and noted.
 func (w *Worker) observables(p *Pipeline, e *model.Event, m *model.Signal) {

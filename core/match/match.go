@@ -29,6 +29,8 @@ type Worker struct {
 	scope    expr.Scope
 	doc      expr.Document
 	event    eventFields
+	// exceeded is why the event that is being matched is set aside; empty: it is not.
+	exceeded string
 }
 
 // NewWorker makes a worker. Settings must not change afterwards.
@@ -88,6 +90,7 @@ func (w *Worker) one(b *model.Batch, e *model.Event, source *Source, at model.Po
 		res.Counts.Passed++
 		return ""
 	}
+	w.exceeded = ""
 	w.doc.Reset(e.Raw)
 	w.event.reset(b, e, w.doc.Value())
 	class, ignore := passed, ""
@@ -144,11 +147,14 @@ func check(e *model.Event) string {
 func (w *Worker) pipeline(p *Pipeline, b *model.Batch, e *model.Event, at model.Position, res *model.MatchResult) (class, string, string) {
 	w.event.unmapped()
 	for _, when := range p.When {
-		if when.Truth(&w.scope) != expr.True {
-			return passed, "", ""
+		if w.truth(when) != expr.True {
+			return passed, "", w.exceeded
 		}
 	}
 	m := w.mapped(p, b, e)
+	if w.exceeded != "" {
+		return passed, "", w.exceeded
+	}
 	if ahead := m.Time.Sub(b.Received); ahead > maxAhead {
 		return passed, "", fmt.Sprintf("time in the future: %s is %s after it was received",
 			m.Time.Format(time.RFC3339), ahead.Round(time.Hour))
@@ -156,7 +162,7 @@ func (w *Worker) pipeline(p *Pipeline, b *model.Batch, e *model.Event, at model.
 	w.event.signal = &m
 	for i := range p.Ignores {
 		ig := &p.Ignores[i]
-		if b.Received.Before(ig.Expires) && ig.When.Truth(&w.scope) == expr.True {
+		if b.Received.Before(ig.Expires) && w.truth(ig.When) == expr.True {
 			return ignored, ig.Address, ""
 		}
 	}
@@ -178,19 +184,35 @@ func (w *Worker) pipeline(p *Pipeline, b *model.Batch, e *model.Event, at model.
 	}
 	for i := range p.Rules {
 		r := &p.Rules[i]
-		if r.When != nil && r.When.Truth(&w.scope) != expr.True {
+		if r.When != nil && w.truth(r.When) != expr.True {
 			continue
 		}
 		title, severity := m.Title, m.Severity
 		if r.Title != nil {
-			title = clip(r.Title.Eval(&w.scope).Text(), maxTitle)
+			title = clip(w.eval(r.Title).Text(), maxTitle)
 		}
 		if r.Severity != nil {
 			severity = *r.Severity
 		}
 		report(r.Address, title, severity)
 	}
-	return class, "", ""
+	return class, "", w.exceeded
+}
+
+// truth evaluates a condition.
+func (w *Worker) truth(p *expr.Program) expr.Truth { return w.eval(p).Truth() }
+
+// eval evaluates a program; none gives null. What takes too much work is given up,
+// and the event is set aside: as false it would hide from the rule.
+func (w *Worker) eval(p *expr.Program) expr.Value {
+	if p == nil {
+		return expr.Value{}
+	}
+	v := p.Eval(&w.scope)
+	if w.scope.Exceeded() {
+		w.exceeded = "too much work: an expression was given up"
+	}
+	return v
 }
 
 // mapped reads the common fields by the pipeline's map, and what it leaves out from

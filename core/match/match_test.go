@@ -183,3 +183,13 @@ func BenchmarkMatch(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N*512)/b.Elapsed().Seconds(), "events/s")
 }
+
+func TestMatchSetsAsideWhatIsTooMuchWork(t *testing.T) {
+	s := suricata(t)
+	raw := `{"event_type":"alert","alert":{"severity":1},"list":[` + strings.Repeat(`"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab",`, 3000) + `"c"]}`
+	s.Sources[0].Pipelines[0].Rules[0].When = program(t, `length([for a in event.raw.list : length([for b in event.raw.list : a if a == b])]) < 0`, false)
+	res, rejected := NewWorker(s).Match(batch(raw), 1)
+	if len(rejected) != 1 || !strings.HasPrefix(rejected[0].Reason, "too much work") || len(res.Signals) != 0 {
+		t.Errorf("%d set aside, %d signals; want the event set aside for too much work", len(rejected), len(res.Signals))
+	}
+}
