@@ -99,6 +99,8 @@ type Effect struct {
 	Lost bool
 	// Merged are groups that are part of Group now; their numbers are free.
 	Merged []GroupNum
+	// Moved are the signals that they had, some more than once.
+	Moved []SignalNum
 	// Split are new groups that came off the signal's former group, which is Former.
 	Split  []GroupNum
 	Former GroupNum
@@ -159,9 +161,7 @@ func (x *Index) link(s SignalNum, e *Effect) {
 			continue
 		}
 		x.eachNeighbour(s, v, func(n uint32) {
-			if gone, ok := x.union(x.signals[s].group, x.signals[n].group); ok {
-				e.Merged = append(e.Merged, gone)
-			}
+			x.union(x.signals[s].group, x.signals[n].group, e)
 		})
 	}
 	e.Group = x.signals[s].group
@@ -210,9 +210,9 @@ func (x *Index) newGroup(members []uint32) GroupNum {
 
 // union moves the smaller group into the larger, so that a signal is moved at most
 // log n times.
-func (x *Index) union(a, b GroupNum) (gone GroupNum, ok bool) {
+func (x *Index) union(a, b GroupNum, e *Effect) {
 	if a == b {
-		return 0, false
+		return
 	}
 	if len(x.groups[a].members) < len(x.groups[b].members) {
 		a, b = b, a
@@ -221,13 +221,14 @@ func (x *Index) union(a, b GroupNum) (gone GroupNum, ok bool) {
 	for _, m := range from.members {
 		x.signals[m].group, x.signals[m].place = a, uint32(len(into.members))
 		into.members = append(into.members, m)
+		e.Moved = append(e.Moved, SignalNum(m))
 	}
 	if x.earlier(from.earliest, into.earliest) {
 		into.earliest = from.earliest
 	}
 	*from = group{}
 	x.free = append(x.free, b)
-	return b, true
+	e.Merged = append(e.Merged, b)
 }
 
 func (x *Index) findEarliest(g GroupNum) {

@@ -26,8 +26,9 @@ type caseState struct {
 	notes     []model.Note
 	limited   bool // a limit holds something back
 
-	fresh   []correlate.SignalNum // put since it was last named
-	rename  bool                  // its members or its earliest may have changed
+	fresh   []correlate.SignalNum // put or moved here since it was last named
+	joined  []correlate.SignalNum // opened ones among them that other cases had
+	rename  bool                  // it may have lost members
 	rebuild bool                  // sum holds no more
 	touched bool
 	dirty   bool
@@ -73,6 +74,7 @@ func (m *Machine) grouped(e correlate.Effect, shrunk bool) {
 		m.merge(into, m.cases[g])
 		delete(m.cases, g)
 	}
+	into.fresh = append(into.fresh, e.Moved...)
 	if e.Lost || shrunk {
 		m.stale(into)
 	}
@@ -90,9 +92,9 @@ func (m *Machine) stale(cs *caseState) {
 
 func (m *Machine) merge(into, from *caseState) {
 	from.gone = true
-	into.rename = into.rename || from.id != "" || from.rename || len(from.names) > 0
+	into.rename = into.rename || from.rename
 	into.rebuild = into.rebuild || from.rebuild
-	into.fresh = append(into.fresh, from.fresh...)
+	into.joined = append(append(into.joined, from.joined...), from.opened...)
 	into.limited = into.limited || from.limited
 	if from.changedAt.After(into.changedAt) {
 		into.changedAt = from.changedAt
@@ -224,8 +226,13 @@ func (m *Machine) name() {
 			for _, n := range cs.fresh {
 				m.publish(n, earliest)
 			}
+			if len(cs.joined) > 0 {
+				cs.opened = append(cs.opened, cs.joined...)
+				cs.first = m.firstOf(cs, earliest)
+				opened = append(opened, cs.joined...)
+			}
 		}
-		cs.fresh, cs.rename = cs.fresh[:0], false
+		cs.fresh, cs.joined, cs.rename = cs.fresh[:0], nil, false
 	}
 	for _, n := range opened {
 		m.settleID(n)

@@ -234,10 +234,7 @@ func (m *Machine) settle() {
 	for _, cs := range m.inOrder(m.touched) {
 		cs.touched = false
 		cs.updatedAt = m.at
-		if !cs.dirty {
-			cs.dirty = true
-			m.changed.cases = append(m.changed.cases, cs)
-		}
+		m.write(cs)
 		if m.holdsAll() {
 			m.planned = false
 		} else {
@@ -249,7 +246,16 @@ func (m *Machine) settle() {
 		m.planned = true
 		for _, cs := range m.inOrder(m.all()) {
 			m.plan(cs)
+			m.write(cs)
 		}
+	}
+}
+
+// write has a case's row written with the next Changes.
+func (m *Machine) write(cs *caseState) {
+	if !cs.dirty {
+		cs.dirty = true
+		m.changed.cases = append(m.changed.cases, cs)
 	}
 }
 
