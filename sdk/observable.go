@@ -11,9 +11,9 @@ import (
 // Observable is a typed value. Kind is one of Kinds; Value is canonical when it
 // comes from Canonical.
 type Observable struct {
-	Kind  string
-	Value string
-	Role  Role
+	Kind  string `json:"kind"`
+	Value string `json:"value"`
+	Role  Role   `json:"role,omitempty"`
 }
 
 // Role of an observable in an event.

@@ -14,16 +14,18 @@ import (
 // CaseLine is a case in a list. It holds only what depends on the signals and the
 // answers, so that the same input gives the same bytes.
 type CaseLine struct {
-	ID         string           `json:"id"`
-	State      model.CaseState  `json:"state"`
-	Score      string           `json:"score"` // decimal text, "87.50"
-	Upper      string           `json:"upper"`
-	Title      string           `json:"title"`
-	Severity   int              `json:"severity"`
-	Stopped    *bool            `json:"stopped"`
-	Signals    int              `json:"signals"`
-	Rules      []string         `json:"rules"`
+	ID       string          `json:"id"`
+	State    model.CaseState `json:"state"`
+	Score    string          `json:"score"` // decimal text, "87.50"
+	Upper    string          `json:"upper"`
+	Title    string          `json:"title"`
+	Severity int             `json:"severity"`
+	Stopped  *bool           `json:"stopped"`
+	Signals  int             `json:"signals"`
+	Rules    []string        `json:"rules"`
+	// Of Subjects the first Reported are those that detectors named.
 	Subjects   []sdk.Observable `json:"subjects"`
+	Reported   int              `json:"reported"`
 	Indicators []sdk.Observable `json:"indicators"`
 	FirstAt    time.Time        `json:"first_at"`
 	LastAt     time.Time        `json:"last_at"`
@@ -34,7 +36,7 @@ func Line(c model.Case) CaseLine {
 	return CaseLine{
 		ID: c.ID, State: c.State, Score: c.Score.Total.String(), Upper: c.Score.Upper.String(),
 		Title: c.Title, Severity: c.Severity, Stopped: c.Stopped, Signals: c.Size, Rules: list(c.Rules),
-		Subjects: list(c.Subjects), Indicators: list(c.Indicators), FirstAt: c.FirstAt, LastAt: c.LastAt,
+		Subjects: list(c.Subjects), Reported: c.Reported, Indicators: list(c.Indicators), FirstAt: c.FirstAt, LastAt: c.LastAt,
 	}
 }
 

@@ -25,6 +25,8 @@ type caseState struct {
 	changedAt time.Time // when the newest signal came
 	notes     []model.Note
 	limited   bool // a limit holds something back
+	late      bool // it was touched and not planned since
+	credit    int  // what planning it may cost, see due
 
 	fresh   []correlate.SignalNum // put or moved here since it was last named
 	joined  []correlate.SignalNum // opened ones among them that other cases had
@@ -96,6 +98,7 @@ func (m *Machine) merge(into, from *caseState) {
 	into.rebuild = into.rebuild || from.rebuild
 	into.joined = append(append(into.joined, from.joined...), from.opened...)
 	into.limited = into.limited || from.limited
+	into.late = into.late || from.late
 	if from.changedAt.After(into.changedAt) {
 		into.changedAt = from.changedAt
 	}
@@ -332,7 +335,8 @@ func (m *Machine) row(cs *caseState) model.Case {
 	}
 	slices.Sort(c.Aliases)
 	view := newView(m, cs)
-	c.Subjects, c.Indicators = view.subjects(maxListed), view.indicators(maxListed)
+	c.Subjects, c.Reported = view.ranked(maxListed)
+	c.Indicators = view.indicators(maxListed)
 	c.Score = view.score()
 	return c
 }

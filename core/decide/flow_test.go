@@ -75,7 +75,7 @@ func TestAlertToActions(t *testing.T) {
 	if k.Score.Total != 6480+1400 || k.Score.Upper != k.Score.Total || len(k.Notes) != 0 {
 		t.Errorf("score %d, upper %d, notes %+v", k.Score.Total, k.Score.Upper, k.Notes)
 	}
-	if got := fmt.Sprint(k.Subjects); got != "[{host ws-17 subject} {ip 10.1.2.3 subject}]" {
+	if got := fmt.Sprint(k.Subjects, k.Reported); got != "[{ip 10.1.2.3 subject} {host ws-17 subject}] 1" {
 		t.Errorf("subjects = %s", got)
 	}
 	f.want("isolate ws-17 pending", "mail kim@example.org pending")

@@ -156,6 +156,56 @@ func (v *view) subjects(most int) []sdk.Observable {
 	return v.observables(sdk.Subject, most, (*seen).affected)
 }
 
+// ranked are at most so many of the subjects: those that detectors reported before
+// those that were only found, users before hosts before addresses before the rest.
+// reported is how many of the first of them were reported.
+func (v *view) ranked(most int) (list []sdk.Observable, reported int) {
+	var ranks [2][subjectRanks][]correlate.ValueNum
+	all := v.values()
+	for i := range all {
+		s := &all[i]
+		if !s.affected() {
+			continue
+		}
+		found := 0
+		if !s.subject {
+			found = 1
+		}
+		r := &ranks[found][subjectRank(v.m.index.Observable(s.value).Kind)]
+		if len(*r) < most {
+			*r = append(*r, s.value)
+		}
+	}
+	for found := range ranks {
+		for _, values := range ranks[found] {
+			for _, n := range values[:min(len(values), most-len(list))] {
+				o := v.m.index.Observable(n)
+				o.Role = sdk.Subject
+				list = append(list, o)
+			}
+		}
+		if found == 0 {
+			reported = len(list)
+		}
+	}
+	return list, reported
+}
+
+const subjectRanks = 4
+
+// subjectRank is how soon a person wants to read of a subject of that kind.
+func subjectRank(kind string) int {
+	switch kind {
+	case sdk.User, sdk.Account:
+		return 0
+	case sdk.Host:
+		return 1
+	case sdk.IP, sdk.MAC:
+		return 2
+	}
+	return 3
+}
+
 func (v *view) indicators(most int) []sdk.Observable {
 	return v.observables(sdk.Indicator, most, func(s *seen) bool { return s.indicator })
 }

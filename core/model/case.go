@@ -33,11 +33,14 @@ type Case struct {
 	Severity int    `json:"severity"` // highest of its signals, 0 to 100
 	// Stopped is true if every signal was stopped by its control, false if one was
 	// not, nil if it is not known.
-	Stopped    *bool            `json:"stopped"`
-	Signals    []string         `json:"signals"` // by event time, then id
-	Size       int              `json:"size"`    // how many signals
-	Rules      []string         `json:"rules"`   // that reported them, sorted
+	Stopped *bool    `json:"stopped"`
+	Signals []string `json:"signals"` // by event time, then id
+	Size    int      `json:"size"`    // how many signals
+	Rules   []string `json:"rules"`   // that reported them, sorted
+	// Subjects: first the Reported ones, which detectors named, users before hosts
+	// before addresses; then those that enrichments found, in the same order.
 	Subjects   []sdk.Observable `json:"subjects,omitempty"`
+	Reported   int              `json:"reported,omitempty"`
 	Indicators []sdk.Observable `json:"indicators,omitempty"`
 	Techniques []string         `json:"techniques,omitempty"`
 
