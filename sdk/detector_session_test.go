@@ -44,6 +44,19 @@ func (o *outlet) seen() []*pluginv1.Batch {
 	return slices.Clone(o.batches)
 }
 
+func (o *outlet) said() []*pluginv1.DetectorStatus {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.statuses)
+}
+
+// sentAt is when a batch was sent, by its index.
+func (o *outlet) sentAt(n int) time.Time {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.at[n]
+}
+
 // pumped runs a session's pump until the end of the test.
 func pumped(t testing.TB, s *session) *outlet {
 	o := &outlet{}
@@ -82,7 +95,7 @@ func TestSessionJoinsForTwoMilliseconds(t *testing.T) {
 		if len(got) != 1 || len(got[0].GetEvents()) != 3 || string(got[0].GetCursor()) != "2" {
 			t.Fatalf("batches %v, want one of three events", got)
 		}
-		if waited := out.at[0].Sub(begin); waited != JoinDelay {
+		if waited := out.sentAt(0).Sub(begin); waited != JoinDelay {
 			t.Errorf("it went out after %v, want %v", waited, JoinDelay)
 		}
 		if err := s.acknowledge(1); err != nil {
@@ -391,13 +404,13 @@ func TestSessionStatus(t *testing.T) {
 		s.Status(nil, 7, "events")
 		time.Sleep(statusEvery / 2)
 		synctest.Wait()
-		if n := len(out.statuses); n != 3 {
+		if n := len(out.said()); n != 3 {
 			t.Errorf("%d statuses before a second has passed", n)
 		}
 		time.Sleep(statusEvery / 2)
 		synctest.Wait()
 		var got []string
-		for _, st := range out.statuses {
+		for _, st := range out.said() {
 			got = append(got, fmt.Sprintf("%v %q %d", st.GetState(), st.GetMessage(), st.GetBehind()))
 		}
 		want := []string{
@@ -409,7 +422,7 @@ func TestSessionStatus(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("statuses\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
-		if out.statuses[1].GetSince().AsTime().Equal(out.statuses[2].GetSince().AsTime()) {
+		if said := out.said(); said[1].GetSince().AsTime().Equal(said[2].GetSince().AsTime()) {
 			t.Error("the trouble and its end are since the same time")
 		}
 	})

@@ -5,6 +5,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -39,8 +40,9 @@ func client(t *testing.T, o HTTPOptions) *http.Client {
 
 func TestHTTPClientVerifiesTLS(t *testing.T) {
 	var agent string
-	server := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { agent = r.UserAgent() }))
-	server.Config.ErrorLog = nil
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { agent = r.UserAgent() }))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // of the handshake that is to fail
+	server.StartTLS()
 	defer server.Close()
 	if _, err := get(t, client(t, HTTPOptions{}), server.URL); err == nil || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("an unknown CA: %v", err)
