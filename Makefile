@@ -54,11 +54,12 @@ generate-check: generate
 
 ## bench: events and signals a second, latency, memory; see docs/performance.md
 bench:
-	$(GO) test -run '^$$' -bench . -benchtime 2s ./core/faulttest/...
+	$(GO) test -run '^$$' -bench . -benchtime 3x -timeout 30m ./core/faulttest
+	$(GO) test -run '^$$' -bench . ./core/match ./core/model
 
-## torture: kill -9 at every named point, a few times each; SHORT=1 for the short form
+## torture: kill -9 at every named point, three times each; SHORT=1: once each
 torture:
-	$(GO) test -count 1 -timeout 40m -run Torture ./core/faulttest/... -args -torture $(if $(SHORT),-short)
+	$(GO) test -count 1 -timeout 40m -v -run Torture $(if $(SHORT),-short) ./core/faulttest -args -torture
 
 clean:
 	rm -rf $(BIN) data

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
-
 	"time"
 
 	"github.com/kelpie-sec/kelpie/core/config"

@@ -9,22 +9,30 @@ import (
 )
 
 var (
-	torture = flag.Bool("torture", false, "kill at every point, core and plugin, three times each")
+	torture = flag.Bool("torture", false, "kill core and plugin at every point, three times each; with -short once")
 	hits    = 3
 )
 
 var build = sync.OnceValues(func() (Programs, error) {
+	return temporary("kelpiefault")
+})
+
+// made are the folders to remove at the end.
+var made struct{ dirs []string }
+
+func temporary(tags string) (Programs, error) {
 	dir, err := os.MkdirTemp("", "kelpie-faulttest-")
 	if err != nil {
 		return Programs{}, err
 	}
-	return Build(dir, "kelpiefault")
-})
+	made.dirs = append(made.dirs, dir)
+	return Build(dir, tags)
+}
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if p, err := build(); err == nil && p.Dir != "" {
-		os.RemoveAll(p.Dir)
+	for _, dir := range made.dirs {
+		os.RemoveAll(dir)
 	}
 	os.Exit(code)
 }
@@ -56,18 +64,18 @@ func undisturbed(t *testing.T) *Outcome {
 	return r
 }
 
-// TestTorture kills with SIGKILL at each named point; without -torture once each.
+// TestTorture kills with SIGKILL at each named point.
 func TestTorture(t *testing.T) {
-	if testing.Short() && !*torture {
-		t.Skip("kills take a minute; left out by -short")
+	if !*torture {
+		t.Skip("takes minutes: \"make torture\", or for the short form \"make torture SHORT=1\"")
 	}
 	want := undisturbed(t)
 	if t.Failed() {
 		t.Fatal("the undisturbed run is not as the model says")
 	}
-	most := 1
-	if *torture && !testing.Short() {
-		most = hits
+	most := hits
+	if testing.Short() {
+		most = 1
 	}
 	kills := 0
 	for _, point := range points {

@@ -44,7 +44,7 @@ func Build(dir string, tags string) (Programs, error) {
 	for out, pkg := range map[string]string{
 		p.Kelpie: "./core/cmd/kelpie", p.Sink: "./examples/quickstart/smtpsink",
 		filepath.Join(p.Plugins, "file"): "./plugins/file", filepath.Join(p.Plugins, "email"): "./plugins/email",
-		filepath.Join(p.Plugins, "table"): "./plugins/table",
+		filepath.Join(p.Plugins, "table"): "./plugins/table", filepath.Join(p.Plugins, "counter"): "./core/faulttest/counter",
 	} {
 		c := exec.Command("go", "build", "-tags", tags, "-o", out, pkg)
 		c.Dir = strings.TrimSpace(root)

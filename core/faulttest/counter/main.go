@@ -1,0 +1,66 @@
+// Command counter is an action that does nothing but write down each call: a line
+// with the call's key, the text it was given, and when it came. Benchmarks and fault
+// tests count by it.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/kelpie-sec/kelpie/sdk"
+)
+
+type config struct {
+	File sdk.Path `kelpie:"file,required" doc:"Where each call is written down."`
+}
+
+type parameters struct {
+	Text string `kelpie:"text" doc:"Written down with the call."`
+}
+
+type counter struct {
+	config config
+	mu     sync.Mutex
+	file   *os.File
+}
+
+func (c *counter) Config() any { return &c.config }
+
+func (c *counter) Open(context.Context, sdk.Env) (err error) {
+	c.file, err = os.OpenFile(string(c.config.File), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	return err
+}
+
+func (c *counter) Close() error {
+	if c.file == nil {
+		return nil
+	}
+	return c.file.Close()
+}
+
+func (c *counter) Execute(_ context.Context, call sdk.Call) (sdk.Result, error) {
+	line := fmt.Sprintf("%s %q %d\n", call.Key, call.Parameters.(*parameters).Text, time.Now().UnixNano())
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, err := c.file.WriteString(line); err != nil {
+		return sdk.Result{}, err
+	}
+	return sdk.Result{Outcome: sdk.OutcomeDone, Reference: call.Key}, nil
+}
+
+func main() {
+	sdk.Serve(sdk.Plugin{
+		Name: "counter", Version: "0.1.0",
+		Connectors: []sdk.Connector{{
+			Kind: sdk.KindAction, Summary: "Counts calls.",
+			New: func() sdk.Instance { return &counter{} },
+			Verbs: []sdk.Verb{{
+				Name: "notify", Targets: []string{"address"}, Summary: "Count.",
+				Parameters: func() any { return &parameters{} },
+			}},
+		}},
+	})
+}
