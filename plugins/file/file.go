@@ -13,6 +13,9 @@ import (
 // them was replaced meanwhile.
 const onceRounds = 8
 
+// maxInterval bounds how much later than asked for files are looked at.
+const maxInterval = 5 * time.Second
+
 // file reads one block's files.
 type file struct {
 	config config
@@ -52,12 +55,11 @@ func (f *file) Detect(ctx context.Context, start sdk.Start, out sdk.Sender) erro
 		return ctx.Err()
 	}
 	for {
-		began := time.Now()
 		if _, err := w.round(ctx); err != nil {
 			return err
 		}
-		// Where looking takes long, it is done less often.
-		wait := max(f.config.Interval, 10*time.Since(began))
+		// Where there is much to look at, it is done less often.
+		wait := max(f.config.Interval, min(10*w.looking, maxInterval))
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():

@@ -35,6 +35,9 @@ type tracked struct {
 	ahead  string // likewise, when they are known and offset has not passed them
 	code   []byte // the entry in the cursor, if nothing has changed since
 
+	// last is the position, if the file has not been read on since.
+	last *position
+
 	// saved is the entry of the cursor that the session began with, until the file has
 	// been found.
 	saved *position
@@ -108,7 +111,7 @@ func (t *tracked) skip(n int64, last []byte) {
 		last = append(t.tail, last...)
 	}
 	t.tail = bytes.Clone(last[max(0, len(last)-tailLength):])
-	t.code = nil
+	t.last, t.code = nil, nil
 	if t.print == "" && t.offset >= headLength {
 		t.print = t.fingerprintAt(headLength)
 		t.head = nil
@@ -131,21 +134,25 @@ func (t *tracked) fingerprintAt(end int64) string {
 
 // position is what the cursor says about the file.
 func (t *tracked) position() position {
-	if t.saved != nil {
+	switch {
+	case t.saved != nil:
 		return *t.saved
+	case t.last == nil:
+		t.last = &position{
+			Fingerprint: t.fingerprintAt(t.offset),
+			Length:      int(min(t.offset, headLength)),
+			Tail:        tailSum(t.tail),
+			Offset:      t.offset,
+		}
 	}
-	return position{
-		Fingerprint: t.fingerprintAt(t.offset),
-		Length:      int(min(t.offset, headLength)),
-		Tail:        tailSum(t.tail),
-		Offset:      t.offset,
-		Path:        t.path,
-	}
+	return *t.last
 }
 
 func (t *tracked) encoded() []byte {
 	if t.code == nil {
-		t.code, _ = json.Marshal(t.position())
+		p := t.position()
+		p.Path = t.path
+		t.code, _ = json.Marshal(p)
 	}
 	return t.code
 }

@@ -42,6 +42,7 @@ type watch struct {
 	opened uint64
 	atEnd  bool // the files found next are read from their end
 
+	looking  time.Duration // how long it took to find the files, last time
 	troubles []error
 	told     string
 	sentAt   time.Time
@@ -63,8 +64,9 @@ type candidate struct {
 // of them was replaced and is to be looked at once more.
 func (w *watch) round(ctx context.Context) (again bool, err error) {
 	w.troubles = w.troubles[:0]
+	began := time.Now()
 	w.place(w.scan())
-	w.atEnd = false
+	w.atEnd, w.looking = false, time.Since(began)
 	for _, t := range w.inOrder() {
 		changed, err := w.read(ctx, t)
 		if err != nil {

@@ -88,7 +88,7 @@ type running struct {
 }
 
 // run begins a session of a block with some changes.
-func run(t *testing.T, c *core, change func(*config)) *running {
+func run(t *testing.T, c sdk.Sender, change func(*config)) *running {
 	t.Helper()
 	i := &intake{}
 	if wrong := sdk.Decode([]byte(`{"listen":"127.0.0.1:0","token":"`+secret+`"}`), i.Config()); len(wrong) > 0 {
