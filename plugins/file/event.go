@@ -37,8 +37,10 @@ func (p place) id() string {
 // String is for people.
 func (p place) String() string { return fmt.Sprintf("%s, byte %d", p.path, p.offset) }
 
+// problem is an event that is set aside. What is wrong comes first, so that those with
+// the same fault are counted together.
 func (p place) problem(raw []byte, what string) sdk.Event {
-	return sdk.Event{ID: p.id(), Raw: raw, Problem: p.String() + ": " + what}
+	return sdk.Event{ID: p.id(), Raw: raw, Problem: what + ": " + p.String()}
 }
 
 func (p place) oversize(head []byte, length int64, sum [32]byte) sdk.Event {
@@ -111,7 +113,7 @@ func (r *reader) event(line []byte, at place, written time.Time) (sdk.Event, boo
 // that is passed over.
 func (r *reader) fromText(line []byte) (raw []byte, problem string) {
 	if !utf8.Valid(line) {
-		return nil, "the line is not valid UTF-8"
+		return nil, "not valid UTF-8"
 	}
 	if raw, ok := r.match(line); ok {
 		return raw, ""
@@ -122,12 +124,12 @@ func (r *reader) fromText(line []byte) (raw []byte, problem string) {
 	case unmatchedKeep:
 		return appendMember(nil, "message", line), ""
 	}
-	return nil, "no pattern matches this line"
+	return nil, "no pattern matches"
 }
 
 func (r *reader) fromJSON(line []byte) (raw []byte, problem string) {
 	if first := bytes.TrimLeft(line, " \t"); first[0] != '{' {
-		return nil, "this is no JSON object"
+		return nil, "not a JSON object"
 	}
 	if r.config.RepeatedKeys == join && hasRepeated(line) && json.Valid(line) {
 		return joinRepeated(line), ""

@@ -36,15 +36,15 @@ func TestLines(t *testing.T) {
 		{"bytes untouched", " { \"b\" : 1.0e0 }\t\n", []string{" { \"b\" : 1.0e0 }\t"}, nil},
 		{"no newline at the end", "{\"a\":1}\n{\"a\":2}", []string{`{"a":1}`, `{"a":2}`}, nil},
 		{"half an object at the end", "{\"a\":1}\n{\"a\"", []string{`{"a":1}`, `{"a"`}, nil},
-		{"no object", "hello\n[1]\n7\n{}\n", []string{"!this is no JSON object: hello", "!this is no JSON object: [1]", "!this is no JSON object: 7", "{}"}, nil},
-		{"null byte", "{\"a\":\"\x00\"}\n\x00\x00{}\n{}\n", []string{"{\"a\":\"\x00\"}", "!this is no JSON object: \x00\x00{}", "{}"}, nil},
+		{"no object", "hello\n[1]\n7\n{}\n", []string{"!not a JSON object: hello", "!not a JSON object: [1]", "!not a JSON object: 7", "{}"}, nil},
+		{"null byte", "{\"a\":\"\x00\"}\n\x00\x00{}\n{}\n", []string{"{\"a\":\"\x00\"}", "!not a JSON object: \x00\x00{}", "{}"}, nil},
 		{"invalid UTF-8 is left to the core", "{\"a\":\"\xff\"}\n", []string{"{\"a\":\"\xff\"}"}, nil},
 		{"invalid UTF-8 replaced", "{\"a\":\"\xff\xfe\",\"b\":\"ö\"}\n", []string{"{\"a\":\"\uFFFD\",\"b\":\"ö\"}"}, block{"invalid_utf8": "replace"}},
 		{"Latin-1", "{\"a\":\"j\xf6rg\"}\n{\"a\":\"jörg\"}\n", []string{`{"a":"jörg"}`, `{"a":"jörg"}`}, block{"invalid_utf8": "latin1"}},
 		{"repeated names are left to the core", `{"a":1,"a":2}` + "\n", []string{`{"a":1,"a":2}`}, nil},
 		{"repeated names joined", `{"a":1, "b":{"c":"x","\u0063":[2]},"a" : 2 }` + "\n", []string{`{"a":[1,2], "b":{"c":["x",[2]]}}`}, block{"repeated_keys": "join"}},
 		{"the longest event", long + "\r\n{}\n", []string{long, "{}"}, nil},
-		{"text", "a 1\nb 2\nc\n", []string{`{"name":"a","n":"1"}`, `{"name":"b","n":"2"}`, "!no pattern matches this line: c"}, lineOf(`^(?P<name>\w+) (?P<n>\d+)$`)},
+		{"text", "a 1\nb 2\nc\n", []string{`{"name":"a","n":"1"}`, `{"name":"b","n":"2"}`, "!no pattern matches: c"}, lineOf(`^(?P<name>\w+) (?P<n>\d+)$`)},
 		{"text skipped", "a 1\nc\n", []string{`{"name":"a"}`}, lineOf(`^(?P<name>\w+) \d+$`).with("unmatched", "skip")},
 		{"text kept", "c\t\"\n", []string{`{"message":"c\t\""}`}, lineOf(`^(?P<name>\w+) \d+$`).with("unmatched", "keep")},
 		{"the first pattern that matches", "a 1\n", []string{`{"x":"a 1"}`}, lineOf(`^(?P<x>.*)$`, `^(?P<y>.*)$`)},
@@ -52,7 +52,7 @@ func TestLines(t *testing.T) {
 		{"empty groups", "b\n", []string{`{"b":"b"}`}, lineOf(`^(?P<a>a?)(?P<b>b)(?P<c>c)?$`)},
 		{"all groups empty", "b\n", []string{`{}`}, lineOf(`^(?P<a>a?)b$`)},
 		{"text with control characters", "a\x01\x7f\u2028é\n", []string{"{\"m\":\"a\\u0001\\u007f\u2028é\"}"}, lineOf(`^(?P<m>.*)$`)},
-		{"text that is no UTF-8", "\xff\n", []string{"!the line is not valid UTF-8: \xff"}, lineOf(`^(?P<m>.*)$`)},
+		{"text that is no UTF-8", "\xff\n", []string{"!not valid UTF-8: \xff"}, lineOf(`^(?P<m>.*)$`)},
 		{"text in Latin-1", "\xe9t\xe9\n", []string{`{"m":"été"}`}, lineOf(`^(?P<m>.*)$`).with("invalid_utf8", "latin1")},
 		{"text without newline", "a\nb", []string{`{"m":"a"}`, `{"m":"b"}`}, lineOf(`^(?P<m>.*)$`)},
 	} {
@@ -65,7 +65,10 @@ func TestLines(t *testing.T) {
 			for _, e := range out.events() {
 				shown := string(e.Raw)
 				if e.Problem != "" {
-					_, why, _ := strings.Cut(e.Problem, ": ")
+					why, at, _ := strings.Cut(e.Problem, ": ")
+					if !strings.HasPrefix(at, path+", byte ") {
+						t.Errorf("problem %q does not tell the place", e.Problem)
+					}
 					shown = "!" + why + ": " + shown
 				}
 				got = append(got, shown)

@@ -27,7 +27,7 @@ func (i *intake) events(request string, body []byte, lines bool) (events []sdk.E
 		case len(raw) > sdk.MaxEvent: // the SDK makes it one that is too large
 			aside++
 		case raw[0] != '{' || !json.Valid(raw):
-			e.Problem = "this is no JSON object"
+			e.Problem = "not a JSON object"
 			aside++
 		case i.idPath != nil:
 			if id := lookup(raw, i.idPath); id != "" {
