@@ -17,7 +17,7 @@ type intentState struct {
 // plan scores a case and plans what is to be done about it.
 func (m *Machine) plan(cs *caseState) {
 	rules := m.names(cs.sum.rules)
-	cs.limited = false
+	cs.limited, cs.late, cs.credit = false, false, 0
 	if !m.planner.Responds(rules) {
 		cs.notes = nil
 		return

@@ -60,6 +60,7 @@ type Machine struct {
 	recent  map[string][]time.Time    // by verb, when intents were planned in the last hour
 
 	touched []*caseState // by the input that is being applied
+	ticking bool         // it is a tick
 	changed changed
 }
 
@@ -219,10 +220,12 @@ func equalGrouping(a, b correlate.Settings) bool {
 	return a.Window == b.Window && slices.Equal(a.NeverJoin, b.NeverJoin)
 }
 
-// tick plans again what a limit held back, if there may be room now.
+// tick plans what was put off, and again what a limit held back, if there may be
+// room now.
 func (m *Machine) tick() {
+	m.ticking = true
 	for _, cs := range m.cases {
-		if cs.limited {
+		if cs.limited || cs.late {
 			m.touch(cs)
 		}
 	}
@@ -235,13 +238,14 @@ func (m *Machine) settle() {
 		cs.touched = false
 		cs.updatedAt = m.at
 		m.write(cs)
-		if m.holdsAll() {
+		switch {
+		case m.holdsAll():
 			m.planned = false
-		} else {
+		case m.due(cs):
 			m.plan(cs)
 		}
 	}
-	m.touched = m.touched[:0]
+	m.touched, m.ticking = m.touched[:0], false
 	if m.once && !m.planned && !m.holdsAll() {
 		m.planned = true
 		for _, cs := range m.inOrder(m.all()) {
@@ -249,6 +253,19 @@ func (m *Machine) settle() {
 			m.write(cs)
 		}
 	}
+}
+
+// perInput is how many of a case's values one input that touches it may have looked
+// at.
+const perInput = 200
+
+// due tells whether a touched case is planned now. What planning costs grows with
+// the case, so a very large one, as a scan makes it, is not planned at each input
+// that touches it, but after as many as make up for it, and at the next tick.
+func (m *Machine) due(cs *caseState) bool {
+	cs.credit += perInput
+	cs.late = !m.once && !m.ticking && cs.credit < len(cs.sum.refs)+m.index.Size(cs.group)/64
+	return !cs.late
 }
 
 // write has a case's row written with the next Changes.

@@ -37,6 +37,7 @@ func (m *Machine) regroup() {
 		for _, name := range from.names {
 			cs.names = insert(cs.names, name)
 		}
+		cs.late = cs.late || from.late
 		if from.changedAt.After(cs.changedAt) {
 			cs.changedAt = from.changedAt
 		}

@@ -17,7 +17,7 @@ import (
 
 // snapshotVersion heads every snapshot. One of another version is not read: the
 // inputs are replayed instead.
-const snapshotVersion = "kelpie decide 1\n"
+const snapshotVersion = "kelpie decide 2\n"
 
 var (
 	// ErrSnapshot means that bytes are no snapshot of this version.
@@ -130,6 +130,8 @@ func writeCase(e *encoder, cs *caseState) {
 	e.time(cs.updatedAt)
 	e.time(cs.changedAt)
 	e.bool(cs.limited)
+	e.bool(cs.late)
+	e.uint(uint64(cs.credit))
 	e.json(cs.notes)
 }
 
@@ -267,6 +269,7 @@ func (m *Machine) readCase(d *decoder) {
 	cs.first = correlate.SignalNum(d.below(len(m.signals)))
 	d.each(func(int) { cs.names = append(cs.names, correlate.SignalNum(d.below(len(m.signals)))) })
 	cs.updatedAt, cs.changedAt, cs.limited = d.time(), d.time(), d.bool()
+	cs.late, cs.credit = d.bool(), int(d.uint())
 	d.json(&cs.notes)
 	if d.err != nil {
 		return

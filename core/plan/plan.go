@@ -82,7 +82,13 @@ func waits(r Response, pending Pending, now time.Time) model.Note {
 // Plan says what is to be done about a case now. Recent counts the intents of a
 // verb, of all cases, that were planned in the last hour.
 func (p *Planner) Plan(c Case, now time.Time, recent func(verb string) int) Plan {
-	run := &run{Planner: p, c: c, now: now, recent: recent, planned: map[string]int{}}
+	run := &run{
+		Planner: p, c: c, now: now, recent: recent, planned: map[string]int{},
+		intents: slices.Clip(c.Intents), latest: map[place]int{},
+	}
+	for i := range run.intents {
+		run.index(i)
+	}
 	p.scope.Set("case", c.Value)
 	for i := range p.settings.Responses {
 		if p.asked(i, c.Rules) {
@@ -104,6 +110,19 @@ type run struct {
 	planned map[string]int // by verb, now
 	plan    Plan
 	dropped int
+	intents []model.Intent // the case's, those of this plan included
+	latest  map[place]int  // of intents, that of the last round
+}
+
+// place is what a step does to one target, again only in another round.
+type place struct{ response, step, verb, kind, value string }
+
+func (r *run) index(i int) {
+	in := &r.intents[i]
+	at := place{in.Response, in.Step, in.Verb, in.Target.Kind, in.Target.Value}
+	if old, ok := r.latest[at]; !ok || in.Round >= r.intents[old].Round {
+		r.latest[at] = i
+	}
 }
 
 func (r *run) note(response, step, target, why string, args ...any) {
@@ -189,29 +208,26 @@ func (s *Step) programs() []*expr.Program {
 	return slices.DeleteFunc(all, func(p *expr.Program) bool { return p == nil })
 }
 
-// result of a step is that of its targets, the worst first; empty if nothing was
-// planned.
+// results are from the worst to the best.
+var results = [...]model.IntentState{
+	model.IntentPending, model.IntentUnknown, model.IntentFailed, model.IntentRefused,
+	model.IntentUndone, model.IntentDone, model.IntentAlready,
+}
+
+// result of a step is the worst of its targets'; empty if nothing was planned.
 func (r *run) result(response, step string) string {
-	latest := map[string]model.Intent{}
-	for _, in := range r.all() {
-		if in.Response == response && in.Step == step {
-			key := in.Target.Kind + ":" + in.Target.Value
-			if old, ok := latest[key]; !ok || in.Round >= old.Round {
-				latest[key] = in
+	worst := len(results)
+	for at, i := range r.latest {
+		if at.response == response && at.step == step {
+			if n := slices.Index(results[:], r.intents[i].State); n >= 0 {
+				worst = min(worst, n)
 			}
 		}
 	}
-	for _, state := range []model.IntentState{
-		model.IntentPending, model.IntentUnknown, model.IntentFailed, model.IntentRefused,
-		model.IntentUndone, model.IntentDone, model.IntentAlready,
-	} {
-		for _, in := range latest {
-			if in.State == state {
-				return string(state)
-			}
-		}
+	if worst == len(results) {
+		return ""
 	}
-	return ""
+	return string(results[worst])
 }
 
 func (r *run) target(resp *Response, s *Step, t model.Target) {
@@ -253,6 +269,8 @@ func (r *run) target(resp *Response, s *Step, t model.Target) {
 	}
 	r.planned[s.Verb]++
 	r.plan.Intents = append(r.plan.Intents, in)
+	r.intents = append(r.intents, in)
+	r.index(len(r.intents) - 1)
 }
 
 // knownOf is what a connector is told of its target.
@@ -272,25 +290,15 @@ func knownOf(target expr.Value) json.RawMessage {
 // round is 0 for what was never planned. What was planned is not planned again,
 // but for what was undone and of which there is new evidence since.
 func (r *run) round(response string, s *Step, t model.Target) (int, bool) {
-	round, last := 0, model.Intent{}
-	for _, in := range r.all() {
-		if in.Response == response && in.Step == s.Name && in.Verb == s.Verb &&
-			in.Target.Kind == t.Kind && in.Target.Value == t.Value && in.Round >= round {
-			round, last = in.Round+1, in
-		}
+	i, ok := r.latest[place{response, s.Name, s.Verb, t.Kind, t.Value}]
+	if !ok {
+		return 0, true
 	}
-	if round > 0 && (last.State != model.IntentUndone || !r.c.ChangedAt.After(last.FinishedAt)) {
-		return 0, false
+	last := &r.intents[i]
+	if last.DryRun && r.settings.Mode == On {
+		r.note(response, s.Name, t.Kind+":"+t.Value, "it was planned as a dry run, and is not done now")
 	}
-	return round, true
-}
-
-// all are the case's intents, those of this plan included.
-func (r *run) all() []model.Intent {
-	if len(r.plan.Intents) == 0 {
-		return r.c.Intents
-	}
-	return append(slices.Clip(r.c.Intents), r.plan.Intents...)
+	return last.Round + 1, last.State == model.IntentUndone && r.c.ChangedAt.After(last.FinishedAt)
 }
 
 // protected fails closed: what cannot be said to be unprotected is protected.

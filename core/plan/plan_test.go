@@ -283,6 +283,12 @@ func TestOnce(t *testing.T) {
 			t.Errorf("%s: planned again", state)
 		}
 	}
+	in.DryRun = true
+	c.Intents = []model.Intent{in}
+	if again := planned(p.Plan(c, now, func(string) int { return 0 })); len(again) != 1 || !strings.Contains(again[0], "planned as a dry run") {
+		t.Errorf("after a dry run: %v", again)
+	}
+	in.DryRun = false
 	in.State, in.FinishedAt = model.IntentUndone, now.Add(time.Hour)
 	c.Intents = []model.Intent{in}
 	if again := p.Plan(c, now.Add(2*time.Hour), func(string) int { return 0 }); len(again.Intents) != 0 {

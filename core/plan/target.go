@@ -30,13 +30,14 @@ func (r *run) targets(s *Step) (targets []model.Target, why string) {
 		return nil, "its targets take too long to work out"
 	}
 	var wrong []string
+	had := map[[2]string]bool{}
 	for leaf := range v.Leaves() {
 		t, ok := r.resolve(s, leaf)
-		if !ok {
+		switch key := [2]string{t.Kind, t.Value}; {
+		case !ok:
 			wrong = append(wrong, leaf.Text())
-			continue
-		}
-		if !slices.ContainsFunc(targets, func(o model.Target) bool { return o.Kind == t.Kind && o.Value == t.Value }) {
+		case !had[key]:
+			had[key] = true
 			targets = append(targets, t)
 		}
 	}
@@ -99,12 +100,12 @@ func (r *run) route(route Route) ([]model.Target, string) {
 
 func addresses(v expr.Value) []model.Target {
 	var targets []model.Target
+	had := map[string]bool{"": true}
 	for leaf := range v.Leaves() {
-		text, ok := leaf.Str()
-		text = strings.TrimSpace(text)
-		t := model.Target{Kind: AddressKind, Value: text}
-		if ok && text != "" && !slices.ContainsFunc(targets, func(o model.Target) bool { return o.Value == text }) {
-			targets = append(targets, t)
+		text, _ := leaf.Str()
+		if text = strings.TrimSpace(text); !had[text] {
+			had[text] = true
+			targets = append(targets, model.Target{Kind: AddressKind, Value: text})
 		}
 	}
 	return targets

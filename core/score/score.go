@@ -1,6 +1,7 @@
 package score
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -25,6 +26,9 @@ const full model.Hundredths = 10_000
 
 // maxLine bounds the points of one line, so that no sum can overflow.
 const maxLine = 1_000_000 * 100
+
+// maxLines bounds Factor.Lines.
+const maxLines = 100
 
 // maxUnknown bounds Score.Unknown.
 const maxUnknown = 50
@@ -87,6 +91,8 @@ func readsAnswers(e Evidence) bool {
 // Capped is Sum, but 0 to 100 points; Share is weight times Capped, rounded; the
 // score's Sum is that of the shares, and Total is Sum, but 0 to 100 points.
 //
+// Of more than 100 lines of a factor the last joins those that counted least.
+//
 // Upper is Total again, with Share being weight times 100 points for every factor
 // with evidence that reads what enrichments answer, if any lookup is unknown,
 // failed or pending: by one bad answer more, each combination can reach its cap.
@@ -106,6 +112,7 @@ func (sc *Scorer) Score(c expr.Value, unknown []string, size int) model.Score {
 			}
 		}
 		combine(&out)
+		shorten(&out)
 		out.Share = times(f.weight, out.Capped)
 		s.Sum += out.Share
 		if share := times(f.weight, full); f.open && size > 0 && share > out.Share {
@@ -227,6 +234,34 @@ func combine(f *model.Factor) {
 	}
 	f.Capped = clamp(f.Sum)
 }
+
+// shorten joins the lines that count least into one, if they are very many, so that
+// a score stays readable. What the lines counted still adds up to Sum.
+func shorten(f *model.Factor) {
+	if len(f.Lines) <= maxLines {
+		return
+	}
+	order := make([]int, len(f.Lines))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		p, q := f.Lines[a], f.Lines[b]
+		return cmp.Or(cmp.Compare(abs(q.Counted), abs(p.Counted)), cmp.Compare(abs(q.Points), abs(p.Points)))
+	})
+	keep := order[:maxLines-1]
+	slices.Sort(keep)
+	lines := make([]model.Line, 0, maxLines)
+	rest := model.Line{Evidence: "more", Because: fmt.Sprintf("and %d more", len(f.Lines)-len(keep)), Counted: f.Sum}
+	for _, i := range keep {
+		lines = append(lines, f.Lines[i])
+		rest.Counted -= f.Lines[i].Counted
+	}
+	rest.Points = rest.Counted
+	f.Lines = append(lines, rest)
+}
+
+func abs(n model.Hundredths) model.Hundredths { return max(n, -n) }
 
 // halved is p/2^n, rounded half away from zero.
 func halved(p model.Hundredths, n int) model.Hundredths {

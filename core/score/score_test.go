@@ -223,6 +223,25 @@ func TestScoreEqualsItsReasons(t *testing.T) {
 	})
 }
 
+func TestManyLines(t *testing.T) {
+	for combine, want := range map[string]model.Hundredths{Max: 100, Sum: 10000, Decay: 200} {
+		sc := scorer(t, Factor{Name: "f", Weight: "1", Combine: combine, Evidence: []Evidence{evidence(t, "e", "case.list", "", "each.value", "")}})
+		list := make([]any, 5000)
+		for i := range list {
+			list[i] = 1
+		}
+		got := sc.Score(value(map[string]any{"list": list}), nil, 0)
+		f := got.Factors[0]
+		var sum model.Hundredths
+		for _, l := range f.Lines {
+			sum += l.Counted
+		}
+		if len(f.Lines) != 100 || sum != f.Sum || got.Total != want || f.Lines[99].Because != "and 4901 more" {
+			t.Errorf("%s: %d lines give %d of %d, total %d, last %+v", combine, len(f.Lines), sum, f.Sum, got.Total, f.Lines[99])
+		}
+	}
+}
+
 func collect(v expr.Value) []expr.Value {
 	var items []expr.Value
 	for item := range v.Items() {
