@@ -78,10 +78,10 @@ func (f *File) Table() *Table { return f.current.Load() }
 // Reload reads the file if it changed since the last reading, and tells whether
 // the table is another one now. With an error the old table stays; the error is
 // the same again until the file changes.
-func (f *File) Reload() (changed bool, err error) { return f.reload(false) }
+func (f *File) Reload() (changed bool, err error) { return f.reload(nil) }
 
-// reload leaves a file that is not settled for later, if told so.
-func (f *File) reload(settled bool) (changed bool, err error) {
+// reload reads only a file that has this stamp, if one is given.
+func (f *File) reload(only *stamp) (changed bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	info, err := os.Stat(f.path)
@@ -93,7 +93,7 @@ func (f *File) reload(settled bool) (changed bool, err error) {
 		return false, f.trouble
 	}
 	var table *Table
-	table, f.seen, f.trouble = f.read(settled)
+	table, f.seen, f.trouble = f.read(only)
 	if f.trouble != nil {
 		return false, f.trouble
 	}
@@ -104,7 +104,7 @@ func (f *File) reload(settled bool) (changed bool, err error) {
 	return true, nil
 }
 
-func (f *File) read(settled bool) (*Table, stamp, error) {
+func (f *File) read(only *stamp) (*Table, stamp, error) {
 	// Without O_NONBLOCK a pipe in the place of the file would be waited for.
 	file, err := os.OpenFile(f.path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -120,7 +120,7 @@ func (f *File) read(settled bool) (*Table, stamp, error) {
 	}
 	changing := &fs.PathError{Op: "read", Path: f.path, Err: ErrChanging}
 	seen := f.stampOf(before)
-	if settled && !seen.settled {
+	if only != nil && seen != *only {
 		return nil, stamp{}, changing
 	}
 	table, parseErr := Parse(file, f.path, f.options)
@@ -142,12 +142,14 @@ func (f *File) stampOf(info fs.FileInfo) stamp {
 	return s
 }
 
-// Follow reloads the file again and again until ctx ends, when it is Settled. It
-// calls report after a change, with nil, and when something is wrong, with the
-// error; the same error is reported once, and nil when it has passed.
+// Follow reloads the file again and again until ctx ends, when it is Settled and has
+// been as it is for one interval: while a file is cut short, its new size can be seen
+// with its old time. Follow calls report after a change, with nil, and when something
+// is wrong, with the error; the same error is reported once, and nil when it has passed.
 func (f *File) Follow(ctx context.Context, every time.Duration, report func(error)) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
+	var before stamp
 	trouble := ""
 	for {
 		select {
@@ -155,7 +157,16 @@ func (f *File) Follow(ctx context.Context, every time.Duration, report func(erro
 			return
 		case <-ticker.C:
 		}
-		changed, err := f.reload(true)
+		var now stamp
+		info, err := os.Stat(f.path)
+		if err == nil {
+			now = f.stampOf(info)
+			if now != before || !now.settled {
+				before = now
+				continue
+			}
+		}
+		changed, err := f.reload(&now)
 		switch {
 		case errors.Is(err, ErrChanging): // next time
 		case err != nil && err.Error() != trouble:
