@@ -105,6 +105,37 @@ func TestReloadSeesAChangeWithinOneTick(t *testing.T) {
 	}
 }
 
+// TestFileThatChangesWhileItIsRead grows the file in the middle of a reading, once with
+// its old time.
+func TestFileThatChangesWhileItIsRead(t *testing.T) {
+	for _, keepTime := range []bool{false, true} {
+		path := filepath.Join(t.TempDir(), "t.csv")
+		write(t, path, "ip\n10.0.0.1\n", time.Hour)
+		old, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		grown := false
+		_, err = Open(path, Options{Keys: func([]string) ([]Key, error) {
+			if !grown {
+				grown = true
+				if err := os.WriteFile(path, []byte("ip\n10.0.0.1\n10.0.0.2\n"), 0o600); err != nil {
+					t.Error(err)
+				}
+				if keepTime {
+					if err := os.Chtimes(path, old.ModTime(), old.ModTime()); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			return []Key{{"ip", sdk.IP}}, nil
+		}})
+		if !errors.Is(err, ErrChanging) {
+			t.Errorf("Open of a file that grows, its time kept: %v: %v", keepTime, err)
+		}
+	}
+}
+
 func TestOpenComplaints(t *testing.T) {
 	dir := t.TempDir()
 	pipe := filepath.Join(dir, "pipe.csv")
