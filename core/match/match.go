@@ -133,7 +133,8 @@ func check(e *model.Event) string {
 	case e.Oversize != nil:
 		return fmt.Sprintf("too large: %d bytes at %s", e.Oversize.Length, e.Oversize.Place)
 	case e.Problem != "":
-		return e.Problem
+		// What a connector says may tell a place, and so be another for each event.
+		return "not read: " + e.Problem
 	}
 	if err := expr.CheckJSON(e.Raw); err != nil {
 		return "not an event: " + err.Error()
@@ -156,8 +157,8 @@ func (w *Worker) pipeline(p *Pipeline, b *model.Batch, e *model.Event, at model.
 		return passed, "", w.exceeded
 	}
 	if ahead := m.Time.Sub(b.Received); ahead > maxAhead {
-		return passed, "", fmt.Sprintf("time in the future: %s is %s after it was received",
-			m.Time.Format(time.RFC3339), ahead.Round(time.Hour))
+		return passed, "", fmt.Sprintf("time in the future: %s is %d hours after it was received",
+			m.Time.Format(time.RFC3339), int(ahead.Hours()))
 	}
 	w.event.signal = &m
 	for i := range p.Ignores {

@@ -85,7 +85,7 @@ func TestMatchCountsEveryEventOnce(t *testing.T) {
 
 	wantCounts := model.Counts{
 		Matched: 2, Passed: 2, Ignored: map[string]int{"ignore.scanner": 1},
-		Rejected: map[string]int{"not an event": 4, "time in the future": 1, "too large": 1, "half a line": 1},
+		Rejected: map[string]int{"not an event": 4, "time in the future": 1, "too large": 1, "not read": 1},
 	}
 	if d := cmp.Diff(wantCounts, res.Counts); d != "" {
 		t.Errorf("counts (-want +got):\n%s", d)
@@ -99,7 +99,7 @@ func TestMatchCountsEveryEventOnce(t *testing.T) {
 	}
 	for i, want := range []string{
 		"e not an event: ", "f not an event: ", "g not an event: ", "h not an event: not a JSON object",
-		"i time in the future: 2099-01-01T00:00:00Z is ", "y too large: 20971520 bytes at eve.json+7", "z half a line",
+		"i time in the future: 2099-01-01T00:00:00Z is ", "y too large: 20971520 bytes at eve.json+7", "z not read: half a line",
 	} {
 		if i >= len(reasons) || !strings.HasPrefix(reasons[i], want) {
 			t.Fatalf("reasons are %q, want number %d to begin with %q", reasons, i, want)
