@@ -120,7 +120,7 @@ func parseAddress(text string) (mail.Address, error) {
 	}
 	local := address.Address[:strings.LastIndexByte(address.Address, '@')]
 	domain := canonical.Value[strings.LastIndexByte(canonical.Value, '@'):]
-	return mail.Address{Name: sdk.Visible(address.Name), Address: local + domain}, nil
+	return mail.Address{Name: line(address.Name, 60), Address: local + domain}, nil
 }
 
 func (c *config) tls(s server) (*tls.Config, error) {

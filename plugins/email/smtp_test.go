@@ -15,6 +15,7 @@ import (
 	"io"
 	"log/slog"
 	"math/big"
+	"mime"
 	"net"
 	"os"
 	"path/filepath"
@@ -461,6 +462,24 @@ func TestCancelled(t *testing.T) {
 		t.Errorf("result = %+v, %v", result, err)
 	}
 	ending.Wait()
+}
+
+func TestParseAddress(t *testing.T) {
+	for text, want := range map[string]string{
+		"Kim.Li@Example.ORG":                            "<Kim.Li@example.org>",
+		"Kim <kim@bücher.example>":                      `"Kim" <kim@xn--bcher-kva.example>`,
+		strings.Repeat("x", 200) + " <kim@example.org>": `"` + strings.Repeat("x", 57) + `…" <kim@example.org>`,
+	} {
+		got, err := parseAddress(text)
+		if decoded, _ := new(mime.WordDecoder).DecodeHeader(got.String()); err != nil || strings.ReplaceAll(decoded, `"`, "") != strings.ReplaceAll(want, `"`, "") {
+			t.Errorf("parseAddress(%q) = %s, %v; want %s", text, decoded, err, want)
+		}
+	}
+	for _, text := range []string{"", "kim", "kim@", "@example.org", "kim@10.0.0.1", "a@example.org, b@example.org", "kim@example.org\r\nBcc: x@example.org", `"a b"@example.org`, "<kim@example.org> x"} {
+		if got, err := parseAddress(text); err == nil {
+			t.Errorf("parseAddress(%q) = %s, want an error", text, got.String())
+		}
+	}
 }
 
 func TestValidate(t *testing.T) {
