@@ -34,7 +34,21 @@ bin/smtpsink -addr 127.0.0.1:2525 -maildir "$DATA/mail" >"$DATA/smtpsink.log" 2>
 smtp=$!
 bin/hooksink -addr 127.0.0.1:8425 -secret-file "$DATA/secrets/webhook" -out "$DATA/hooks.ndjson" >"$DATA/hooksink.log" 2>&1 &
 hook=$!
+# Each says so when it listens; if it can't (somebody else has the port), it ends.
+listens() {
+	for _ in 1 2 3 4 5 6 7 8 9 10; do
+		grep -q listen "$2" && kill -0 "$1" 2>/dev/null && return
+		kill -0 "$1" 2>/dev/null || break
+		sleep 0.2
+	done
+	echo "This could not be started:" >&2
+	cat "$2" >&2
+	exit 1
+}
 trap 'kill $smtp $hook 2>/dev/null || true; wait 2>/dev/null || true' EXIT INT TERM
+
+listens "$smtp" "$DATA/smtpsink.log"
+listens "$hook" "$DATA/hooksink.log"
 
 say "kelpie run --once"
 bin/kelpie -c "$CONFIG" run --once
