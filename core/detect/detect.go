@@ -171,7 +171,7 @@ func (d *Detector) keep(ctx context.Context, in Instance) {
 		failed++
 		if logged {
 			rewind = false // the log's cursor is the new one
-			failed = 0
+			wait, failed = firstRetry, 0
 		}
 		if d.Now().Sub(began) > calm {
 			wait = firstRetry
@@ -209,7 +209,7 @@ func (d *Detector) session(ctx context.Context, in Instance, rewind bool) (logge
 		return false, err
 	}
 	defer plugin.Close()
-	s := session{d: d, in: in, w: w, plugin: plugin, id: rand.Text(), total: last.Total}
+	s := session{d: d, in: in, w: w, plugin: plugin, id: rand.Text(), total: last.Total, cursor: cursor}
 	d.update(in.Address, func(r *Report) { r.State, r.Message, r.Total = Running, "", last.Total })
 	err = s.run(ctx)
 	return s.total > last.Total, err

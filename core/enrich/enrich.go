@@ -12,9 +12,25 @@ import (
 
 // Backlog is what decide wants to know.
 type Backlog interface {
-	// PendingAsks of one enrichment, oldest first.
-	PendingAsks(ctx context.Context, enrichment string, limit int) ([]model.Ask, error)
+	// PendingAsks of one enrichment after a place, in their order. What is committed
+	// later has a later place.
+	PendingAsks(ctx context.Context, enrichment string, after Place, limit int) ([]Pending, error)
 }
+
+// Place of an ask in the order of deciding.
+type Place struct {
+	// Number is higher for what was committed later; equal within one commit.
+	Number int64
+	Ask    string
+}
+
+// Pending is an ask with its place.
+type Pending struct {
+	Number int64
+	Ask    model.Ask
+}
+
+func (p *Pending) place() Place { return Place{p.Number, p.Ask.ID} }
 
 // Asker asks an enrichment. At most Source.BatchLimit observables come at once.
 type Asker interface {
@@ -49,7 +65,8 @@ type Answer struct {
 // Failure is an error that tells what to make of it.
 type Failure struct {
 	// Retry: the same question may be answered later.
-	Retry      bool
+	Retry bool
+	// RetryAfter is the vendor's wish; 0: none.
 	RetryAfter time.Duration
 	// Reason for people.
 	Reason string
@@ -75,7 +92,8 @@ type Enricher struct {
 // Stat is how one source is doing.
 type Stat struct {
 	Enrichment string    `json:"enrichment"`
-	Waiting    int       `json:"waiting"` // observables
+	Waiting    int       `json:"waiting"` // asks that nobody was told about yet
+	Late       int       `json:"late"`    // observables that are asked about though patience has ended
 	Calls      int       `json:"calls"`
 	Hits       int       `json:"hits"` // answered from the cache
 	Failures   int       `json:"failures"`
@@ -92,16 +110,19 @@ func (e *Enricher) Run(ctx context.Context) error {
 		return err
 	}
 	defer memory.close()
-	var running sync.WaitGroup
+	var queues []*queue
 	e.mu.Lock()
-	e.stats = map[string]Stat{}
-	e.wakes = nil
+	e.stats, e.wakes = map[string]Stat{}, nil
 	for _, s := range e.Settings.Sources {
 		q := newQueue(e, s, memory)
+		queues = append(queues, q)
 		e.wakes = append(e.wakes, q.wake)
-		running.Go(func() { q.run(ctx) })
 	}
 	e.mu.Unlock()
+	var running sync.WaitGroup
+	for _, q := range queues {
+		running.Go(func() { q.run(ctx) })
+	}
 	running.Wait()
 	return nil
 }

@@ -10,15 +10,14 @@ type Used struct {
 	Day         int       `json:"day"`
 }
 
+// limited tells whether a source has limits of its own.
+func (s *Source) limited() bool { return s.PerMinute > 0 || s.PerDay > 0 }
+
 // limit says how many may be asked now (at most want) and, if none, when again.
 // Windows are fixed: a minute or day begins with its first use.
-func (u *Used) limit(s Source, want int, now time.Time) (n int, again time.Time) {
-	if now.Sub(u.MinuteStart) >= time.Minute || now.Before(u.MinuteStart) {
-		u.MinuteStart, u.Minute = now, 0
-	}
-	if now.Sub(u.DayStart) >= 24*time.Hour || now.Before(u.DayStart) {
-		u.DayStart, u.Day = now, 0
-	}
+func (u *Used) limit(s *Source, want int, now time.Time) (n int, again time.Time) {
+	window(&u.MinuteStart, &u.Minute, time.Minute, now)
+	window(&u.DayStart, &u.Day, 24*time.Hour, now)
 	n = want
 	if s.PerMinute > 0 {
 		if left := s.PerMinute - u.Minute; left < n {
@@ -34,6 +33,17 @@ func (u *Used) limit(s Source, want int, now time.Time) (n int, again time.Time)
 		again = time.Time{}
 	}
 	return n, again
+}
+
+// window begins anew when it is over. A clock that was set back makes it longer, and
+// gives nothing away.
+func window(start *time.Time, count *int, length time.Duration, now time.Time) {
+	switch {
+	case now.Before(*start):
+		*start = now
+	case now.Sub(*start) >= length:
+		*start, *count = now, 0
+	}
 }
 
 func (u *Used) add(n int) {

@@ -1,6 +1,7 @@
 package enrich
 
 import (
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 const memoryBytes = 64 << 20
 
 // memory is the fast, lossy cache in front of the shelf: a set may be dropped, and
-// nothing may depend on a hit.
+// nothing may depend on a hit. What it returns is shared, and must not be changed.
 type memory struct {
 	cache *ristretto.Cache[string, model.Reply]
 }
@@ -48,12 +49,12 @@ func (m *memory) set(source string, o sdk.Observable, r model.Reply, now time.Ti
 	}
 }
 
-// cost of a reply, in bytes, about.
+// cost of a reply in bytes: about what its text takes, twice, since texts in memory
+// have their headers. A reply that is no text never got here.
 func cost(r model.Reply) int64 {
-	n := 256
-	for _, a := range r.Answers {
-		n += 512 + len(a.Details)
+	text, err := json.Marshal(r)
+	if err != nil {
+		return memoryBytes
 	}
-	n += 128 * (len(r.Found) + len(r.Aliases))
-	return int64(n)
+	return int64(256 + 2*len(text))
 }

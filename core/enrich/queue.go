@@ -1,11 +1,10 @@
 package enrich
 
 import (
+	"container/heap"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -15,37 +14,25 @@ import (
 
 // Bounds of one source's work.
 const (
-	// pageLimit is how many asks are held in memory; the rest wait in the store.
-	pageLimit = 2048
+	// maxWaiting is how many asks are held in memory; the rest wait in the store.
+	maxWaiting = 2048
+	// maxLookups bounds the observables that are asked about only for late askers; the
+	// oldest are forgotten first.
+	maxLookups = 16_384
 	// maxCalls under way at once.
 	maxCalls = 4
 	// maxTries of one observable.
 	maxTries = 5
 	// rescan is how often the backlog is read without being woken.
-	rescan     = 5 * time.Second
-	firstRetry = time.Second
-	lastRetry  = time.Minute
+	rescan = 5 * time.Second
+	// firstRetry and lastRetry bound the wait after a failure, which doubles. A vendor
+	// may ask for more, up to longestRetry.
+	firstRetry   = time.Second
+	lastRetry    = time.Minute
+	longestRetry = 24 * time.Hour
+	// keepTimeout bounds what is kept of the answers that come while all stops.
+	keepTimeout = 5 * time.Second
 )
-
-// lookup is one observable that somebody asks about: all its askers share one call.
-type lookup struct {
-	observable sdk.Observable
-	// asks wait; the askers of late were told that it failed, and hear of an answer
-	// all the same.
-	asks, late []model.Ask
-	tries      int
-	notBefore  time.Time
-	calling    bool
-	reason     string
-}
-
-// question is the latest ask.
-func (l *lookup) question() model.Ask {
-	if n := len(l.asks); n > 0 {
-		return l.asks[n-1]
-	}
-	return l.late[len(l.late)-1]
-}
 
 // queue does the work of one source. One goroutine owns all but wake and results.
 type queue struct {
@@ -57,56 +44,63 @@ type queue struct {
 	wake    chan struct{}
 	results chan result
 	calls   sync.WaitGroup
+	busy    int
 
-	lookups map[sdk.Observable]*lookup
-	order   []*lookup
-	// known holds the asks that are in lookups or reported and not yet committed.
-	known map[string]bool
-	used  Used
-	stat  Stat
-	busy  int
+	after   Place // up to which the backlog was read
+	more    bool  // it has more than there was room for
+	scanned time.Time
+
+	lookups   map[sdk.Observable]*lookup
+	ready     fifo[*lookup]   // to be asked about
+	retries   retries         // to be asked about later
+	deadlines fifo[*deadline] // of the asks, in their order
+	late      fifo[*lookup]   // that have only late askers, or had
+	waiting   int             // asks
+	onlyLate  int             // lookups that have only late askers
+
+	used      Used
+	usedKnown bool
+	failures  int // of whole calls, one after the other
+	// heldUntil: nothing is asked before, for the reason given.
+	heldUntil  time.Time
+	heldReason string
+	stat       Stat
 }
 
-type result struct {
-	lookups []*lookup
-	answers []Answer
-	err     error
+// deadline is when an asker's patience ends. Decide's time never goes back, so that
+// they come in order.
+type deadline struct {
+	at     time.Time
+	ask    string
+	lookup *lookup
 }
 
 func newQueue(e *Enricher, s Source, m *memory) *queue {
-	if s.BatchLimit <= 0 {
-		s.BatchLimit = 1
-	}
+	s.BatchLimit = max(s.BatchLimit, 1)
 	return &queue{
 		e: e, source: s, memory: m, log: e.Log.With("instance", s.Address),
 		wake: make(chan struct{}, 1), results: make(chan result, maxCalls),
-		lookups: map[sdk.Observable]*lookup{}, known: map[string]bool{},
-		stat: Stat{Enrichment: s.Address},
+		lookups: map[sdk.Observable]*lookup{}, stat: Stat{Enrichment: s.Address},
 	}
 }
 
 func (q *queue) run(ctx context.Context) {
-	defer q.calls.Wait()
-	used, err := q.e.Shelf.Used(ctx, q.source.Key)
-	if err != nil && ctx.Err() == nil {
-		q.log.Error("what was used of the limit is not known; counting from zero", "error", err)
-	}
-	q.used = used
-	var scanned time.Time
+	defer q.keepLast(ctx)
+	woken := true
 	for ctx.Err() == nil {
-		if now := q.e.Now(); now.Sub(scanned) >= rescan {
+		if woken || q.e.Now().Sub(q.scanned) >= rescan || q.more && q.waiting < maxWaiting/2 {
 			q.scan(ctx)
-			scanned = now
 		}
 		q.giveUp(ctx)
-		next := q.start(ctx)
-		q.stat.Waiting = len(q.lookups)
+		q.start(ctx)
+		q.stat.Waiting, q.stat.Late = q.waiting, q.onlyLate
 		q.e.setStat(q.stat)
-		timer := time.NewTimer(max(min(next.Sub(q.e.Now()), rescan), time.Millisecond))
+		timer := time.NewTimer(q.idle())
+		woken = false
 		select {
 		case <-ctx.Done():
 		case <-q.wake:
-			scanned = time.Time{}
+			woken = true
 		case r := <-q.results:
 			q.busy--
 			q.finish(ctx, r)
@@ -116,24 +110,27 @@ func (q *queue) run(ctx context.Context) {
 	}
 }
 
-// scan takes new asks from the backlog, and answers at once what the cache knows.
+// scan takes new asks from the backlog, as far as there is room, and answers at once
+// what the cache knows.
 func (q *queue) scan(ctx context.Context) {
-	asks, err := q.e.Backlog.PendingAsks(ctx, q.source.Address, pageLimit)
+	now := q.e.Now()
+	q.scanned, q.more = now, true
+	room := maxWaiting - q.waiting
+	if room <= 0 {
+		return
+	}
+	asks, err := q.e.Backlog.PendingAsks(ctx, q.source.Address, q.after, room)
 	if err != nil {
 		if ctx.Err() == nil {
 			q.log.Error("what is asked can't be read; trying again", "error", err)
 		}
 		return
 	}
-	now := q.e.Now()
-	pending := make(map[string]bool, len(asks))
+	q.more = len(asks) == room
 	var replies []model.Reply
-	for _, a := range asks {
-		pending[a.ID] = true
-		if q.known[a.ID] {
-			continue
-		}
-		q.known[a.ID] = true
+	for i := range asks {
+		a := asks[i].Ask
+		q.after = asks[i].place()
 		if r, ok := q.cached(ctx, a.Observable, now); ok {
 			r.Ask = a.ID
 			replies = append(replies, r)
@@ -142,29 +139,46 @@ func (q *queue) scan(ctx context.Context) {
 		}
 		q.add(a)
 	}
-	for id := range q.known {
-		if !pending[id] && !q.waits(id) {
-			delete(q.known, id)
-		}
-	}
 	q.report(ctx, replies)
-}
-
-func (q *queue) waits(ask string) bool {
-	is := func(a model.Ask) bool { return a.ID == ask }
-	return slices.ContainsFunc(q.order, func(l *lookup) bool {
-		return slices.ContainsFunc(l.asks, is)
-	})
 }
 
 func (q *queue) add(a model.Ask) {
 	l := q.lookups[a.Observable]
 	if l == nil {
-		l = &lookup{observable: a.Observable}
+		l = &lookup{observable: a.Observable, index: -1}
 		q.lookups[a.Observable] = l
-		q.order = append(q.order, l)
+		q.ready.push(l)
+	} else if len(l.asks) == 0 {
+		q.onlyLate--
 	}
 	l.asks = append(l.asks, a)
+	q.waiting++
+	q.deadlines.push(&deadline{at: a.AskedAt.Add(q.source.Patience), ask: a.ID, lookup: l})
+}
+
+// isLate notes that only late askers are left of a lookup, and forgets the oldest of
+// these if there are too many.
+func (q *queue) isLate(l *lookup) {
+	q.onlyLate++
+	if !l.listed {
+		l.listed = true
+		q.late.push(l)
+	}
+	if q.late.len() > 4*maxLookups {
+		q.late.keep(func(l *lookup) bool { return !l.gone })
+	}
+	for q.onlyLate > maxLookups {
+		oldest := q.late.pop()
+		oldest.listed = false
+		switch {
+		case oldest.gone:
+		case oldest.calling || len(oldest.asks) > 0:
+			oldest.listed = true
+			q.late.push(oldest)
+		default:
+			q.drop(oldest)
+		}
+	}
 }
 
 func (q *queue) cached(ctx context.Context, o sdk.Observable, now time.Time) (model.Reply, bool) {
@@ -172,235 +186,149 @@ func (q *queue) cached(ctx context.Context, o sdk.Observable, now time.Time) (mo
 		return r, true
 	}
 	r, ok, err := q.e.Shelf.CachedReply(ctx, q.source.Key, o, now)
-	if err != nil && ctx.Err() == nil {
-		q.log.Warn("the stored answers can't be read; asking again", "error", err)
+	if err != nil {
+		if ctx.Err() == nil {
+			q.log.Warn("the stored answers can't be read; asking again", "error", err)
+		}
+		return r, false
 	}
 	if ok {
 		q.memory.set(q.source.Key, o, r, now)
 	}
-	return r, ok && err == nil
+	return r, ok
 }
 
 // giveUp tells the askers whose patience has ended.
 func (q *queue) giveUp(ctx context.Context) {
 	now := q.e.Now()
 	var replies []model.Reply
-	for _, l := range q.order {
-		waiting := l.asks[:0]
-		for _, a := range l.asks {
-			if now.Before(a.AskedAt.Add(q.source.Patience)) {
-				waiting = append(waiting, a)
-				continue
-			}
-			l.late = append(l.late, a)
-			reason := fmt.Sprintf("no answer within %s", q.source.Patience)
-			if l.reason != "" {
-				reason += ": " + l.reason
-			}
-			replies = append(replies, model.Reply{Ask: a.ID, State: model.Failed, Reason: reason, AnsweredAt: now, Expires: now})
-		}
-		l.asks = waiting
-	}
-	q.report(ctx, replies)
-}
-
-// start begins calls for what may be asked now, and says when to look again.
-func (q *queue) start(ctx context.Context) time.Time {
-	for q.busy < maxCalls {
-		now := q.e.Now()
-		ready := q.ready(now)
-		if len(ready) == 0 {
+	for q.deadlines.len() > 0 {
+		d := q.deadlines.first()
+		if !d.lookup.gone && now.Before(d.at) {
 			break
 		}
-		n, again := q.used.limit(q.source, min(len(ready), q.source.BatchLimit), now)
-		q.stat.Limited = again
-		if n == 0 {
-			for _, l := range ready {
-				l.reason = "its limit is used up until " + again.Format(time.TimeOnly)
-			}
-			return q.nextDeadline(again)
-		}
-		q.call(ctx, ready[:n])
-	}
-	return q.nextDeadline(time.Time{})
-}
-
-func (q *queue) ready(now time.Time) []*lookup {
-	var ready []*lookup
-	for _, l := range q.order {
-		if !l.calling && !now.Before(l.notBefore) {
-			if ready = append(ready, l); len(ready) == q.source.BatchLimit {
-				break
-			}
-		}
-	}
-	return ready
-}
-
-// nextDeadline is when something is due: at, a retry, or the end of a patience.
-func (q *queue) nextDeadline(at time.Time) time.Time {
-	next := q.e.Now().Add(rescan)
-	sooner := func(t time.Time) {
-		if !t.IsZero() && t.Before(next) {
-			next = t
-		}
-	}
-	sooner(at)
-	for _, l := range q.order {
-		if !l.calling && at.IsZero() && q.busy < maxCalls {
-			sooner(l.notBefore)
-		}
-		if len(l.asks) > 0 {
-			sooner(l.asks[0].AskedAt.Add(q.source.Patience))
-		}
-	}
-	return next
-}
-
-func (q *queue) call(ctx context.Context, ready []*lookup) {
-	q.used.add(len(ready))
-	if q.source.PerMinute > 0 || q.source.PerDay > 0 {
-		// Written before the call: a crash must not make a quota larger.
-		if err := q.e.Shelf.SaveUsed(ctx, q.source.Key, q.used); err != nil && ctx.Err() == nil {
-			q.log.Error("what was used of the limit can't be kept", "error", err)
-		}
-	}
-	asks := make([]model.Ask, len(ready))
-	for i, l := range ready {
-		l.calling = true
-		l.tries++
-		asks[i] = l.question()
-	}
-	q.busy++
-	q.stat.Calls++
-	q.calls.Go(func() {
-		callCtx, cancel := context.WithTimeout(ctx, q.source.Timeout)
-		defer cancel()
-		answers, err := q.e.Asker.Enrich(callCtx, q.source.Address, asks)
-		if err == nil && len(answers) != len(asks) {
-			err = fmt.Errorf("%d answers to %d questions", len(answers), len(asks))
-		}
-		q.results <- result{lookups: ready, answers: answers, err: err}
-	})
-}
-
-// finish makes replies of what came back, and asks again what failed and may pass.
-func (q *queue) finish(ctx context.Context, r result) {
-	now := q.e.Now()
-	var replies []model.Reply
-	keep := map[sdk.Observable]model.Reply{}
-	for i, l := range r.lookups {
-		l.calling = false
-		err := r.err
-		var a Answer
-		if err == nil {
-			a = r.answers[i]
-			err = a.Err
-		}
-		if err != nil {
-			replies = append(replies, q.failed(l, err, now)...)
+		q.deadlines.pop()
+		l := d.lookup
+		if l.gone || !l.tooLate(d.ask) {
 			continue
 		}
-		reply := q.reply(a, now)
-		keep[l.observable] = reply
-		q.memory.set(q.source.Key, l.observable, reply, now)
-		for _, ask := range slices.Concat(l.late, l.asks) {
-			reply.Ask = ask.ID
-			replies = append(replies, reply)
+		q.waiting--
+		if len(l.asks) == 0 {
+			q.isLate(l)
 		}
-		q.drop(l)
-	}
-	if len(keep) > 0 {
-		q.stat.LastError, q.stat.Since = "", time.Time{}
-		if err := q.e.Shelf.CacheReplies(ctx, q.source.Key, keep, now); err != nil && ctx.Err() == nil {
-			q.log.Warn("answers can't be kept", "error", err)
-		}
+		replies = append(replies, failedReply(d.ask, q.impatient(l, now), now))
 	}
 	q.report(ctx, replies)
 }
 
-func (q *queue) reply(a Answer, now time.Time) model.Reply {
-	ttl := a.TTL
-	if ttl <= 0 {
-		ttl = q.source.TTL
+func (q *queue) impatient(l *lookup, now time.Time) string {
+	reason := fmt.Sprintf("no answer within %s", q.source.Patience)
+	switch {
+	case now.Before(q.heldUntil):
+		reason += ": " + q.heldReason
+	case l.reason != "":
+		reason += ": " + l.reason
 	}
-	state := stateOf(a)
-	if state == model.Unknown {
-		ttl = min(ttl, q.source.NegativeTTL)
+	return reason
+}
+
+// start begins calls for what may be asked now.
+func (q *queue) start(ctx context.Context) {
+	now := q.e.Now()
+	for len(q.retries) > 0 && !q.retries[0].notBefore.After(now) {
+		q.ready.push(heap.Pop(&q.retries).(*lookup))
 	}
-	return model.Reply{
-		State: state, Answers: a.Answers, Found: a.Found, Aliases: a.Aliases,
-		AnsweredAt: now, Expires: now.Add(ttl),
+	for q.busy < maxCalls && q.ready.len() > 0 && !now.Before(q.heldUntil) {
+		for q.ready.len() > 0 && q.ready.first().gone {
+			q.ready.pop()
+		}
+		n := min(q.ready.len(), q.source.BatchLimit)
+		if n == 0 {
+			return
+		}
+		n, again := q.spend(ctx, n, now)
+		if n == 0 {
+			q.heldUntil = again
+			return
+		}
+		q.call(ctx, q.take(n))
 	}
 }
 
-func stateOf(a Answer) model.AnswerState {
-	if len(a.Answers) == 0 && len(a.Found) == 0 && len(a.Aliases) == 0 {
-		return model.Unknown
-	}
-	verdicts := 0
-	for _, x := range a.Answers {
-		if x.Verdict == nil {
-			continue
-		}
-		verdicts++
-		if x.Verdict.Disposition != sdk.Benign {
-			return model.Known
+func (q *queue) take(n int) []*lookup {
+	var some []*lookup
+	for len(some) < n && q.ready.len() > 0 {
+		if l := q.ready.pop(); !l.gone {
+			some = append(some, l)
 		}
 	}
-	if verdicts > 0 && verdicts == len(a.Answers) {
-		return model.Clean
-	}
-	return model.Known
+	return some
 }
 
-// failed decides whether an observable is asked about again. Its askers hear of it
-// when that is over, or their patience is.
-func (q *queue) failed(l *lookup, err error, now time.Time) []model.Reply {
-	var f *Failure
-	if !errors.As(err, &f) {
-		f = &Failure{Retry: true, Reason: err.Error()}
+// spend takes up to n out of the source's limits, and says when again if nothing is
+// left. It is written down before the call: neither a crash nor a store that can't
+// write may make a quota larger.
+func (q *queue) spend(ctx context.Context, n int, now time.Time) (int, time.Time) {
+	if !q.source.limited() {
+		return n, time.Time{}
 	}
-	l.reason = f.Reason
-	q.stat.Failures++
-	if q.stat.LastError == "" {
-		q.stat.Since = now
+	err := q.readUsed(ctx)
+	if err == nil {
+		used := q.used
+		m, again := used.limit(&q.source, n, now)
+		if m == 0 {
+			q.heldReason = "its limit is used up until " + again.UTC().Format(time.DateTime) + " UTC"
+			q.stat.Limited = again
+			return 0, again
+		}
+		used.add(m)
+		if err = q.e.Shelf.SaveUsed(ctx, q.source.Address, used); err == nil {
+			q.used, q.stat.Limited = used, time.Time{}
+			return m, time.Time{}
+		}
 	}
-	q.stat.LastError = f.Reason
-	if f.Retry && l.tries < maxTries {
-		wait := firstRetry << (l.tries - 1)
-		l.notBefore = now.Add(max(min(wait, lastRetry), f.RetryAfter))
+	if ctx.Err() == nil {
+		q.log.Error("what was used of the limit can't be kept; nothing is asked meanwhile", "error", err)
+	}
+	q.heldReason = "what was used of its limit can't be kept"
+	return 0, now.Add(firstRetry)
+}
+
+func (q *queue) readUsed(ctx context.Context) error {
+	if q.usedKnown {
 		return nil
 	}
-	q.drop(l)
-	var replies []model.Reply
-	for _, a := range l.asks {
-		replies = append(replies, model.Reply{Ask: a.ID, State: model.Failed, Reason: f.Reason, AnsweredAt: now, Expires: now})
+	used, err := q.e.Shelf.Used(ctx, q.source.Address)
+	if err == nil {
+		q.used, q.usedKnown = used, true
 	}
-	return replies
+	return err
+}
+
+// idle is how long nothing is to be done, unless something happens.
+func (q *queue) idle() time.Duration {
+	now := q.e.Now()
+	wait := q.scanned.Add(rescan).Sub(now)
+	if q.deadlines.len() > 0 {
+		wait = min(wait, q.deadlines.first().at.Sub(now))
+	}
+	if q.busy < maxCalls {
+		switch {
+		case q.ready.len() > 0:
+			wait = min(wait, q.heldUntil.Sub(now))
+		case len(q.retries) > 0:
+			wait = min(wait, max(q.retries[0].notBefore.Sub(now), q.heldUntil.Sub(now)))
+		}
+	}
+	return max(wait, 0)
 }
 
 func (q *queue) drop(l *lookup) {
-	delete(q.lookups, l.observable)
-	q.order = slices.DeleteFunc(q.order, func(o *lookup) bool { return o == l })
-}
-
-// report tells decide, for as long as it takes: what is not reported would wait for
-// ever.
-func (q *queue) report(ctx context.Context, replies []model.Reply) {
-	for len(replies) > 0 && ctx.Err() == nil {
-		err := q.e.Reporter.Report(ctx, replies)
-		if err == nil {
-			return
-		}
-		if ctx.Err() == nil {
-			q.log.Error("answers can't be reported; trying again", "error", err)
-		}
-		t := time.NewTimer(firstRetry)
-		select {
-		case <-ctx.Done():
-		case <-t.C:
-		}
-		t.Stop()
+	q.waiting -= len(l.asks)
+	if len(l.asks) == 0 {
+		q.onlyLate--
 	}
+	l.gone = true
+	q.retries.remove(l)
+	delete(q.lookups, l.observable)
 }

@@ -1,12 +1,11 @@
 package respond
 
 import (
+	"fmt"
+	"time"
+
 	"github.com/kelpie-sec/kelpie/core/model"
 )
-
-// lostForGood is the state of an attempt whose answer was lost and of which Check,
-// too, could say nothing.
-const lostForGood model.IntentState = "lost"
 
 // what is to be done next about an intent.
 type what int
@@ -17,75 +16,106 @@ const (
 	report
 )
 
+// todo is the next thing to do, at the earliest at a time.
 type todo struct {
 	what    what
+	at      time.Time // zero: now
 	outcome model.Outcome
 }
 
 // next decides from the journal alone, so that a restart goes on where the crash
-// was. An attempt of an older epoch without outcome was cut off by a crash; one of
-// this epoch by a lost answer: both may have taken effect.
-func (r *Responder) next(in model.Intent, attempts []Attempt) todo {
+// was. An attempt without outcome was cut off by a crash, one that is unknown by a
+// lost answer: both may have taken effect.
+func (s *Settings) next(in model.Intent, attempts []Attempt) todo {
+	action, configured := s.Actions[in.Action]
+	verb := action.Verbs[in.Verb]
 	if len(attempts) == 0 {
+		if !configured {
+			return todo{what: report, outcome: model.Outcome{
+				Intent: in.ID, State: model.IntentFailed,
+				Message: in.Action + " is not configured any more; nothing was done",
+			}}
+		}
 		return todo{what: try}
 	}
 	last := attempts[len(attempts)-1]
-	verb := r.verb(in)
-	switch last.State {
-	case model.IntentDone, model.IntentAlready, model.IntentRefused:
-		return todo{what: report, outcome: outcome(last, last.State, attempts, in)}
-	case model.IntentFailed:
-		if last.Retry && len(attempts) < r.maxAttempts() {
-			return todo{what: try}
-		}
-		return todo{what: report, outcome: outcome(last, model.IntentFailed, attempts, in)}
-	case lostForGood:
-		return todo{what: report, outcome: outcome(last, model.IntentUnknown, attempts, in)}
+	more := configured && len(attempts) < s.maxAttempts()
+	switch {
+	case !last.lost() && last.State != model.IntentFailed:
+		return todo{what: report, outcome: outcome(in, attempts, last.State)}
+	case last.State == model.IntentFailed && more:
+		return todo{what: try, at: last.Again}
+	case last.State == model.IntentFailed:
+		return todo{what: report, outcome: outcome(in, attempts, model.IntentFailed)}
 	}
 	// No outcome, or a lost answer.
+	resend := in.DryRun || verb.Idempotent || in.Verb == Notify
 	switch {
-	case in.DryRun, verb.Idempotent, in.Verb == Notify:
-		if lost(attempts) >= MaxLost || len(attempts) >= r.maxAttempts() {
-			return todo{what: report, outcome: outcome(last, model.IntentUnknown, attempts, in)}
-		}
-		return todo{what: try}
-	case verb.Check:
-		return todo{what: check}
+	case !in.DryRun && verb.Check && last.Checks < s.maxChecks():
+		return todo{what: check, at: last.Again}
+	case resend && more && countLost(attempts) < MaxLost:
+		return todo{what: try, at: last.Again}
+	case in.DryRun: // nothing can have happened
+		return todo{what: report, outcome: outcome(in, attempts, model.IntentFailed)}
 	}
-	return todo{what: report, outcome: outcome(last, model.IntentUnknown, attempts, in)}
+	return todo{what: report, outcome: outcome(in, attempts, model.IntentUnknown)}
 }
 
-func (r *Responder) maxAttempts() int {
-	if r.Settings.MaxAttempts == 0 {
+func (s *Settings) maxAttempts() int {
+	if s.MaxAttempts == 0 {
 		return DefaultMaxAttempts
 	}
-	return r.Settings.MaxAttempts
+	return s.MaxAttempts
 }
 
-// lost counts the attempts that may have taken effect without our knowing.
-func lost(attempts []Attempt) int {
+// maxChecks is lower where somebody waits for the end.
+func (s *Settings) maxChecks() int { return min(MaxChecks, s.maxAttempts()) }
+
+func (s *Settings) timeout(action string) time.Duration {
+	if t := s.Actions[action].Timeout; t > 0 {
+		return t
+	}
+	return DefaultTimeout
+}
+
+func (s *Settings) workers() int {
+	if s.Workers == 0 {
+		return DefaultWorkers
+	}
+	return s.Workers
+}
+
+func countLost(attempts []Attempt) int {
 	n := 0
 	for _, a := range attempts {
-		if a.State != model.IntentFailed {
+		if a.lost() {
 			n++
 		}
 	}
 	return n
 }
 
-func (r *Responder) verb(in model.Intent) Verb {
-	return r.Settings.Actions[in.Action].Verbs[in.Verb]
+func outcome(in model.Intent, attempts []Attempt, state model.IntentState) model.Outcome {
+	last := attempts[len(attempts)-1]
+	o := model.Outcome{
+		Intent: in.ID, State: state, Attempts: len(attempts),
+		Reference: last.Reference, UndoToken: last.UndoToken, Message: last.Message,
+		// Only a lost answer can have been an effect; a failure is known to be none.
+		Repeat: in.Verb == Notify && countLost(attempts[:len(attempts)-1]) > 0,
+	}
+	if o.Message == "" && last.lost() {
+		o.Message = fmt.Sprintf("attempt %d has no answer, and nothing tells what became of it", last.Number)
+	}
+	return o
 }
 
-func outcome(a Attempt, state model.IntentState, attempts []Attempt, in model.Intent) model.Outcome {
-	repeat := false
-	for _, before := range attempts[:len(attempts)-1] {
-		// Only a lost answer can have been an effect; a failure is known to be none.
-		repeat = repeat || before.State != model.IntentFailed
+// backoff before the attempt that follows the n-th.
+func backoff(n int) time.Duration {
+	d := firstRetry
+	for range n - 1 {
+		if d *= 2; d >= lastRetry {
+			return lastRetry
+		}
 	}
-	return model.Outcome{
-		Intent: a.Intent, State: state, Attempts: len(attempts),
-		Reference: a.Reference, UndoToken: a.UndoToken, Message: a.Message,
-		Repeat: repeat && in.Verb == Notify,
-	}
+	return d
 }

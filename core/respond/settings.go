@@ -3,9 +3,10 @@
 // never takes effect twice by Respond's doing.
 //
 // What may separate a call from its outcome is a crash. The journal therefore
-// holds an attempt before its call; an attempt without outcome is asked about
-// (Check), sent again where the vendor takes one key once, sent again and marked
-// where the verb is notify, and otherwise left to a person as unknown.
+// holds an attempt before its call. An attempt without outcome is asked about
+// (Check) where the connector can tell, sent again where the vendor takes one key
+// once, sent again and marked where the verb is notify, and otherwise left to a
+// person as unknown.
 package respond
 
 import (
@@ -18,7 +19,8 @@ import (
 type Settings struct {
 	// Actions by address.
 	Actions map[string]Action
-	// Workers is how many intents are carried out at once; 0: DefaultWorkers.
+	// Workers is how many intents of one action are carried out at once;
+	// 0: DefaultWorkers. An action that hangs holds up no other.
 	Workers int
 	// MaxAttempts bounds the calls for one intent; 0: DefaultMaxAttempts.
 	MaxAttempts int
@@ -35,7 +37,8 @@ type Action struct {
 type Verb struct {
 	Check      bool
 	Idempotent bool
-	Settle     time.Duration
+	// Settle is how long after a call's not_after its effect may still come to light.
+	Settle time.Duration
 }
 
 // Defaults and bounds.
@@ -47,9 +50,24 @@ const (
 	// MaxLost bounds the calls whose answers were lost: each may have taken effect,
 	// or reached a reader, already.
 	MaxLost = 3
-	// firstRetry and lastRetry bound the wait between attempts, which doubles.
-	firstRetry = time.Second
-	lastRetry  = time.Minute
+	// MaxChecks bounds the questions about one lost answer that bring no answer
+	// either: some minutes, in which a plugin comes back.
+	MaxChecks = 10
+	// firstRetry and lastRetry bound the wait between attempts, which doubles. A
+	// vendor may ask for more, up to longestRetry.
+	firstRetry   = time.Second
+	lastRetry    = time.Minute
+	longestRetry = time.Hour
+	// laneLimit is how many intents of one action are held in memory, by their ids.
+	laneLimit = 1024
+	// rescan is how often the journal is read without being woken.
+	rescan = 5 * time.Second
+	// ioTimeout bounds one use of the journal or the log, which a stop does not cut
+	// off.
+	ioTimeout = 10 * time.Second
+	// stopTries is how often an outcome is written in vain when all is to stop.
+	stopTries = 5
+	stopRetry = 200 * time.Millisecond
 )
 
 // Notify is the verb that is sent again after a lost answer.
@@ -67,6 +85,18 @@ type Attempt struct {
 	Reference string            `json:"reference,omitempty"`
 	UndoToken []byte            `json:"undo_token,omitempty"`
 	Message   string            `json:"message,omitempty"`
-	// Retry: the outcome was a failure that may pass.
-	Retry bool `json:"retry,omitempty"`
+	// Checks counts the questions about a lost answer that brought none either.
+	Checks int `json:"checks,omitempty"`
+	// Again is when the next thing may be done about the intent.
+	Again time.Time `json:"again,omitzero"`
+}
+
+// lost tells whether the attempt may have taken effect without our knowing.
+func (a Attempt) lost() bool { return a.State == "" || a.State == model.IntentUnknown }
+
+// Place of a pending intent in the order of planning.
+type Place struct {
+	// Number is higher for what was committed later; equal within one commit.
+	Number int64
+	Intent string
 }

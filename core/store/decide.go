@@ -17,12 +17,13 @@ const (
 	metaAt       = "decide_time"
 	metaFlags    = "flags" // decide.Flags
 	metaEpoch    = "epoch"
+	metaSource   = "source:" // and the source's address: decide.SourceState
 )
 
-// Commit writes what decide changed, all of it or nothing.
+// Commit writes what decide changed, all of it or nothing. The same changes may be
+// committed again.
 func (s *Store) Commit(ctx context.Context, c decide.Changes) error {
-	return s.transact(ctx, func(tx *sql.Tx) error {
-		w := writer{ctx: ctx, tx: tx}
+	return s.transact(ctx, func(w *writer) error {
 		w.signals(c)
 		w.cases(c)
 		w.asks(c)
@@ -33,116 +34,86 @@ func (s *Store) Commit(ctx context.Context, c decide.Changes) error {
 		if c.Flags != nil {
 			w.meta(metaFlags, c.Flags)
 		}
-		return w.err
+		return nil
 	})
 }
 
-// writer writes rows until something fails.
-type writer struct {
-	ctx context.Context
-	tx  *sql.Tx
-	err error
-}
-
-// each prepares a statement once for the rows of one table. A row that can't be
-// written ends it all.
-func (w *writer) each(n int, query string, row func(i int) []any) {
-	if w.err != nil || n == 0 {
-		return
-	}
-	stmt, err := w.tx.PrepareContext(w.ctx, query)
-	if err != nil {
-		w.err = err
-		return
-	}
-	defer stmt.Close()
-	for i := range n {
-		args := row(i)
-		if w.err != nil {
-			return
-		}
-		if _, err := stmt.ExecContext(w.ctx, args...); err != nil {
-			w.err = err
-			return
-		}
-	}
-}
-
-func (w *writer) json(v any) []byte {
-	data, err := json.Marshal(v)
-	if err != nil && w.err == nil {
-		w.err = fmt.Errorf("encoding %T: %w", v, err)
-	}
-	return data
-}
-
-func (w *writer) meta(key string, value any) {
-	w.each(1, `INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value`,
-		func(int) []any { return []any{key, string(w.json(value))} })
-}
-
 func (w *writer) signals(c decide.Changes) {
-	w.each(len(c.Signals), `INSERT OR REPLACE INTO signals (id, rule, source, time, doc, raw) VALUES (?, ?, ?, ?, ?, ?)`,
-		func(i int) []any {
-			g := c.Signals[i]
-			raw := g.Raw
-			g.Raw = nil
-			return []any{g.ID, g.Rule, g.Source, g.Time.UnixNano(), w.json(g), raw}
-		})
+	for _, g := range c.Signals {
+		raw := g.Raw
+		g.Raw = nil
+		w.exec(`INSERT INTO signals (id, rule, source, time, doc, raw) VALUES (?, ?, ?, ?, ?, ?)
+			ON CONFLICT (id) DO UPDATE SET rule = excluded.rule, source = excluded.source, time = excluded.time, doc = excluded.doc, raw = excluded.raw`,
+			g.ID, g.Rule, g.Source, g.Time.UnixNano(), w.json(g), raw)
+	}
 }
 
 func (w *writer) cases(c decide.Changes) {
-	w.each(len(c.Cases), `INSERT OR REPLACE INTO cases (id, state, score, first, last, updated, doc) VALUES (?, ?, ?, ?, ?, ?, ?)`,
-		func(i int) []any {
-			k := c.Cases[i]
-			return []any{k.ID, k.State, int64(k.Score.Total), k.FirstAt.UnixNano(), k.LastAt.UnixNano(), k.UpdatedAt.UnixNano(), w.json(k)}
-		})
-	w.each(len(c.Members), `INSERT OR REPLACE INTO case_members (signal, case_id) VALUES (?, ?)`,
-		func(i int) []any { return []any{c.Members[i].Signal, c.Members[i].Case} })
-	var set, unset []decide.Alias
+	for i := range c.Cases {
+		k := &c.Cases[i]
+		w.exec(`INSERT INTO cases (id, state, score, first, last, updated, doc) VALUES (?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT (id) DO UPDATE SET state = excluded.state, score = excluded.score, first = excluded.first,
+			last = excluded.last, updated = excluded.updated, doc = excluded.doc`,
+			k.ID, string(k.State), int64(k.Score.Total), k.FirstAt.UnixNano(), k.LastAt.UnixNano(), k.UpdatedAt.UnixNano(), w.json(k))
+	}
+	for _, m := range c.Members {
+		w.exec(`INSERT INTO case_members (signal, case_id) VALUES (?, ?)
+			ON CONFLICT (signal) DO UPDATE SET case_id = excluded.case_id`, m.Signal, m.Case)
+	}
 	for _, a := range c.Aliases {
 		if a.Case == "" {
-			unset = append(unset, a)
-		} else {
-			set = append(set, a)
+			w.exec(`DELETE FROM case_aliases WHERE alias = ?`, a.ID)
+			continue
 		}
+		w.exec(`INSERT INTO case_aliases (alias, case_id) VALUES (?, ?)
+			ON CONFLICT (alias) DO UPDATE SET case_id = excluded.case_id`, a.ID, a.Case)
 	}
-	w.each(len(set), `INSERT OR REPLACE INTO case_aliases (alias, case_id) VALUES (?, ?)`,
-		func(i int) []any { return []any{set[i].ID, set[i].Case} })
-	w.each(len(unset), `DELETE FROM case_aliases WHERE alias = ?`,
-		func(i int) []any { return []any{unset[i].ID} })
 }
 
 func (w *writer) asks(c decide.Changes) {
-	w.each(len(c.Asks), `INSERT OR IGNORE INTO asks (id, enrichment, kind, value, state, asked, doc) VALUES (?, ?, ?, ?, 'pending', ?, ?)`,
-		func(i int) []any {
-			a := c.Asks[i]
-			return []any{a.ID, a.Enrichment, a.Observable.Kind, a.Observable.Value, a.AskedAt.UnixNano(), w.json(a)}
-		})
-	w.each(len(c.Answers), `INSERT OR REPLACE INTO answers (ask, doc) VALUES (?, ?)`,
-		func(i int) []any { return []any{c.Answers[i].Ask, w.json(c.Answers[i])} })
-	w.each(len(c.Answers), `UPDATE asks SET state = ? WHERE id = ?`,
-		func(i int) []any { return []any{c.Answers[i].State, c.Answers[i].Ask} })
+	at := place(c.Position)
+	for i := range c.Asks {
+		a := &c.Asks[i]
+		w.exec(`INSERT OR IGNORE INTO asks (id, enrichment, kind, value, state, asked, place, doc) VALUES (?, ?, ?, ?, 'pending', ?, ?, ?)`,
+			a.ID, a.Enrichment, a.Observable.Kind, a.Observable.Value, a.AskedAt.UnixNano(), at, w.json(a))
+	}
+	for i := range c.Answers {
+		r := &c.Answers[i]
+		w.exec(`INSERT INTO answers (ask, doc) VALUES (?, ?) ON CONFLICT (ask) DO UPDATE SET doc = excluded.doc`, r.Ask, w.json(r))
+		w.exec(`UPDATE asks SET state = ? WHERE id = ?`, string(r.State), r.Ask)
+	}
 }
 
 func (w *writer) intents(c decide.Changes) {
-	w.each(len(c.Intents), `INSERT OR REPLACE INTO intents (id, case_id, state, verb, planned, doc) VALUES (?, ?, ?, ?, ?, ?)`,
-		func(i int) []any {
-			n := c.Intents[i]
-			return []any{n.ID, n.Case, n.State, n.Verb, n.PlannedAt.UnixNano(), w.json(n)}
-		})
+	at := place(c.Position)
+	for i := range c.Intents {
+		n := &c.Intents[i]
+		w.exec(`INSERT INTO intents (id, case_id, action, state, planned, place, doc) VALUES (?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT (id) DO UPDATE SET case_id = excluded.case_id, action = excluded.action, state = excluded.state,
+			planned = excluded.planned, doc = excluded.doc`,
+			n.ID, n.Case, n.Action, string(n.State), n.PlannedAt.UnixNano(), at, w.json(n))
+	}
 }
 
 func (w *writer) counts(c decide.Changes) {
-	w.each(len(c.Ledger), `INSERT OR REPLACE INTO ledger (source, hour, doc) VALUES (?, ?, ?)`,
-		func(i int) []any { return []any{c.Ledger[i].Source, c.Ledger[i].Hour.Unix(), w.json(c.Ledger[i])} })
-	w.each(len(c.Sources), `INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)`,
-		func(i int) []any { return []any{sourceKey(c.Sources[i].Source), string(w.json(c.Sources[i]))} })
-	w.each(len(c.Configs), `INSERT OR REPLACE INTO config_versions (hash, seq, doc) VALUES (?, ?, ?)`,
-		func(i int) []any { return []any{c.Configs[i].Hash, int64(c.Position.Seq), w.json(c.Configs[i])} })
+	for i := range c.Ledger {
+		l := &c.Ledger[i]
+		w.exec(`INSERT INTO ledger (source, hour, doc) VALUES (?, ?, ?) ON CONFLICT (source, hour) DO UPDATE SET doc = excluded.doc`,
+			l.Source, l.Hour.Unix(), w.json(l))
+	}
+	for i := range c.Sources {
+		w.meta(metaSource+c.Sources[i].Source, c.Sources[i])
+	}
+	for i := range c.Configs {
+		v := &c.Configs[i]
+		w.exec(`INSERT INTO config_versions (hash, seq, doc) VALUES (?, ?, ?)
+			ON CONFLICT (hash) DO UPDATE SET seq = excluded.seq, doc = excluded.doc`, v.Hash, int64(v.Position.Seq), w.json(v))
+	}
 }
 
-func sourceKey(source string) string { return "source:" + source }
+// place is a number that grows from commit to commit, so that who reads rows in its
+// order misses none. A message of INPUTS has at most 1 MiB, and so fewer parts.
+func place(p decide.Position) int64 { return int64(p.Seq)<<20 | int64(min(p.Part, 1<<20-1)) }
 
 // Position is the last input whose changes are committed; zero at the beginning.
 func (s *Store) Position(ctx context.Context) (decide.Position, error) {
@@ -154,26 +125,45 @@ func (s *Store) Position(ctx context.Context) (decide.Position, error) {
 	return p, err
 }
 
+// Flags are what holds for everything; the zero value at the beginning.
+func (s *Store) Flags(ctx context.Context) (decide.Flags, error) {
+	var f decide.Flags
+	err := s.getMeta(ctx, metaFlags, &f)
+	if errors.Is(err, ErrNotFound) {
+		err = nil
+	}
+	return f, err
+}
+
 // NextEpoch gives this process a number higher than every one before it.
 func (s *Store) NextEpoch(ctx context.Context) (int64, error) {
 	var epoch int64
-	err := s.transact(ctx, func(tx *sql.Tx) error {
-		var old string
-		err := tx.QueryRowContext(ctx, `SELECT value FROM meta WHERE key = ?`, metaEpoch).Scan(&old)
-		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+	err := s.transact(ctx, func(w *writer) (err error) {
+		if epoch, err = w.epoch(); err != nil {
 			return err
 		}
-		if old != "" {
-			if epoch, err = strconv.ParseInt(old, 10, 64); err != nil {
-				return fmt.Errorf("epoch: %w", err)
-			}
-		}
 		epoch++
-		w := writer{ctx: ctx, tx: tx}
 		w.meta(metaEpoch, epoch)
-		return w.err
+		return nil
 	})
 	return epoch, err
+}
+
+// epoch that is in force; 0 before the first.
+func (w *writer) epoch() (int64, error) {
+	var text string
+	err := w.scan(`SELECT value FROM meta WHERE key = ?`, []any{metaEpoch}, &text)
+	if errors.Is(err, ErrNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	epoch, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("epoch: %w", err)
+	}
+	return epoch, nil
 }
 
 func (s *Store) getMeta(ctx context.Context, key string, v any) error {
@@ -199,8 +189,8 @@ func (s *Store) Checkpoint(ctx context.Context) (decide.Checkpoint, error) {
 
 // SaveCheckpoint replaces the last one.
 func (s *Store) SaveCheckpoint(ctx context.Context, c decide.Checkpoint) error {
-	return s.transact(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT OR REPLACE INTO checkpoints (id, file, hash, seq) VALUES (1, ?, ?, ?)`, c.File, c.Hash, int64(c.Seq))
-		return err
+	return s.transact(ctx, func(w *writer) error {
+		w.exec(`INSERT OR REPLACE INTO checkpoints (id, file, hash, seq) VALUES (1, ?, ?, ?)`, c.File, c.Hash, int64(c.Seq))
+		return nil
 	})
 }

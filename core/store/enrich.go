@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"time"
 
@@ -11,33 +10,48 @@ import (
 	"github.com/kelpie-sec/kelpie/sdk"
 )
 
-// PendingAsks lists what waits for an answer of one enrichment, oldest first.
-func (s *Store) PendingAsks(ctx context.Context, enrichment string, limit int) ([]model.Ask, error) {
-	return queryDocs[model.Ask](ctx, s, `SELECT doc FROM asks WHERE state = 'pending' AND enrichment = ? ORDER BY asked, id LIMIT ?`, enrichment, limit)
+const pendingAsks = `SELECT place, doc FROM asks
+	WHERE state = 'pending' AND enrichment = ?1 AND (place, id) > (?2, ?3) ORDER BY place, id LIMIT ?4`
+
+// PendingAsks lists what waits for an answer of one enrichment after a place, oldest
+// first.
+func (s *Store) PendingAsks(ctx context.Context, enrichment string, after enrich.Place, limit int) ([]enrich.Pending, error) {
+	return queryRows(ctx, s, func(scan scanner) (p enrich.Pending, err error) {
+		var doc []byte
+		if err = scan(&p.Number, &doc); err == nil {
+			err = unmarshal(doc, &p.Ask)
+		}
+		return p, err
+	}, pendingAsks, enrichment, after.Number, after.Ask, limit)
 }
+
+const cachedReply = `SELECT doc FROM lookup_cache WHERE source = ? AND kind = ? AND value = ? AND expires > ?`
 
 // CachedReply returns the stored answer of a source about an observable that is
 // good at now, if there is one.
 func (s *Store) CachedReply(ctx context.Context, source string, o sdk.Observable, now time.Time) (model.Reply, bool, error) {
-	r, err := getDoc[model.Reply](ctx, s,
-		`SELECT doc FROM lookup_cache WHERE source = ? AND kind = ? AND value = ? AND expires > ?`,
-		source, o.Kind, o.Value, now.UnixNano())
+	r, err := getDoc[model.Reply](ctx, s, cachedReply, source, o.Kind, o.Value, now.UnixNano())
 	if errors.Is(err, ErrNotFound) {
 		return model.Reply{}, false, nil
 	}
 	return r, err == nil, err
 }
 
-// CacheReplies keeps answers until they expire, and forgets those that have.
+// forgetAtOnce bounds what one write removes of what has expired.
+const forgetAtOnce = 512
+
+const forgetReplies = `DELETE FROM lookup_cache WHERE rowid IN (SELECT rowid FROM lookup_cache WHERE expires <= ? LIMIT ?)`
+
+// CacheReplies keeps answers until they expire, and forgets some that have.
 func (s *Store) CacheReplies(ctx context.Context, source string, replies map[sdk.Observable]model.Reply, now time.Time) error {
-	return s.transact(ctx, func(tx *sql.Tx) error {
-		w := writer{ctx: ctx, tx: tx}
+	return s.transact(ctx, func(w *writer) error {
 		for o, r := range replies {
-			w.each(1, `INSERT OR REPLACE INTO lookup_cache (source, kind, value, expires, doc) VALUES (?, ?, ?, ?, ?)`,
-				func(int) []any { return []any{source, o.Kind, o.Value, r.Expires.UnixNano(), w.json(r)} })
+			w.exec(`INSERT INTO lookup_cache (source, kind, value, expires, doc) VALUES (?, ?, ?, ?, ?)
+				ON CONFLICT (source, kind, value) DO UPDATE SET expires = excluded.expires, doc = excluded.doc`,
+				source, o.Kind, o.Value, r.Expires.UnixNano(), w.json(r))
 		}
-		w.each(1, `DELETE FROM lookup_cache WHERE expires <= ?`, func(int) []any { return []any{now.UnixNano()} })
-		return w.err
+		w.exec(forgetReplies, now.UnixNano(), forgetAtOnce)
+		return nil
 	})
 }
 
@@ -52,10 +66,8 @@ func (s *Store) Used(ctx context.Context, source string) (enrich.Used, error) {
 
 // SaveUsed keeps it, so that a restart does not forget it.
 func (s *Store) SaveUsed(ctx context.Context, source string, u enrich.Used) error {
-	return s.transact(ctx, func(tx *sql.Tx) error {
-		w := writer{ctx: ctx, tx: tx}
-		w.each(1, `INSERT OR REPLACE INTO quotas (source, doc) VALUES (?, ?)`,
-			func(int) []any { return []any{source, w.json(u)} })
-		return w.err
+	return s.transact(ctx, func(w *writer) error {
+		w.exec(`INSERT INTO quotas (source, doc) VALUES (?, ?) ON CONFLICT (source) DO UPDATE SET doc = excluded.doc`, source, w.json(u))
+		return nil
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/kelpie-sec/kelpie/core/decide"
 	"github.com/kelpie-sec/kelpie/core/model"
@@ -20,15 +21,21 @@ type CaseQuery struct {
 	Limit    int              // 0: all
 }
 
+const (
+	casesOfAll   = `SELECT doc FROM cases WHERE state != 'merged' AND score >= ?1 ORDER BY score DESC, id LIMIT ?2`
+	casesOfState = `SELECT doc FROM cases WHERE state = ?3 AND score >= ?1 ORDER BY score DESC, id LIMIT ?2`
+)
+
 // Cases lists cases, highest score first, then by id.
 func (s *Store) Cases(ctx context.Context, q CaseQuery) ([]model.Case, error) {
 	limit := q.Limit
 	if limit <= 0 {
 		limit = -1
 	}
-	return queryDocs[model.Case](ctx, s, `SELECT doc FROM cases
-		WHERE state != 'merged' AND (? = '' OR state = ?) AND score >= ?
-		ORDER BY score DESC, id LIMIT ?`, q.State, q.State, int64(q.MinScore), limit)
+	if q.State == "" {
+		return queryDocs[model.Case](ctx, s, casesOfAll, int64(q.MinScore), limit)
+	}
+	return queryDocs[model.Case](ctx, s, casesOfState, int64(q.MinScore), limit, string(q.State))
 }
 
 // Case returns the case with an id, which may be an older one.
@@ -45,49 +52,31 @@ func (s *Store) Case(ctx context.Context, id string) (model.Case, error) {
 	return getDoc[model.Case](ctx, s, `SELECT doc FROM cases WHERE id = ?`, id)
 }
 
+const findCases = `SELECT id FROM cases WHERE id >= ?1 AND id < ?2 AND state != 'merged'
+	UNION SELECT alias FROM case_aliases WHERE alias >= ?1 AND alias < ?2 ORDER BY 1 LIMIT ?3`
+
 // FindCases lists the ids of cases, older ones included, that begin with prefix.
 func (s *Store) FindCases(ctx context.Context, prefix string, limit int) ([]string, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT id FROM cases WHERE substr(id, 1, length(?1)) = ?1 AND state != 'merged'
-		UNION SELECT alias FROM case_aliases WHERE substr(alias, 1, length(?1)) = ?1 ORDER BY 1 LIMIT ?2`, prefix, limit)
-	if err != nil {
-		return nil, classify(err)
-	}
-	defer rows.Close()
-	var ids []string
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		ids = append(ids, id)
-	}
-	return ids, classify(rows.Err())
+	return queryRows(ctx, s, func(scan scanner) (id string, err error) {
+		return id, scan(&id)
+	}, findCases, prefix, prefix+string(utf8.MaxRune), limit)
 }
+
+const caseSignals = `SELECT s.doc, CASE WHEN ? THEN s.raw END FROM case_members m
+	JOIN signals s ON s.id = m.signal WHERE m.case_id = ? ORDER BY s.time, s.id`
 
 // CaseSignals lists a case's signals by event time, then id; with their payloads if
 // raw is true.
 func (s *Store) CaseSignals(ctx context.Context, id string, raw bool) ([]model.Signal, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT s.doc, CASE WHEN ? THEN s.raw END FROM case_members m
-		JOIN signals s ON s.id = m.signal WHERE m.case_id = ? ORDER BY s.time, s.id`, raw, id)
-	if err != nil {
-		return nil, classify(err)
-	}
-	defer rows.Close()
-	var all []model.Signal
-	for rows.Next() {
+	return queryRows(ctx, s, func(scan scanner) (g model.Signal, err error) {
 		var doc sql.RawBytes
 		var payload []byte
-		if err := rows.Scan(&doc, &payload); err != nil {
-			return nil, err
-		}
-		var g model.Signal
-		if err := json.Unmarshal(doc, &g); err != nil {
-			return nil, err
+		if err = scan(&doc, &payload); err == nil {
+			err = unmarshal(doc, &g)
 		}
 		g.Raw = payload
-		all = append(all, g)
-	}
-	return all, classify(rows.Err())
+		return g, err
+	}, caseSignals, raw, id)
 }
 
 // Lookup is an ask and what became of it; Reply is nil while it is pending.
@@ -96,11 +85,13 @@ type Lookup struct {
 	Reply *model.Reply `json:"reply,omitempty"`
 }
 
+const lookupsAbout = `SELECT a.doc, r.doc FROM asks a LEFT JOIN answers r ON r.ask = a.id
+	WHERE a.kind = ? AND a.value = ? ORDER BY a.asked, a.id`
+
 // Lookups lists what was asked about observables, by enrichment and observable, the
 // latest ask of each.
 func (s *Store) Lookups(ctx context.Context, observables []sdk.Observable) ([]Lookup, error) {
-	stmt, err := s.read.PrepareContext(ctx, `SELECT a.doc, r.doc FROM asks a LEFT JOIN answers r ON r.ask = a.id
-		WHERE a.kind = ? AND a.value = ? ORDER BY a.asked, a.id`)
+	stmt, err := s.read.PrepareContext(ctx, lookupsAbout)
 	if err != nil {
 		return nil, classify(err)
 	}
@@ -119,7 +110,8 @@ func (s *Store) Lookups(ctx context.Context, observables []sdk.Observable) ([]Lo
 		return cmp.Or(
 			cmp.Compare(a.Ask.Enrichment, b.Ask.Enrichment),
 			cmp.Compare(a.Ask.Observable.Kind, b.Ask.Observable.Kind),
-			cmp.Compare(a.Ask.Observable.Value, b.Ask.Observable.Value))
+			cmp.Compare(a.Ask.Observable.Value, b.Ask.Observable.Value),
+		)
 	})
 	return all, nil
 }
@@ -136,12 +128,12 @@ func lookupsOf(ctx context.Context, stmt *sql.Stmt, o sdk.Observable, latest map
 			return err
 		}
 		var l Lookup
-		if err := json.Unmarshal(ask, &l.Ask); err != nil {
+		if err := unmarshal(ask, &l.Ask); err != nil {
 			return err
 		}
 		if reply != nil {
 			l.Reply = new(model.Reply)
-			if err := json.Unmarshal(reply, l.Reply); err != nil {
+			if err := unmarshal(reply, l.Reply); err != nil {
 				return err
 			}
 		}
@@ -150,10 +142,19 @@ func lookupsOf(ctx context.Context, stmt *sql.Stmt, o sdk.Observable, latest map
 	return classify(rows.Err())
 }
 
+const (
+	intentsOfAll   = `SELECT doc FROM intents ORDER BY planned, id`
+	intentsOfState = `SELECT doc FROM intents WHERE state = ? ORDER BY planned, id`
+	intentsOfCases = `SELECT doc FROM intents WHERE case_id IN (SELECT value FROM json_each(?)) ORDER BY planned, id`
+)
+
 // Intents lists intents by when they were planned, then id; of one state, or of all
 // if it is empty.
 func (s *Store) Intents(ctx context.Context, state model.IntentState) ([]model.Intent, error) {
-	return queryDocs[model.Intent](ctx, s, `SELECT doc FROM intents WHERE ? = '' OR state = ? ORDER BY planned, id`, state, state)
+	if state == "" {
+		return queryDocs[model.Intent](ctx, s, intentsOfAll)
+	}
+	return queryDocs[model.Intent](ctx, s, intentsOfState, string(state))
 }
 
 // Intent returns one.
@@ -167,7 +168,7 @@ func (s *Store) CaseIntents(ctx context.Context, ids []string) ([]model.Intent, 
 	if err != nil {
 		return nil, err
 	}
-	return queryDocs[model.Intent](ctx, s, `SELECT doc FROM intents WHERE case_id IN (SELECT value FROM json_each(?)) ORDER BY planned, id`, string(list))
+	return queryDocs[model.Intent](ctx, s, intentsOfCases, string(list))
 }
 
 // Ledger lists the counts of all sources and hours.
@@ -192,19 +193,22 @@ type Counts struct {
 	IntentsDone    int `json:"intents_done"`
 }
 
+const counts = `SELECT
+	(SELECT coalesce(max(number), 0) FROM signals),
+	(SELECT count(*) FROM cases WHERE state != 'merged'),
+	(SELECT count(*) FROM asks WHERE state = 'pending'),
+	(SELECT count(*) FROM asks WHERE state = 'failed'),
+	(SELECT count(*) FROM intents WHERE state = 'pending'),
+	(SELECT count(*) FROM intents WHERE state = 'unknown'),
+	(SELECT count(*) FROM intents WHERE state = 'failed'),
+	(SELECT count(*) FROM intents WHERE state IN ('done', 'already'))`
+
 // Counts says how much there is.
 func (s *Store) Counts(ctx context.Context) (Counts, error) {
 	var c Counts
-	err := s.read.QueryRowContext(ctx, `SELECT
-		(SELECT count(*) FROM signals),
-		(SELECT count(*) FROM cases WHERE state != 'merged'),
-		(SELECT count(*) FROM asks WHERE state = 'pending'),
-		(SELECT count(*) FROM asks WHERE state = 'failed'),
-		(SELECT count(*) FROM intents WHERE state = 'pending'),
-		(SELECT count(*) FROM intents WHERE state = 'unknown'),
-		(SELECT count(*) FROM intents WHERE state = 'failed'),
-		(SELECT count(*) FROM intents WHERE state IN ('done', 'already'))`).Scan(
+	err := s.read.QueryRowContext(ctx, counts).Scan(
 		&c.Signals, &c.Cases, &c.AsksPending, &c.AsksFailed,
-		&c.IntentsPending, &c.IntentsUnknown, &c.IntentsFailed, &c.IntentsDone)
+		&c.IntentsPending, &c.IntentsUnknown, &c.IntentsFailed, &c.IntentsDone,
+	)
 	return c, classify(err)
 }

@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/pressly/goose/v3"
 	"modernc.org/sqlite"
@@ -23,17 +24,23 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// ErrFull means that the disk had no room for a transaction. Nothing of it was
-// written; it may be tried again as it is.
-var ErrFull = errors.New("no room on the disk")
-
-// ErrNotFound means that there is no such row.
-var ErrNotFound = errors.New("not found")
+var (
+	// ErrFull means that the disk had no room for a transaction. Nothing of it was
+	// written; it may be tried again as it is.
+	ErrFull = errors.New("no room on the disk")
+	// ErrNotFound means that there is no such row.
+	ErrNotFound = errors.New("not found")
+	// ErrNewer means that a newer Kelpie has changed the tables.
+	ErrNewer = errors.New("the database was made by a newer kelpie")
+)
 
 // Store is the database of one Kelpie.
 type Store struct {
-	write *sql.DB // one connection
-	read  *sql.DB
+	write  *sql.DB
+	writer *writer
+	turn   chan struct{} // holds one value while nobody writes
+	read   *sql.DB
+	close  func() error
 }
 
 // Settings of a store.
@@ -52,37 +59,57 @@ const File = "kelpie.db"
 const readers = 4
 
 // Open opens the database, makes it if it is not there, and brings its tables up
-// to date.
+// to date. It fails with ErrNewer if they are of a later version.
 func Open(ctx context.Context, s Settings) (*Store, error) {
 	if err := os.MkdirAll(s.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
-	sync := "FULL"
-	if s.Relaxed {
-		sync = "NORMAL"
-	}
 	path := filepath.Join(s.Dir, File)
-	write, err := open(path, sync, 1)
+	// SQLite gives the files beside it the same permissions.
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	if err := errors.Join(f.Chmod(0o600), f.Close()); err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	level := "FULL"
+	if s.Relaxed {
+		level = "NORMAL"
+	}
+	st := &Store{turn: make(chan struct{}, 1)}
+	st.close = sync.OnceValue(st.shut)
+	if st.write, err = open(path, 1, "synchronous("+level+")"); err != nil {
 		return nil, err
 	}
-	if err := migrate(ctx, write); err != nil {
-		write.Close()
-		return nil, fmt.Errorf("store %s: %w", path, classify(err))
+	if err := st.prepare(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("store %s: %w", path, classify(err)), st.write.Close())
 	}
-	read, err := open(path, sync, readers)
-	if err != nil {
-		write.Close()
-		return nil, err
+	if st.read, err = open(path, readers, "query_only(1)"); err != nil {
+		return nil, errors.Join(err, st.Close())
 	}
-	return &Store{write: write, read: read}, nil
+	return st, nil
 }
 
-func open(path, sync string, connections int) (*sql.DB, error) {
+func (s *Store) prepare(ctx context.Context) error {
+	if err := migrate(ctx, s.write); err != nil {
+		return err
+	}
+	conn, err := s.write.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	s.writer = &writer{conn: conn, statements: map[string]*sql.Stmt{}}
+	s.turn <- struct{}{}
+	return nil
+}
+
+func open(path string, connections int, pragma string) (*sql.DB, error) {
 	q := url.Values{"_pragma": {
-		"journal_mode(WAL)", "synchronous(" + sync + ")", "busy_timeout(5000)",
-		"wal_autocheckpoint(4000)", "cache_size(-65536)", "foreign_keys(1)",
-	}, "_txlock": {"immediate"}}
+		"busy_timeout(5000)", "journal_mode(WAL)", pragma,
+		"wal_autocheckpoint(4000)", "journal_size_limit(67108864)", "cache_size(-65536)",
+		"temp_store(MEMORY)", // nothing that we hold is written anywhere else
+	}}
 	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+q.Encode())
 	if err != nil {
 		return nil, fmt.Errorf("store %s: %w", path, err)
@@ -101,34 +128,69 @@ func migrate(ctx context.Context, db *sql.DB) error {
 	if err != nil {
 		return err
 	}
+	have, err := p.GetDBVersion(ctx)
+	if err != nil {
+		return err
+	}
+	sources := p.ListSources()
+	if last := sources[len(sources)-1].Version; have > last {
+		return fmt.Errorf("%w: its tables have version %d, this one knows version %d; use the newer kelpie, or another data folder", ErrNewer, have, last)
+	}
 	_, err = p.Up(ctx)
 	return err
 }
 
-// Close waits for the transaction that is running, and closes the files.
-func (s *Store) Close() error {
-	return errors.Join(s.read.Close(), s.write.Close())
+// Close waits for the transaction that is running, and closes the files. Nothing can
+// be written after it.
+func (s *Store) Close() error { return s.close() }
+
+func (s *Store) shut() error {
+	<-s.turn // nobody writes after this
+	var errs []error
+	if s.read != nil {
+		errs = append(errs, s.read.Close())
+	}
+	return errors.Join(append(errs, s.writer.close(), s.write.Close())...)
 }
 
 // transact runs do in a write transaction: all of it is durable when transact
-// returns nil, and none of it was done otherwise.
-func (s *Store) transact(ctx context.Context, do func(*sql.Tx) error) error {
-	tx, err := s.write.BeginTx(ctx, nil)
+// returns nil, and none of it was done otherwise. ctx bounds the wait for the turn;
+// a transaction that has begun is short, and is not cut off.
+func (s *Store) transact(ctx context.Context, do func(*writer) error) error {
+	select {
+	case t := <-s.turn:
+		defer func() { s.turn <- t }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	w := s.writer
+	w.err = nil
+	w.exec(`BEGIN IMMEDIATE`)
+	if w.err != nil {
+		return classify(w.err)
+	}
+	err := do(w)
+	if err == nil {
+		err = w.err
+	}
+	if err == nil {
+		w.exec(`COMMIT`)
+		err = w.err
+	}
 	if err != nil {
-		return classify(err)
+		w.err = nil
+		w.exec(`ROLLBACK`) // a full disk has rolled back already; there is nothing to add to err
 	}
-	if err := do(tx); err != nil {
-		// A full disk has rolled back already; there is nothing to add to err.
-		tx.Rollback() //nolint:errcheck
-		return classify(err)
-	}
-	return classify(tx.Commit())
+	return classify(err)
 }
 
 // Result codes of SQLite (https://sqlite.org/rescode.html).
 const (
-	codeIOErr = 10
-	codeFull  = 13
+	codeFull         = 13
+	codeIOErrSHMSize = 10 | 19<<8
 )
 
 // classify turns what a caller decides by into this package's errors.
@@ -139,7 +201,11 @@ func classify(err error) error {
 		return nil
 	case errors.Is(err, sql.ErrNoRows):
 		return ErrNotFound
-	case errors.As(err, &se) && se.Code()&0xff == codeFull:
+	case !errors.As(err, &se):
+		return err
+	}
+	switch code := se.Code(); {
+	case code&0xff == codeFull, code == codeIOErrSHMSize:
 		return fmt.Errorf("%w: %w", ErrFull, err)
 	}
 	return err

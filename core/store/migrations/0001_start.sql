@@ -5,18 +5,18 @@ CREATE TABLE meta (
 	value TEXT NOT NULL
 ) WITHOUT ROWID;
 
-
--- What decide knows. Each row's document is the value as JSON; the columns beside
--- it are those that are searched by. "seq" is the INPUTS message that last wrote it.
+-- What decide knows. Each row's document is the value as JSON; the columns beside it
+-- are those that are searched by. Ids are random to an index, so that tables with
+-- documents are in the order of their numbers, and only their indexes are not.
 CREATE TABLE signals (
-	id     TEXT PRIMARY KEY,
+	number INTEGER PRIMARY KEY, -- counts them; none is ever deleted
+	id     TEXT NOT NULL UNIQUE,
 	rule   TEXT NOT NULL,
 	source TEXT NOT NULL,
 	time   INTEGER NOT NULL, -- nanoseconds since 1970
 	doc    BLOB NOT NULL,    -- without the payload
 	raw    BLOB              -- the payload as it came
-) WITHOUT ROWID;
-CREATE INDEX signals_time ON signals (time);
+);
 
 CREATE TABLE cases (
 	id      TEXT PRIMARY KEY,
@@ -26,8 +26,9 @@ CREATE TABLE cases (
 	last    INTEGER NOT NULL,
 	updated INTEGER NOT NULL,
 	doc     BLOB NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX cases_score ON cases (state, score DESC, id);
+);
+CREATE INDEX cases_state ON cases (state, score DESC, id);
+CREATE INDEX cases_score ON cases (score DESC, id) WHERE state != 'merged';
 
 CREATE TABLE case_members (
 	signal  TEXT PRIMARY KEY,
@@ -47,31 +48,36 @@ CREATE TABLE asks (
 	value      TEXT NOT NULL,
 	state      TEXT NOT NULL,
 	asked      INTEGER NOT NULL,
+	place      INTEGER NOT NULL, -- of the commit that first wrote it; it never goes back
 	doc        BLOB NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX asks_observable ON asks (kind, value);
-CREATE INDEX asks_pending ON asks (enrichment, asked) WHERE state = 'pending';
+);
+CREATE INDEX asks_observable ON asks (kind, value, asked, id);
+CREATE INDEX asks_pending ON asks (enrichment, place, id) WHERE state = 'pending';
+CREATE INDEX asks_failed ON asks (enrichment) WHERE state = 'failed';
 
 CREATE TABLE answers (
 	ask TEXT PRIMARY KEY,
 	doc BLOB NOT NULL
-) WITHOUT ROWID;
+);
 
 CREATE TABLE intents (
 	id      TEXT PRIMARY KEY,
 	case_id TEXT NOT NULL,
+	action  TEXT NOT NULL,
 	state   TEXT NOT NULL,
-	verb    TEXT NOT NULL,
 	planned INTEGER NOT NULL,
+	place   INTEGER NOT NULL, -- of the commit that first wrote it; it never goes back
 	doc     BLOB NOT NULL
-) WITHOUT ROWID;
+);
 CREATE INDEX intents_case ON intents (case_id);
-CREATE INDEX intents_state ON intents (state, planned);
+CREATE INDEX intents_planned ON intents (planned, id);
+CREATE INDEX intents_state ON intents (state, planned, id);
+CREATE INDEX intents_pending ON intents (action, place, id) WHERE state = 'pending';
 
 CREATE TABLE holds (
 	id  TEXT PRIMARY KEY,
 	doc BLOB NOT NULL
-) WITHOUT ROWID;
+);
 
 CREATE TABLE ledger (
 	source TEXT NOT NULL,
@@ -82,9 +88,9 @@ CREATE TABLE ledger (
 
 CREATE TABLE config_versions (
 	hash TEXT PRIMARY KEY,
-	seq  INTEGER NOT NULL,
+	seq  INTEGER NOT NULL, -- of the INPUTS message that put it in force
 	doc  BLOB NOT NULL
-) WITHOUT ROWID;
+);
 
 CREATE TABLE checkpoints (
 	id   INTEGER PRIMARY KEY CHECK (id = 1),
@@ -101,7 +107,7 @@ CREATE TABLE lookup_cache (
 	expires INTEGER NOT NULL,
 	doc     BLOB NOT NULL,
 	PRIMARY KEY (source, kind, value)
-) WITHOUT ROWID;
+);
 CREATE INDEX lookup_cache_expires ON lookup_cache (expires);
 
 CREATE TABLE quotas (
@@ -120,4 +126,3 @@ CREATE TABLE attempts (
 	doc       BLOB NOT NULL,
 	PRIMARY KEY (intent, number)
 ) WITHOUT ROWID;
-CREATE INDEX attempts_claimed ON attempts (intent) WHERE state = 'claimed';
