@@ -245,7 +245,7 @@ func TestSplitOfManyPieces(t *testing.T) {
 // not be that of the case each time.
 func TestRevisionOfAPopularValue(t *testing.T) {
 	x := NewIndex(Settings{Window: time.Hour})
-	const n = 50_000
+	const n = 10_000
 	put := func(i, revision int) {
 		x.Put(fmt.Sprint(i), start.Add(time.Duration(i)*time.Second), []sdk.Observable{
 			{Kind: sdk.Host, Value: "scanner"}, {Kind: sdk.File, Value: fmt.Sprint(i/2, revision)},

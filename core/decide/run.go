@@ -12,6 +12,9 @@ import (
 	"github.com/kelpie-sec/kelpie/core/model"
 )
 
+// ErrLost means that the end of INPUTS is lost: the store is ahead of it.
+var ErrLost = errors.New("inputs are lost")
+
 // Message is one message of INPUTS with its parts.
 type Message struct {
 	Seq   uint64
@@ -58,7 +61,9 @@ const (
 type Loop struct {
 	Compile Compiler
 	// Open starts reading INPUTS at a sequence.
-	Open  func(ctx context.Context, from uint64) (Inputs, error)
+	Open func(ctx context.Context, from uint64) (Inputs, error)
+	// End is the last sequence of INPUTS now.
+	End   func(ctx context.Context) (uint64, error)
 	Store Store
 	// Full tells whether a commit failed for want of room: it is tried again for ever.
 	Full func(error) bool
@@ -91,6 +96,12 @@ func (l *Loop) Run(ctx context.Context) error {
 		return err
 	}
 	defer l.saver.wait()
+	if end, err := l.End(ctx); err != nil {
+		return fmt.Errorf("end of inputs: %w", err)
+	} else if end < l.committed.Seq {
+		// New inputs would get numbers that the store believes to have.
+		return fmt.Errorf("inputs end at %d, and the store has decided up to %d: %w", end, l.committed.Seq, ErrLost)
+	}
 	inputs, err := l.Open(ctx, l.machine.Position().Seq+1)
 	if err != nil {
 		return fmt.Errorf("inputs after %d: %w", l.machine.Position().Seq, err)

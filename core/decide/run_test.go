@@ -37,6 +37,8 @@ func (l *inputLog) open(_ context.Context, from uint64) (Inputs, error) {
 	return &inputReader{log: l, next: int(from - 1)}, nil
 }
 
+func (l *inputLog) last(context.Context) (uint64, error) { return uint64(len(l.messages)), nil }
+
 type inputReader struct {
 	log  *inputLog
 	next int
@@ -112,7 +114,7 @@ func loop(log *inputLog, store *memoryStore, dir string, w io.Writer) (*Loop, er
 	defer cancel()
 	log.end = cancel
 	l := &Loop{
-		Compile: testCompiler, Open: log.open, Store: store, Dir: dir, Wake: func(Changes) {},
+		Compile: testCompiler, Open: log.open, End: log.last, Store: store, Dir: dir, Wake: func(Changes) {},
 		Full: func(err error) bool { return errors.Is(err, errNoRoom) }, Retry: time.Microsecond,
 		Log: slog.New(slog.NewTextHandler(w, nil)), CheckpointInputs: 5, CheckpointInterval: time.Hour,
 	}
@@ -203,7 +205,7 @@ func TestLoopBoundsItsGroups(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	log := &inputLog{messages: steps(20, 100), end: cancel}
-	l.Open = log.open
+	l.Open, l.End = log.open, log.last
 	if err := l.Run(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -229,6 +231,12 @@ func TestLoopRefuses(t *testing.T) {
 		"a store that is older than the checkpoint": {
 			func(_ *testing.T, _ *inputLog, store *memoryStore, _ string) { store.rows.position = Position{Seq: 2} },
 			nil, "the store is older than the checkpoint",
+		},
+		"a log that has lost its end": {
+			func(_ *testing.T, log *inputLog, store *memoryStore, _ string) {
+				store.rows.position = Position{Seq: 12}
+			},
+			ErrLost, "inputs end at 11, and the store has decided up to 12",
 		},
 		"a configuration that it cannot compile": {
 			func(_ *testing.T, log *inputLog, _ *memoryStore, _ string) {

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"time"
 
@@ -27,11 +28,16 @@ func newDecider(k *Kelpie, wake func()) *decider {
 		Compile: config.Compile,
 		Open: func(ctx context.Context, from uint64) (decide.Inputs, error) {
 			r, err := k.log.Inputs(ctx, from)
+			if errors.Is(err, eventlog.ErrGap) {
+				return nil, fmt.Errorf("%w; what came before was trimmed after a checkpoint, which is missing or damaged: put %s back as it was",
+					err, filepath.Join(k.settings.DataDir, checkpointDir))
+			}
 			if err != nil {
 				return nil, err
 			}
 			return decideInputs{r}, nil
 		},
+		End:   func(ctx context.Context) (uint64, error) { return k.log.InputsEnd(ctx) },
 		Store: k.store,
 		Full:  func(err error) bool { return errors.Is(err, store.ErrFull) },
 		Wake:  func(decide.Changes) { wake() },
@@ -43,12 +49,13 @@ func newDecider(k *Kelpie, wake func()) *decider {
 func (d *decider) run(ctx context.Context) error { return d.loop.Run(ctx) }
 
 // finish lets decide come to the end of the log, as far as that is quick, and stops it.
-func (d *decider) finish(s *stage) {
+func (d *decider) finish(s *stage) error {
 	ctx, cancel := context.WithTimeout(context.Background(), joinerStop)
 	defer cancel()
-	// What it does not come to now, it comes to after the next start.
+	// What it does not come to now, it comes to after the next start; why it has failed,
+	// the stage tells.
 	_ = d.caughtUp(ctx, s)
-	s.end()
+	return end(s)
 }
 
 // caughtUp waits until the store has all of INPUTS that there is now, or deciding has
@@ -69,9 +76,8 @@ func (d *decider) caughtUp(ctx context.Context, s *stage) error {
 			return nil
 		}
 		select {
-		case err := <-s.done:
-			s.done <- err // for who ends it
-			return err
+		case <-s.done:
+			return s.err
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-t.C:
@@ -84,8 +90,15 @@ type decideInputs struct{ reader *eventlog.Reader }
 
 func (i decideInputs) Next(ctx context.Context) (decide.Message, error) {
 	in, err := i.reader.Next(ctx)
+	if err == nil && len(in.Parts) == 0 {
+		in.Parts = [][]byte{[]byte(lostInput)}
+	}
 	return decide.Message{Seq: in.Seq, Parts: in.Parts}, err
 }
+
+// lostInput stands for a message that a power cut has taken (see Kelpie.fill): no time
+// passes and nothing is known.
+const lostInput = `{"at":"0001-01-01T00:00:00Z","tick":{}}`
 
 func (i decideInputs) Ready() bool { return i.reader.Ready() }
 func (i decideInputs) Close()      { i.reader.Close() }
