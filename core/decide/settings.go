@@ -1,6 +1,8 @@
 // Package decide is the deterministic state machine in the middle: INPUTS in;
-// cases, scores, questions and intents out. It reads no clock, no network and no
-// file: the same inputs from a checkpoint give the same bytes.
+// cases, scores, questions and intents out. A Machine reads no clock, no network
+// and no file: the same inputs from a checkpoint give the same bytes. The Loop
+// around it reads INPUTS, commits what the machine makes of them, and writes the
+// checkpoints.
 package decide
 
 import (
