@@ -88,7 +88,7 @@ func (q *queue) run(ctx context.Context) {
 	defer q.keepLast(ctx)
 	woken := true
 	for ctx.Err() == nil {
-		if woken || q.e.Now().Sub(q.scanned) >= rescan || q.more && q.waiting < maxWaiting/2 {
+		if woken || q.e.Now().Sub(q.scanned) >= rescan || q.hasRoom() {
 			q.scan(ctx)
 		}
 		q.giveUp(ctx)
@@ -124,6 +124,7 @@ func (q *queue) scan(ctx context.Context) {
 		if ctx.Err() == nil {
 			q.log.Error("what is asked can't be read; trying again", "error", err)
 		}
+		q.more = false // not at once
 		return
 	}
 	q.more = len(asks) == room
@@ -141,6 +142,9 @@ func (q *queue) scan(ctx context.Context) {
 	}
 	q.report(ctx, replies)
 }
+
+// hasRoom tells whether more of a long backlog is to be read.
+func (q *queue) hasRoom() bool { return q.more && q.waiting <= maxWaiting/2 }
 
 func (q *queue) add(a model.Ask) {
 	l := q.lookups[a.Observable]
@@ -307,6 +311,9 @@ func (q *queue) readUsed(ctx context.Context) error {
 
 // idle is how long nothing is to be done, unless something happens.
 func (q *queue) idle() time.Duration {
+	if q.hasRoom() {
+		return 0
+	}
 	now := q.e.Now()
 	wait := q.scanned.Add(rescan).Sub(now)
 	if q.deadlines.len() > 0 {
