@@ -64,12 +64,13 @@ type saver struct {
 
 	taken Position      // of the last snapshot
 	parts int           // inputs since then
+	bytes int64         // of these
 	at    time.Time     // decide's time then
 	busy  chan struct{} // closed when the one under way is done; nil: none was begun
 }
 
 // due tells whether it is time for the next one.
-func (s *saver) due(m *Machine, inputs int, interval time.Duration) bool {
+func (s *saver) due(m *Machine, inputs int, bytes int64, interval time.Duration) bool {
 	if s.dir == "" || !m.Position().After(s.taken) {
 		return false
 	}
@@ -82,7 +83,7 @@ func (s *saver) due(m *Machine, inputs int, interval time.Duration) bool {
 	if s.at.IsZero() {
 		s.at = m.At()
 	}
-	return s.parts >= inputs || m.At().Sub(s.at) >= interval
+	return s.parts >= inputs || bytes > 0 && s.bytes >= bytes || m.At().Sub(s.at) >= interval
 }
 
 // wait until the one under way is done.
@@ -106,7 +107,7 @@ func (s *saver) save(m *Machine) error {
 	if err != nil {
 		return err
 	}
-	s.taken, s.parts, s.at = m.Position(), 0, m.At()
+	s.taken, s.parts, s.bytes, s.at = m.Position(), 0, 0, m.At()
 	c := Checkpoint{File: name, Hash: sum, Seq: m.Position().Seq}
 	busy := make(chan struct{})
 	s.busy = busy

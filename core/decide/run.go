@@ -75,7 +75,10 @@ type Loop struct {
 	Log *slog.Logger
 	// A checkpoint is written after so many parts, or so long by decide's own time,
 	// and at the end. Zero: the defaults.
-	CheckpointInputs   int
+	CheckpointInputs int
+	// CheckpointBytes of parts call for one too, since without one the log can't be
+	// trimmed; 0: any number may come.
+	CheckpointBytes    int64
 	CheckpointInterval time.Duration
 	// Retry is the pause after a commit that found no room; zero: a second.
 	Retry time.Duration
@@ -174,7 +177,7 @@ func (l *Loop) read(ctx context.Context, inputs Inputs) error {
 				return err
 			}
 		}
-		if l.saver.due(l.machine, l.CheckpointInputs, l.CheckpointInterval) {
+		if l.saver.due(l.machine, l.CheckpointInputs, l.CheckpointBytes, l.CheckpointInterval) {
 			if err := l.commit(ctx); err != nil {
 				return err
 			}
@@ -195,6 +198,7 @@ func (l *Loop) part(ctx context.Context, seq uint64, i int, data []byte, last bo
 	l.whole = last
 	l.group++
 	l.saver.parts++
+	l.saver.bytes += int64(len(data))
 	if p := l.machine.Position(); !p.After(l.committed) {
 		if p == l.committed || l.machine.Signals() >= MaxGroupSignals {
 			l.machine.drop() // the store has it

@@ -38,6 +38,10 @@ const maxNotes = 20
 
 // match takes the first result for each message of EVENTS.
 func (m *Machine) match(r *model.MatchResult) error {
+	if r.Source == "" { // it stands for a message that a power cut has taken
+		m.mark(r.Seq)
+		return nil
+	}
 	row := m.ledgerOf(r.Source)
 	if r.Seq <= m.low || m.above[r.Seq] {
 		row.Redelivered++
@@ -57,7 +61,9 @@ func (m *Machine) match(r *model.MatchResult) error {
 // set above it.
 func (m *Machine) mark(seq uint64) {
 	m.changed.flags = true
-	m.above[seq] = true
+	if seq > m.low {
+		m.above[seq] = true
+	}
 	for m.above[m.low+1] {
 		delete(m.above, m.low+1)
 		m.low++

@@ -46,7 +46,18 @@ func newDecider(k *Kelpie, wake func()) *decider {
 	}}
 }
 
-func (d *decider) run(ctx context.Context) error { return d.loop.Run(ctx) }
+// checkpointShare of INPUTS calls for a checkpoint: trimming begins when three
+// quarters are full, and only what is below a checkpoint can go.
+const checkpointShare = 8
+
+func (d *decider) run(ctx context.Context) error {
+	st, err := d.k.log.Stats(ctx)
+	if err != nil {
+		return err
+	}
+	d.loop.CheckpointBytes = max(st.Inputs.MaxBytes/checkpointShare, 1)
+	return d.loop.Run(ctx)
+}
 
 // finish lets decide come to the end of the log, as far as that is quick, and stops it.
 func (d *decider) finish(s *stage) error {

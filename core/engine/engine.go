@@ -69,10 +69,15 @@ func Open(ctx context.Context, s Settings) (*Kelpie, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Kelpie{settings: s, lock: lock, logger: s.Logger, clock: newClock()}
+	k := &Kelpie{settings: s, lock: lock, logger: s.Logger, clock: newClock(time.Now, time.Time{})}
 	if k.store, err = store.Open(ctx, store.Settings{Dir: s.DataDir, Relaxed: s.Sync == eventlog.SyncInterval}); err != nil {
 		return nil, errors.Join(err, k.Close())
 	}
+	at, err := k.store.At(ctx)
+	if err != nil {
+		return nil, errors.Join(err, k.Close())
+	}
+	k.clock = newClock(time.Now, at)
 	k.log, err = eventlog.Open(ctx, eventlog.Settings{
 		Dir: filepath.Join(s.DataDir, logDir), Sync: s.Sync, SyncInterval: s.SyncInterval, Keep: s.Keep,
 		EventsBytes: s.EventsBytes, InputsBytes: s.InputsBytes, RejectedBytes: s.RejectedBytes,
@@ -104,20 +109,3 @@ func (k *Kelpie) Handler() http.Handler {
 
 // Store of the folder.
 func (k *Kelpie) Store() *store.Store { return k.store }
-
-// clock is the time that goes into messages: UTC, and never back within a process.
-type clock struct {
-	mu   sync.Mutex
-	last time.Time
-}
-
-func newClock() *clock { return &clock{} }
-
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if t := time.Now().UTC().Round(0); t.After(c.last) {
-		c.last = t
-	}
-	return c.last
-}

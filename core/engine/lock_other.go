@@ -16,3 +16,5 @@ func takeLock(path string) (*os.File, error) {
 	}
 	return f, nil
 }
+
+func privateSocket(int) error { return nil }

@@ -29,3 +29,5 @@ func takeLock(path string) (*os.File, error) {
 	}
 	return f, nil
 }
+
+func privateSocket(fd int) error { return unix.Fchmod(fd, 0o600) }

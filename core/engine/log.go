@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -57,7 +58,7 @@ type rejects struct{ log *eventlog.Log }
 const maxRejectedPayload = 4 << 20
 
 func (r rejects) Reject(ctx context.Context, source string, seq uint64, all []model.Rejected) error {
-	for part := 0; len(all) > 0; part++ {
+	for len(all) > 0 {
 		n, size := 0, 0
 		for n < len(all) && (n == 0 || size+len(all[n].Raw)*4/3 < maxRejectedPayload) {
 			size += len(all[n].Raw)*4/3 + 512
@@ -68,7 +69,7 @@ func (r rejects) Reject(ctx context.Context, source string, seq uint64, all []mo
 			return err
 		}
 		err = r.log.Reject(ctx, source, eventlog.Rejected{
-			ID: fmt.Sprintf("%d.%d", seq, part), Count: n, Payload: payload,
+			ID: rejectedID(seq, all[:n]), Count: n, Payload: payload,
 		})
 		if err != nil {
 			return err
@@ -76,6 +77,16 @@ func (r rejects) Reject(ctx context.Context, source string, seq uint64, all []mo
 		all = all[n:]
 	}
 	return nil
+}
+
+// rejectedID names what is set aside of a message by which events they are: tried
+// again, other events may be set aside.
+func rejectedID(seq uint64, all []model.Rejected) string {
+	sum := sha256.New()
+	for i := range all {
+		fmt.Fprintf(sum, "%d,", all[i].Index)
+	}
+	return fmt.Sprintf("%d.%x", seq, sum.Sum(nil)[:8])
 }
 
 // reporter writes into INPUTS what one room has to say.
@@ -131,28 +142,29 @@ func (r respondReporter) Report(ctx context.Context, o model.Outcome) error {
 const (
 	healthInterval = time.Second
 	trimInterval   = 10 * time.Second
+	tellInterval   = time.Minute // of a trouble that lasts
 )
 
 // tend opens a sick log again, and trims what nobody needs, until ctx ends.
 func tend(ctx context.Context, log *eventlog.Log, done func(context.Context) (eventlog.Positions, error), logger *slog.Logger) {
-	var trimmed time.Time
+	var trimmed, told time.Time
 	for {
 		if since, reason := log.Sick(); reason != nil {
 			if err := log.Reopen(ctx); err != nil {
-				logger.Error("the log is sick and can't be opened again yet", "since", since, "reason", reason, "error", err)
+				if now := time.Now(); now.Sub(told) >= tellInterval {
+					told = now
+					logger.Error("the log is sick and can't be opened again yet", "since", since, "reason", reason, "error", err)
+				}
 			} else {
+				told = time.Time{}
 				logger.Info("the log was opened again", "sick_since", since, "reason", reason)
 			}
 		} else if now := time.Now(); now.Sub(trimmed) >= trimInterval {
 			trimmed = now
 			trim(ctx, log, done, logger)
 		}
-		t := time.NewTimer(healthInterval)
-		select {
-		case <-ctx.Done():
-			t.Stop()
+		if !pause(ctx, healthInterval) {
 			return
-		case <-t.C:
 		}
 	}
 }

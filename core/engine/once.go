@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kelpie-sec/kelpie/core/detect"
+	"github.com/kelpie-sec/kelpie/core/enrich"
 	"github.com/kelpie-sec/kelpie/core/model"
 )
 
@@ -28,8 +29,7 @@ func (g *generation) wait(ctx context.Context, detecting *stage) error {
 	}
 	if err := g.until(ctx, func() (bool, error) {
 		select {
-		case err := <-detecting.done:
-			detecting.done <- err // for who ends it
+		case <-detecting.done:
 			return true, nil
 		default:
 			return false, nil
@@ -39,7 +39,7 @@ func (g *generation) wait(ctx context.Context, detecting *stage) error {
 	}
 	if err := g.until(ctx, func() (bool, error) {
 		st, err := g.k.log.Stats(ctx)
-		return err == nil && st.Waiting == 0, err
+		return err == nil && st.Waiting == 0, nil // a sick log is opened again
 	}); err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func (g *generation) wait(ctx context.Context, detecting *stage) error {
 func (g *generation) settled(ctx context.Context) (bool, error) {
 	end, err := g.k.log.InputsEnd(ctx)
 	if err != nil {
-		return false, err
+		return false, nil //nolint:nilerr // a sick log is opened again
 	}
 	at, err := g.k.store.Position(ctx)
 	if err != nil || at.Seq < end {
@@ -71,7 +71,22 @@ func (g *generation) settled(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return c.AsksPending == 0 && (c.IntentsPending == 0 || flags.Paused), nil
+	if c.IntentsPending > 0 && !flags.Paused {
+		return false, nil
+	}
+	return c.AsksPending == 0 || g.unasked(ctx), nil
+}
+
+// unasked tells whether all pending lookups are of enrichments that the configuration
+// has no more: nobody answers them, and no decision waits for them.
+func (g *generation) unasked(ctx context.Context) bool {
+	for _, s := range g.enricher.Settings.Sources {
+		asks, err := g.k.store.PendingAsks(ctx, s.Address, enrich.Place{}, 1)
+		if err != nil || len(asks) > 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // unread names the sources that did not come to their end.

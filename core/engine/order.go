@@ -5,8 +5,10 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
+	"github.com/kelpie-sec/kelpie/core/api"
 	"github.com/kelpie-sec/kelpie/core/host"
 	"github.com/kelpie-sec/kelpie/core/model"
 )
@@ -56,11 +58,10 @@ func (k *Kelpie) orderAlone(ctx context.Context, c model.Command) (err error) {
 	defer fail(nil)
 	deciding := start(context.WithoutCancel(ctx), fail, d.run)
 	err = k.decided(failed, seq)
-	d.finish(deciding)
-	if cause := context.Cause(failed); err != nil && cause != nil {
-		err = cause
+	if failed.Err() != nil && ctx.Err() == nil {
+		err = nil // decide has failed, which tells why
 	}
-	return err
+	return errors.Join(err, d.finish(deciding))
 }
 
 // decided waits until the store has an INPUTS message.
@@ -100,7 +101,7 @@ func (k *Kelpie) RestartPlugin(_ context.Context, name string) error {
 	g := k.running
 	k.mu.Unlock()
 	if g == nil {
-		return errors.New("kelpie is not running")
+		return &api.Error{Code: http.StatusConflict, Text: "kelpie is not running, and so no plugin is"}
 	}
 	return g.host.Restart(name)
 }

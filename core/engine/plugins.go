@@ -87,8 +87,8 @@ type actions struct{ host *host.Host }
 
 func (a actions) Execute(ctx context.Context, c respond.Call) (respond.Result, error) {
 	actor, err := a.host.Action(c.Action)
-	if err != nil {
-		return respond.Result{}, err
+	if err != nil { // planned under another configuration: nothing was sent
+		return respond.Result{State: model.IntentFailed, Message: c.Action + " is not in the configuration"}, nil
 	}
 	r, err := actor.Execute(ctx, host.ActionCall{
 		Verb: c.Verb, Target: c.Target, Parameters: c.Parameters, Key: c.Key,

@@ -74,6 +74,7 @@ type generation struct {
 	decider   *decider
 	joiners   []*eventlog.Joiner
 	people    reporter
+	trial     *trial
 	wake      chan struct{} // of the responder
 }
 
@@ -81,17 +82,12 @@ type generation struct {
 // stops in order: what was taken in is in the log, and calls that have begun are
 // waited for, inside their deadlines.
 func (k *Kelpie) Run(ctx context.Context, o RunOptions) (err error) {
-	defer func() {
+	g := &generation{k: k, options: o, began: k.clock.now(), logger: k.logger, wake: make(chan struct{}, 1)}
+	if err := g.prepare(ctx); err != nil {
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 			err = nil // to be told to stop is no failure, whenever it comes
 		}
-	}()
-	g := &generation{k: k, options: o, began: k.clock.now(), logger: k.logger, wake: make(chan struct{}, 1)}
-	if err := k.fill(ctx); err != nil {
-		return err
-	}
-	if err := g.build(ctx); err != nil {
-		return errors.Join(err, g.stopJoiners())
+		return errors.Join(err, g.stopPlugins(), g.stopJoiners())
 	}
 	stopAPI, err := k.serve(g)
 	if err != nil {
@@ -101,9 +97,19 @@ func (k *Kelpie) Run(ctx context.Context, o RunOptions) (err error) {
 	return g.run(ctx)
 }
 
-// build makes the stages; only plugins run when it returns.
-func (g *generation) build(ctx context.Context) error {
+// prepare makes the stages; only plugins run when it returns. Whatever it returns,
+// plugins and joiners are to be stopped.
+func (g *generation) prepare(ctx context.Context) error {
+	if err := g.k.checkSocket(); err != nil {
+		return err
+	}
+	if err := g.k.fill(ctx); err != nil {
+		return err
+	}
 	var err error
+	if g.trial, err = g.k.trial(ctx); err != nil {
+		return err
+	}
 	if err = g.joiner(ctx, "people", &g.people); err != nil {
 		return err
 	}
@@ -112,7 +118,7 @@ func (g *generation) build(ctx context.Context) error {
 	}
 	var answers, outcomes reporter
 	if err = errors.Join(g.joiner(ctx, "enrich", &answers), g.joiner(ctx, "respond", &outcomes)); err != nil {
-		return errors.Join(err, g.stopPlugins())
+		return err
 	}
 	c := g.options.Config
 	g.detector = &detect.Detector{
@@ -130,7 +136,7 @@ func (g *generation) build(ctx context.Context) error {
 	}
 	epoch, err := g.k.store.NextEpoch(ctx)
 	if err != nil {
-		return errors.Join(err, g.stopPlugins())
+		return err
 	}
 	g.responder = &respond.Responder{
 		Settings: c.Respond, Journal: g.k.store, Caller: actions{g.host}, Reporter: respondReporter{outcomes},
@@ -180,13 +186,13 @@ func (g *generation) startPlugins(ctx context.Context) error {
 	defer cancel()
 	found, err := h.Start(startCtx)
 	if err != nil && ctx.Err() != nil {
-		return errors.Join(ctx.Err(), g.stopPlugins())
+		return ctx.Err()
 	}
 	if err != nil {
 		g.logger.Warn("not every plugin has started yet; the others go on", "error", err)
 	}
 	if refused := refusals(h, found); len(refused) > 0 {
-		return errors.Join(&RefusedError{refused}, g.stopPlugins())
+		return &RefusedError{refused}
 	}
 	for _, d := range found {
 		g.logger.Warn(d.Summary, "instance", d.Instance, "detail", d.Detail)
@@ -194,8 +200,9 @@ func (g *generation) startPlugins(ctx context.Context) error {
 	return nil
 }
 
-// refusals are the errors of plugins that run: what they complain about is in the
-// configuration. A plugin that does not run is tried again, and stops nobody else.
+// refusals are the errors of plugins that run about attributes of their blocks: what
+// they complain about is in the configuration. What has no place there (a plugin that
+// does not run, a vendor that can't be reached) is tried again, and stops nobody else.
 func refusals(h *host.Host, found []host.Diagnostic) []host.Diagnostic {
 	runs := map[string]bool{}
 	for _, p := range h.Status() {
@@ -205,7 +212,7 @@ func refusals(h *host.Host, found []host.Diagnostic) []host.Diagnostic {
 	}
 	var refused []host.Diagnostic
 	for _, d := range found {
-		if !d.Warning && runs[d.Instance] {
+		if !d.Warning && len(d.Path) > 0 && runs[d.Instance] {
 			refused = append(refused, d)
 		}
 	}
@@ -234,30 +241,42 @@ func (g *generation) stopJoiners() error {
 // stage is a part that runs until it is stopped, or fails.
 type stage struct {
 	stop context.CancelFunc
-	done chan error
+	done chan struct{} // closed when it has ended
+	err  error         // read after done
 }
 
 // start runs a stage. Its failure ends the run.
 func start(ctx context.Context, fail context.CancelCauseFunc, run func(context.Context) error) *stage {
 	ctx, cancel := context.WithCancel(ctx)
-	s := &stage{stop: cancel, done: make(chan error, 1)}
+	s := &stage{stop: cancel, done: make(chan struct{})}
 	go func() {
-		err := run(ctx)
-		if err != nil && ctx.Err() == nil {
-			fail(err)
+		defer close(s.done)
+		s.err = run(ctx)
+		if s.err != nil && ctx.Err() == nil {
+			fail(s.err)
 		}
-		s.done <- err
 	}()
 	return s
 }
 
-// end stops a stage and waits for it.
-func (s *stage) end() {
-	if s == nil {
-		return
+// end stops stages, all at once, and waits for them. It returns why they failed,
+// whenever that was; that they were told to stop is no failure.
+func end(stages ...*stage) error {
+	var errs []error
+	for _, s := range stages {
+		if s != nil {
+			s.stop()
+		}
 	}
-	s.stop()
-	<-s.done
+	for _, s := range stages {
+		if s == nil {
+			continue
+		}
+		if <-s.done; !errors.Is(s.err, context.Canceled) {
+			errs = append(errs, s.err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // run starts the stages from the far end of the flow to its beginning, and stops them
@@ -267,27 +286,25 @@ func (g *generation) run(ctx context.Context) error {
 	work, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 
-	version, err := g.options.Config.Source.Version()
-	if err == nil {
-		version.Once = g.options.Once
-		_, err = g.people.input(ctx, model.Input{Config: &version})
-	}
-	if err != nil {
-		return errors.Join(err, g.stopPlugins(), g.stopJoiners())
-	}
 	deciding := start(base, fail, g.decider.run)
 	tending := start(base, fail, g.tend)
-	ticking := start(base, fail, g.tick)
-	enriching := start(base, fail, g.enricher.Run)
-	var responding, detecting *stage
+	var ticking, enriching, responding, detecting *stage
 	var matching []*stage
 	var consumer *eventlog.Consumer
-
-	// Respond begins when decide has read INPUTS to the end that it has now, so that
-	// nothing is done that a later input took back.
-	if err = g.decider.caughtUp(work, deciding); err == nil {
+	err := g.announce(work)
+	if err == nil {
+		ticking = start(base, fail, g.tick)
+		enriching = start(base, fail, g.enricher.Run)
+		// Respond begins when decide has read INPUTS to the end that it has now, so
+		// that nothing is done that a later input took back.
+		err = g.decider.caughtUp(work, deciding)
+	}
+	if err == nil {
 		responding = start(base, fail, func(ctx context.Context) error { return g.responder.Run(ctx, g.wake) })
-		if consumer, err = g.k.log.Events(work); err == nil {
+		if err = g.trial.begin(work); err == nil {
+			consumer, err = g.k.log.Events(work)
+		}
+		if err == nil {
 			matching, err = g.match(base, fail, consumer)
 		}
 	}
@@ -295,28 +312,51 @@ func (g *generation) run(ctx context.Context) error {
 		detecting = start(base, fail, g.detector.Run)
 		err = g.wait(work, detecting)
 	}
-
-	detecting.end()
-	for _, s := range matching {
-		s.end()
+	if work.Err() != nil {
+		err = nil // it was told to stop, or a stage has failed, which tells so below
 	}
+
+	errs := []error{err, end(detecting), end(matching...)}
 	if consumer != nil {
 		consumer.Close()
 	}
-	responding.end()
-	enriching.end()
-	ticking.end()
-	errStop := g.stopPlugins()
-	errStop = errors.Join(errStop, g.stopJoiners())
-	g.decider.finish(deciding)
-	tending.end()
-	if cause := context.Cause(work); cause != nil && ctx.Err() == nil {
-		err = cause
+	g.trial.end()
+	errs = append(errs, end(responding, enriching, ticking), g.stopPlugins(), g.stopJoiners())
+	errs = append(errs, g.decider.finish(deciding), end(tending))
+	return errors.Join(errs...)
+}
+
+// announce puts the configuration into INPUTS. While there is no room, decide and the
+// trimmer, which run already, make some.
+func (g *generation) announce(ctx context.Context) error {
+	version, err := g.options.Config.Source.Version()
+	if err != nil {
+		return err
 	}
-	if ctx.Err() != nil {
-		err = nil
+	version.Once = g.options.Once
+	for told := false; ; told = true {
+		_, err := g.people.input(ctx, model.Input{Config: &version})
+		if !errors.Is(err, eventlog.ErrFull) && !errors.Is(err, eventlog.ErrSick) {
+			return err
+		}
+		if !told {
+			g.logger.Error("the log takes nothing; the start waits until it does", "error", err)
+		}
+		if !pause(ctx, healthInterval) {
+			return context.Cause(ctx)
+		}
 	}
-	return errors.Join(err, errStop)
+}
+
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
 }
 
 func (g *generation) match(ctx context.Context, fail context.CancelCauseFunc, consumer *eventlog.Consumer) ([]*stage, error) {
@@ -328,7 +368,8 @@ func (g *generation) match(ctx context.Context, fail context.CancelCauseFunc, co
 	for range matchWorkers {
 		m := &match.Matcher{
 			Settings: &g.options.Config.Match, Events: matchEvents{consumer}, Inputs: matchInputs{out.joiner},
-			Rejects: rejects{g.k.log}, Log: g.logger, Now: g.k.clock.now,
+			Rejects: rejects{g.k.log}, Trial: g.trial.Trial, MaxResult: eventlog.MaxPart,
+			Log: g.logger, Now: g.k.clock.now,
 		}
 		all = append(all, start(ctx, fail, m.Run))
 	}

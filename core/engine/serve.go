@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -19,21 +20,32 @@ const (
 	maxSocket = 107
 )
 
+func (k *Kelpie) socket() string { return filepath.Join(k.settings.DataDir, Socket) }
+
+// checkSocket says before anything is started that the socket can't be.
+func (k *Kelpie) checkSocket() error {
+	if path := k.socket(); len(path) > maxSocket {
+		return fmt.Errorf("%s: a socket's path may have %d bytes; choose a shorter data_dir, or start kelpie nearer to it", path, maxSocket)
+	}
+	return nil
+}
+
 // serve opens the API on the data folder's socket, which its owner alone may use.
 func (k *Kelpie) serve(g *generation) (stop func() error, err error) {
-	path := filepath.Join(k.settings.DataDir, Socket)
-	if len(path) > maxSocket {
-		return nil, fmt.Errorf("%s: a socket's path may have %d bytes; choose a shorter data_dir, or start kelpie nearer to it", path, maxSocket)
-	}
+	path := k.socket()
 	// A socket that is left over is nobody's: the folder is locked by us.
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	l, err := net.Listen("unix", path)
+	// On Linux the socket has the mode of its descriptor from the beginning; elsewhere
+	// the folder is closed to others.
+	private := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		return c.Control(func(fd uintptr) { _ = privateSocket(int(fd)) })
+	}}
+	l, err := private.Listen(context.Background(), "unix", path)
 	if err != nil {
 		return nil, err
 	}
-	// The folder itself is closed to others, so that there is no moment in between.
 	if err := os.Chmod(path, 0o600); err != nil {
 		l.Close()
 		return nil, err

@@ -10,6 +10,9 @@ import (
 	"github.com/kelpie-sec/kelpie/core/host"
 )
 
+// clockTrouble is how far the machine's clock may be behind before it is told.
+const clockTrouble = time.Minute
+
 // Status gathers how everything is.
 func (k *Kelpie) Status(ctx context.Context) (api.Status, error) {
 	s := api.Status{
@@ -34,6 +37,12 @@ func (k *Kelpie) Status(ctx context.Context) (api.Status, error) {
 	if err := k.logStatus(ctx, &s); err != nil {
 		return s, err
 	}
+	if ahead := k.clock.ahead(); ahead > clockTrouble {
+		s.Troubles = append(s.Troubles, api.Trouble{
+			What: fmt.Sprintf("the machine's clock is %s behind the time of what was decided", ahead.Round(time.Second)),
+			Do:   "look at the machine's clock; until it has come up, waits and retries take twice as long",
+		})
+	}
 	k.mu.Lock()
 	g := k.running
 	k.mu.Unlock()
@@ -49,7 +58,8 @@ func (k *Kelpie) Status(ctx context.Context) (api.Status, error) {
 
 func (k *Kelpie) logStatus(ctx context.Context, s *api.Status) error {
 	st, err := k.log.Stats(ctx)
-	if err != nil {
+	since, sick := k.log.Sick()
+	if err != nil && sick == nil {
 		return err
 	}
 	at, err := k.store.Position(ctx)
@@ -63,9 +73,9 @@ func (k *Kelpie) logStatus(ctx context.Context, s *api.Status) error {
 	if st.Inputs.Last > at.Seq {
 		s.Log.Undecided = st.Inputs.Last - at.Seq
 	}
-	if since, reason := k.log.Sick(); reason != nil {
+	if sick != nil {
 		s.Troubles = append(s.Troubles, api.Trouble{
-			What: "the log can't be written: " + reason.Error(), Since: since,
+			What: "the log can't be written: " + sick.Error(), Since: since,
 			Waits: "everything that comes in", Do: "make room on the disk, or look at the disk; it is tried again by itself",
 		})
 	} else if err := k.log.Room(); err != nil {
@@ -98,8 +108,14 @@ func runTroubles(s *api.Status) {
 		}
 	}
 	for _, d := range s.Detectors {
-		if d.State == detect.Troubled {
+		switch d.State {
+		case detect.Troubled:
 			s.Troubles = append(s.Troubles, api.Trouble{What: d.Instance + ": " + d.Message, Since: d.Since, Waits: "its events, at the source"})
+		case detect.NoRoom:
+			s.Troubles = append(s.Troubles, api.Trouble{
+				What: d.Instance + " is held back: " + d.Message, Since: d.Since, Waits: "its events, at the source",
+				Do: "it goes on by itself when there is room",
+			})
 		}
 	}
 	for _, e := range s.Enrichments {
@@ -128,16 +144,23 @@ func instances(p host.Status) string {
 	return text
 }
 
+func steps(n int) string {
+	if n == 1 {
+		return "1 step"
+	}
+	return fmt.Sprintf("%d steps", n)
+}
+
 func storeTroubles(s *api.Status) {
 	if n := s.Counts.IntentsUnknown; n > 0 {
 		s.Troubles = append(s.Troubles, api.Trouble{
-			What: fmt.Sprintf("%d steps have an unknown outcome", n), Waits: "a person's word",
+			What: fmt.Sprintf("the outcome of %s is unknown", steps(n)), Waits: "a person's word",
 			Do: "\"kelpie intent list --state unknown\", find out, and \"kelpie intent resolve\" them",
 		})
 	}
 	if n := s.Counts.IntentsFailed; n > 0 {
 		s.Troubles = append(s.Troubles, api.Trouble{
-			What: fmt.Sprintf("%d steps have failed for good", n), Do: "\"kelpie intent list --state failed\" says why",
+			What: steps(n) + " failed for good", Do: "\"kelpie intent list --state failed\" says why",
 		})
 	}
 	for _, src := range s.Sources {

@@ -20,7 +20,12 @@ const (
 	maxObservables = 256
 	maxNotes       = 16
 	maxTitle       = 512 // bytes
+	maxKind        = 80
+	maxTechnique   = 32
 )
+
+// earliest time of an event that is taken for one.
+var earliest = time.Unix(0, 0)
 
 // Worker matches batches. It is for one goroutine; any number may share Settings.
 type Worker struct {
@@ -31,6 +36,8 @@ type Worker struct {
 	event    eventFields
 	// exceeded is why the event that is being matched is set aside; empty: it is not.
 	exceeded string
+	// watch over the message that is being matched; nil: it is not watched.
+	watch *watch
 }
 
 // NewWorker makes a worker. Settings must not change afterwards.
@@ -51,27 +58,35 @@ func (w *Worker) Match(b *model.Batch, seq uint64) (model.MatchResult, []model.R
 	source := w.sources[b.Source]
 	for i := range b.Events {
 		e := &b.Events[i]
-		reason := w.one(b, e, source, model.Position{Seq: seq, Index: i}, &res)
+		reason := w.watch.event(i)
 		if reason == "" {
-			continue
+			reason = w.one(b, e, source, model.Position{Seq: seq, Index: i}, &res)
 		}
-		if res.Counts.Rejected == nil {
-			res.Counts.Rejected = map[string]int{}
+		if reason != "" {
+			rejected = append(rejected, setAside(b, i, reason, &res))
 		}
-		res.Counts.Rejected[kindOf(reason)]++
-		rejected = append(rejected, model.Rejected{
-			Source: b.Source, Seq: seq, Index: i, ID: e.ID, Reason: reason,
-			Received: b.Received, Raw: e.Raw, Oversize: e.Oversize,
-		})
 	}
 	return res, rejected
 }
 
+// setAside counts an event as rejected, and is all that is known of it.
+func setAside(b *model.Batch, i int, reason string, res *model.MatchResult) model.Rejected {
+	if res.Counts.Rejected == nil {
+		res.Counts.Rejected = map[string]int{}
+	}
+	res.Counts.Rejected[kindOf(reason)]++
+	e := &b.Events[i]
+	return model.Rejected{
+		Source: b.Source, Seq: res.Seq, Index: i, ID: e.ID, Reason: reason,
+		Received: b.Received, Raw: e.Raw, Oversize: e.Oversize,
+	}
+}
+
 // kindOf is a reason without what is particular to one event, so that counts by
-// reason are few whatever comes.
+// reason are few and small.
 func kindOf(reason string) string {
 	kind, _, _ := strings.Cut(reason, ": ")
-	return kind
+	return clip(strings.ToValidUTF8(kind, "?"), maxKind)
 }
 
 // one adds to res what becomes of one event, or says why it is set aside.
@@ -219,7 +234,10 @@ func (w *Worker) eval(p *expr.Program) expr.Value {
 // mapped reads the common fields by the pipeline's map, and what it leaves out from
 // what the connector read.
 func (w *Worker) mapped(p *Pipeline, b *model.Batch, e *model.Event) model.Signal {
-	m := model.Signal{Title: e.Title, Techniques: e.Techniques, Stopped: e.Stopped, Link: e.Link, Time: e.Time}
+	m := model.Signal{Title: e.Title, Stopped: e.Stopped, Link: clip(e.Link, maxTitle), Time: e.Time}
+	for _, t := range e.Techniques[:min(len(e.Techniques), maxObservables)] {
+		m.Techniques = append(m.Techniques, clip(t, maxTechnique))
+	}
 	if e.Severity != nil {
 		m.Severity = *e.Severity
 	}
@@ -240,6 +258,10 @@ func (w *Worker) mapped(p *Pipeline, b *model.Batch, e *model.Event) model.Signa
 			note(&m, "time %q can't be read", clip(v.Text(), 64))
 		}
 	}
+	if m.Time.Before(earliest) && !m.Time.IsZero() {
+		note(&m, "time is before 1970")
+		m.Time = time.Time{}
+	}
 	if m.Time.IsZero() {
 		m.Time, m.Receipt = b.Received, true
 	}
@@ -255,7 +277,7 @@ func (w *Worker) mapped(p *Pipeline, b *model.Batch, e *model.Event) model.Signa
 		m.Techniques = nil
 		for t := range v.Leaves() {
 			if s, ok := t.Str(); ok && len(m.Techniques) < maxObservables {
-				m.Techniques = append(m.Techniques, clip(s, 32))
+				m.Techniques = append(m.Techniques, clip(s, maxTechnique))
 			}
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/kelpie-sec/kelpie/core/fault"
@@ -48,12 +50,24 @@ type Matcher struct {
 	Events   Events
 	Inputs   Inputs
 	Rejects  Rejects
-	Log      *slog.Logger
-	Now      func() time.Time
+	// Trial watches over what may end the process; workers share it. nil: nothing does.
+	Trial *Trial
+	// MaxResult bounds in bytes what becomes of one message; 0: nothing does. Events
+	// whose signals do not fit are set aside.
+	MaxResult int
+	Log       *slog.Logger
+	Now       func() time.Time
+
+	failed atomic.Pointer[error] // why the last part was not taken
+	told   time.Time             // when that was last logged
 }
 
-// retryWait before a message that could not be written on is handed back.
-const retryWait = 500 * time.Millisecond
+const (
+	// retryWait after a message that could not be written on.
+	retryWait = 500 * time.Millisecond
+	// tellInterval is how often a trouble that lasts is logged.
+	tellInterval = time.Minute
+)
 
 // Run matches messages until ctx ends or Events does.
 func (m *Matcher) Run(ctx context.Context) error {
@@ -66,27 +80,35 @@ func (m *Matcher) Run(ctx context.Context) error {
 			}
 			return err
 		}
-		if err := m.one(ctx, w, msg, answer); err != nil && ctx.Err() == nil {
-			m.Log.Error("a batch can't be written on; trying again", "source", msg.Source, "seq", msg.Seq, "error", err)
-			t := time.NewTimer(retryWait)
-			select {
-			case <-ctx.Done():
-			case <-t.C:
-			}
-			t.Stop()
+		err = m.one(ctx, w, msg, answer)
+		if late := m.failed.Swap(nil); late != nil {
+			err = errors.Join(err, *late)
+		}
+		if err != nil && ctx.Err() == nil {
+			m.wait(ctx, msg, err)
 		}
 	}
 }
 
-func (m *Matcher) one(ctx context.Context, w *Worker, msg Message, answer Answer) error {
-	res, rejected := m.result(w, msg)
-	if len(rejected) > 0 {
-		if err := m.Rejects.Reject(ctx, msg.Source, msg.Seq, rejected); err != nil {
-			answer.Back()
-			return err
-		}
+// wait keeps a log that takes nothing from being asked all the time.
+func (m *Matcher) wait(ctx context.Context, msg Message, err error) {
+	if now := time.Now(); now.Sub(m.told) >= tellInterval {
+		m.told = now
+		m.Log.Error("a batch can't be written on; trying again", "source", msg.Source, "seq", msg.Seq, "error", err)
 	}
-	data, err := model.EncodeInput(model.Input{At: m.Now(), Match: &res})
+	t := time.NewTimer(retryWait)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+func (m *Matcher) one(ctx context.Context, w *Worker, msg Message, answer Answer) error {
+	data, rejected, err := m.matched(ctx, w, msg)
+	if err == nil && len(rejected) > 0 {
+		err = m.Rejects.Reject(ctx, msg.Source, msg.Seq, rejected)
+	}
 	if err != nil {
 		answer.Back()
 		return err
@@ -94,6 +116,7 @@ func (m *Matcher) one(ctx context.Context, w *Worker, msg Message, answer Answer
 	fault.Point(fault.EventsMatched)
 	err = m.Inputs.Add(ctx, data, func(err error) {
 		if err != nil {
+			m.failed.Store(&err)
 			answer.Back()
 			return
 		}
@@ -105,6 +128,31 @@ func (m *Matcher) one(ctx context.Context, w *Worker, msg Message, answer Answer
 	return err
 }
 
+// matched is what becomes of a message, encoded, and what is set aside of it.
+func (m *Matcher) matched(ctx context.Context, w *Worker, msg Message) ([]byte, []model.Rejected, error) {
+	watch, err := m.Trial.begin(ctx, msg.Seq)
+	if err != nil {
+		return nil, nil, err
+	}
+	if watch != nil {
+		defer watch.end()
+	}
+	w.watch = watch
+	res, rejected := m.result(w, msg)
+	if watch != nil && watch.err != nil {
+		return nil, nil, watch.err
+	}
+	at := m.Now()
+	data, err := model.EncodeInput(model.Input{At: at, Match: &res})
+	if err == nil && (m.MaxResult == 0 || len(data) <= m.MaxResult) {
+		return data, rejected, nil
+	}
+	rejected = append(rejected, m.shrink(&res, msg)...)
+	slices.SortFunc(rejected, func(a, b model.Rejected) int { return a.Index - b.Index })
+	data, err = model.EncodeInput(model.Input{At: at, Match: &res})
+	return data, rejected, err
+}
+
 // result matches a message. One that is no batch is set aside whole: its events are
 // lost to matching and kept for people.
 func (m *Matcher) result(w *Worker, msg Message) (model.MatchResult, []model.Rejected) {
@@ -112,15 +160,18 @@ func (m *Matcher) result(w *Worker, msg Message) (model.MatchResult, []model.Rej
 		return model.MatchResult{Seq: msg.Seq, Source: msg.Source, Total: msg.Total, Config: m.Settings.Version}, nil
 	}
 	b, err := model.DecodeBatch(msg.Payload)
+	if w.watch.setAside() {
+		err = errors.New(whole)
+	}
 	if err != nil {
 		const reason = "damaged in the log"
 		return model.MatchResult{
-			Seq: msg.Seq, Source: msg.Source, Total: msg.Total, Config: m.Settings.Version,
-			Counts: model.Counts{Rejected: map[string]int{reason: 1}},
-		}, []model.Rejected{{
-			Source: msg.Source, Seq: msg.Seq, Reason: reason + ": " + err.Error(),
-			Received: m.Now(), Raw: msg.Payload,
-		}}
+				Seq: msg.Seq, Source: msg.Source, Total: msg.Total, Config: m.Settings.Version,
+				Counts: model.Counts{Rejected: map[string]int{reason: 1}},
+			}, []model.Rejected{{
+				Source: msg.Source, Seq: msg.Seq, Reason: reason + ": " + err.Error(),
+				Received: m.Now(), Raw: msg.Payload,
+			}}
 	}
 	b.Source = msg.Source
 	res, rejected := w.Match(&b, msg.Seq)
