@@ -90,7 +90,9 @@ func (f *file) watch(cursor []byte, out sdk.Sender) (*watch, error) {
 	return w, nil
 }
 
-// once reads everything there is to its end.
+// once reads everything there is to its end. Where something could not be read that is
+// an error: who waits for the end must not take this for it. Then last lines without a
+// newline are left for the next time, which comes.
 func (w *watch) once(ctx context.Context) error {
 	for range onceRounds {
 		again, err := w.round(ctx)
@@ -101,10 +103,20 @@ func (w *watch) once(ctx context.Context) error {
 			break
 		}
 	}
-	for _, t := range w.files {
-		if err := w.finish(ctx, t, false); err != nil {
-			return err
+	unread := w.trouble()
+	if unread == nil {
+		for _, t := range w.files {
+			if err := w.finish(ctx, t, false); err != nil {
+				return err
+			}
 		}
+		unread = w.trouble()
 	}
-	return w.batch.flush(ctx, true)
+	if err := w.batch.flush(ctx, true); err != nil {
+		return err
+	}
+	if unread != nil {
+		return &sdk.Error{Reason: sdk.Invalid, Fault: sdk.FaultInput, Err: unread}
+	}
+	return nil
 }

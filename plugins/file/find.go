@@ -43,7 +43,7 @@ func (w *watch) place(found []candidate) {
 			continue
 		}
 		if err := w.admit(c); err != nil {
-			w.trouble(err)
+			w.complain(err)
 		}
 	}
 	for _, t := range w.files {
@@ -214,7 +214,7 @@ func (w *watch) findRotated(t *tracked, found []candidate) {
 		case is == nil && after:
 			next := &tracked{path: t.path, info: info, lostAt: t.lostAt, grown: t.lostAt}
 			if err := w.fits(next); err != nil {
-				w.trouble(err)
+				w.complain(err)
 				_ = handle.Close()
 				continue
 			}

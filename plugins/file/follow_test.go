@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/kelpie-sec/kelpie/sdk"
 )
 
 // Ids do not depend on how much of the file there was when a line was read.
@@ -254,6 +256,13 @@ func TestTrouble(t *testing.T) {
 	round(t, w)
 	if out.trouble == nil || !strings.Contains(out.trouble.Error(), "loop.log") || len(out.events()) != 1 {
 		t.Errorf("trouble = %v with %d events", out.trouble, len(out.events()))
+	}
+	// Read once, it is an error that not everything was; the rest is read all the same.
+	once := &recorder{}
+	err := configured(t, block{"path": path}).Detect(t.Context(), sdk.Start{Once: true}, once)
+	var told *sdk.Error
+	if !errors.As(err, &told) || !strings.Contains(err.Error(), "loop.log") || len(once.events()) != 1 {
+		t.Errorf("once: %v with %d events", err, len(once.events()))
 	}
 	must(t, os.Remove(loop))
 	round(t, w)

@@ -60,7 +60,7 @@ func (w *watch) unreadable(t *tracked, err error) error {
 	if !errors.As(err, &failed) {
 		return err
 	}
-	w.trouble(err)
+	w.complain(err)
 	t.closeHandle()
 	return nil
 }

@@ -100,15 +100,15 @@ func (w *watch) scan() []candidate {
 		switch {
 		case errors.Is(err, fs.ErrNotExist): // gone since, or not there yet
 		case err != nil:
-			w.trouble(err)
+			w.complain(err)
 		case info.Mode().IsRegular():
 			found = append(found, candidate{p, info})
 		case !isPattern(path):
-			w.trouble(&fs.PathError{Op: "read", Path: p, Err: errNotRegular})
+			w.complain(&fs.PathError{Op: "read", Path: p, Err: errNotRegular})
 		}
 	}
 	if len(found) == 0 && len(w.troubles) == 0 {
-		w.trouble(w.nothing(path))
+		w.complain(w.nothing(path))
 	}
 	slices.SortStableFunc(found, func(a, b candidate) int { return a.info.ModTime().Compare(b.info.ModTime()) })
 	return found
@@ -208,8 +208,20 @@ func (w *watch) forgetGone() {
 	})
 }
 
-// trouble is told at the end of the round.
-func (w *watch) trouble(err error) { w.troubles = append(w.troubles, err) }
+// complain keeps what is to be told at the end of the round.
+func (w *watch) complain(err error) { w.troubles = append(w.troubles, err) }
+
+// trouble sums up what was complained of, if anything was.
+func (w *watch) trouble() error {
+	switch n := len(w.troubles); n {
+	case 0:
+		return nil
+	case 1:
+		return w.troubles[0]
+	default:
+		return fmt.Errorf("%w; and %d more like it", w.troubles[0], n-1)
+	}
+}
 
 // report tells what is wrong, and how many bytes are to be read yet.
 func (w *watch) report() {
@@ -219,13 +231,7 @@ func (w *watch) report() {
 			behind += max(0, t.info.Size()-t.offset)
 		}
 	}
-	var err error
-	if n := len(w.troubles); n > 0 {
-		err = w.troubles[0]
-		if n > 1 {
-			err = fmt.Errorf("%w; and %d more like it", err, n-1)
-		}
-	}
+	err := w.trouble()
 	text := fmt.Sprint(err)
 	if err != nil && text != w.told {
 		w.log.Warn("not everything can be read", "error", err)
