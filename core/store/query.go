@@ -171,14 +171,19 @@ func (s *Store) CaseIntents(ctx context.Context, ids []string) ([]model.Intent, 
 	return queryDocs[model.Intent](ctx, s, intentsOfCases, string(list))
 }
 
+const (
+	ledger  = `SELECT doc FROM ledger ORDER BY source, hour`
+	sources = `SELECT CAST(value AS BLOB) FROM meta WHERE key >= 'source:' AND key < 'source;' ORDER BY key`
+)
+
 // Ledger lists the counts of all sources and hours.
 func (s *Store) Ledger(ctx context.Context) ([]decide.Ledger, error) {
-	return queryDocs[decide.Ledger](ctx, s, `SELECT doc FROM ledger ORDER BY source, hour`)
+	return queryDocs[decide.Ledger](ctx, s, ledger)
 }
 
 // Sources lists how far each source has come.
 func (s *Store) Sources(ctx context.Context) ([]decide.SourceState, error) {
-	return queryDocs[decide.SourceState](ctx, s, `SELECT CAST(value AS BLOB) FROM meta WHERE key >= 'source:' AND key < 'source;' ORDER BY key`)
+	return queryDocs[decide.SourceState](ctx, s, sources)
 }
 
 // Counts are the sizes of what the store holds.

@@ -1,0 +1,67 @@
+package store
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestEveryQueryHasAnIndex: none reads a table from end to end, or sorts what an index
+// has in order, unless it says here why that is well.
+func TestEveryQueryHasAnIndex(t *testing.T) {
+	s := mustOpen(t, t.TempDir())
+	for name, q := range map[string]struct {
+		query string
+		// may are steps that are no fault here.
+		may string
+	}{
+		"cases":             {query: casesOfAll},
+		"cases of a state":  {query: casesOfState},
+		"case by alias":     {query: `SELECT case_id FROM case_aliases WHERE alias = ?`},
+		"case":              {query: `SELECT doc FROM cases WHERE id = ?`},
+		"find cases":        {query: findCases},
+		"signals of a case": {query: caseSignals, may: `USE TEMP B-TREE FOR ORDER BY`}, // of one case's
+		"lookups":           {query: lookupsAbout},
+		"intents":           {query: intentsOfAll, may: `SCAN intents USING INDEX intents_planned`}, // all are wanted
+		"intents of state":  {query: intentsOfState},
+		"intents of cases":  {query: intentsOfCases, may: `LIST SUBQUERY|SCAN json_each|USE TEMP B-TREE FOR ORDER BY`}, // of one case's
+		"ledger":            {query: ledger, may: `SCAN ledger`},                                                       // all are wanted, in the key's order
+		"sources":           {query: sources},
+		"counts": {query: counts, may: `SCALAR SUBQUERY|SCAN CONSTANT ROW|SEARCH signals$|` +
+			`SCAN (cases|asks|intents) USING COVERING INDEX (cases_score|asks_pending|asks_failed|intents_pending)`}, // only rows that count
+		"pending actions": {query: pendingActions, may: `SCAN found|SETUP|RECURSIVE STEP|CO-ROUTINE|MATERIALIZE|SCALAR SUBQUERY`},
+		"pending intents": {query: pendingIntents},
+		"attempts":        {query: attemptsOf},
+		"pending asks":    {query: pendingAsks},
+		"cached reply":    {query: cachedReply},
+		"forget replies":  {query: forgetReplies, may: `LIST SUBQUERY`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			args := make([]any, 5)
+			for i := range args {
+				args[i] = "1"
+			}
+			n := strings.Count(q.query, "?")
+			for i := 1; i <= 4; i++ {
+				if c := strings.Count(q.query, fmt.Sprintf("?%d", i)); c > 0 {
+					n -= c - 1
+				}
+			}
+			plan, err := queryRows(t.Context(), s, func(scan scanner) (string, error) {
+				var id, parent, unused int
+				var step string
+				return step, scan(&id, &parent, &unused, &step)
+			}, "EXPLAIN QUERY PLAN "+q.query, args[:n]...)
+			if err != nil || len(plan) == 0 {
+				t.Fatalf("plan %q, %v", plan, err)
+			}
+			good := regexp.MustCompile(`^(SEARCH .* USING .*INDEX .*|SEARCH .* USING .*PRIMARY KEY.*|COMPOUND QUERY|MERGE \(UNION\)|LEFT|RIGHT|SCAN cases USING INDEX cases_score)$`)
+			for _, step := range plan {
+				if !good.MatchString(step) && (q.may == "" || !regexp.MustCompile(q.may).MatchString(step)) {
+					t.Errorf("%s\nin the plan of %s", step, q.query)
+				}
+			}
+		})
+	}
+}
