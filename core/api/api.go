@@ -7,8 +7,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -40,8 +42,12 @@ type Server struct {
 	Now    func() time.Time
 }
 
-// maxBody of a request.
-const maxBody = 1 << 20
+// Bounds of what is sent, in bytes.
+const (
+	maxBody   = 64 << 10
+	maxName   = 256
+	maxReason = 4096
+)
 
 // Handler serves the API. It is safe for concurrent use.
 func (s *Server) Handler() http.Handler {
@@ -59,8 +65,32 @@ func (s *Server) Handler() http.Handler {
 	get("/v1/status", s.status)
 	post("/v1/actions/pause", s.order(model.PauseActions))
 	post("/v1/actions/resume", s.order(model.ResumeActions))
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, pattern := mux.Handler(r); pattern == "" {
+			w = &refusal{w}
+		}
+		mux.ServeHTTP(w, r)
+	})
 }
+
+// refusal makes of the mux's own answers, which are text, what ours are.
+type refusal struct{ http.ResponseWriter }
+
+func (w *refusal) WriteHeader(code int) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Del("Content-Length")
+	w.ResponseWriter.WriteHeader(code)
+	text := map[int]string{
+		http.StatusNotFound: "there is no such path", http.StatusMethodNotAllowed: "this path does not take that method",
+	}[code]
+	if text == "" {
+		text = http.StatusText(code)
+	}
+	// If the caller has gone nobody needs it.
+	_ = json.NewEncoder(w.ResponseWriter).Encode(map[string]string{"error": text})
+}
+
+func (w *refusal) Write(text []byte) (int, error) { return len(text), nil }
 
 // Error is a failure that the caller should read as it is.
 type Error struct {
@@ -82,6 +112,8 @@ func (s *Server) answer(f func(*http.Request) (any, error)) http.HandlerFunc {
 			code = e.Code
 		case errors.Is(err, store.ErrNotFound), errors.Is(err, eventlog.ErrNotFound), errors.Is(err, host.ErrUnknown):
 			code, err = http.StatusNotFound, errors.New("not found")
+		case r.Context().Err() != nil:
+			return // nobody waits for an answer
 		default:
 			s.Logger.Error("a request failed", "path", r.URL.Path, "error", err)
 			code = http.StatusInternalServerError
@@ -113,8 +145,26 @@ func number(r *http.Request, name string, otherwise, most int) (int, error) {
 	return n, nil
 }
 
+// oneOf reads a parameter that is empty or one of some words.
+func oneOf[T ~string](r *http.Request, name string, words ...T) (T, error) {
+	v := T(r.URL.Query().Get(name))
+	if v == "" || slices.Contains(words, v) {
+		return v, nil
+	}
+	texts := make([]string, len(words))
+	for i, w := range words {
+		texts[i] = string(w)
+	}
+	return "", bad(name + " must be one of " + strings.Join(texts, ", "))
+}
+
 func (s *Server) intents(r *http.Request) (any, error) {
-	all, err := s.Store.Intents(r.Context(), model.IntentState(r.URL.Query().Get("state")))
+	state, err := oneOf(r, "state", model.IntentPending, model.IntentDone, model.IntentAlready,
+		model.IntentRefused, model.IntentFailed, model.IntentUnknown, model.IntentUndone)
+	if err != nil {
+		return nil, err
+	}
+	all, err := s.Store.Intents(r.Context(), state)
 	if err != nil {
 		return nil, err
 	}
@@ -132,8 +182,17 @@ func readOrder(r *http.Request) (Order, error) {
 	var o Order
 	d := json.NewDecoder(r.Body)
 	d.DisallowUnknownFields()
-	if err := d.Decode(&o); err != nil {
+	err := d.Decode(&o)
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return o, &Error{http.StatusRequestEntityTooLarge, fmt.Sprintf("an order has at most %d bytes", large.Limit)}
+	case err != nil:
 		return o, bad("the body is not an order: " + err.Error())
+	case d.More():
+		return o, bad("the body is more than one order")
+	case len(o.By) > maxName || len(o.Because) > maxReason:
+		return o, bad(fmt.Sprintf("a name has at most %d bytes, a reason %d", maxName, maxReason))
 	}
 	if strings.TrimSpace(o.By) == "" {
 		return o, bad("an order says by whom")
@@ -152,6 +211,9 @@ func (s *Server) resolve(r *http.Request) (any, error) {
 		return nil, bad(`an intent is resolved as "done" (it took effect) or "failed" (it did not)`)
 	}
 	in, err := s.Store.Intent(r.Context(), r.PathValue("id"))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, &Error{http.StatusNotFound, "there is no intent " + r.PathValue("id") + "; \"kelpie intent list\" lists them"}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -183,10 +245,12 @@ func (s *Server) order(kind model.CommandKind) func(*http.Request) (any, error) 
 func (s *Server) plugins(*http.Request) (any, error) { return list(s.Engine.Plugins()), nil }
 
 func (s *Server) restart(r *http.Request) (any, error) {
-	return struct{}{}, s.Engine.RestartPlugin(r.Context(), r.PathValue("name"))
+	err := s.Engine.RestartPlugin(r.Context(), r.PathValue("name"))
+	if errors.Is(err, host.ErrUnknown) {
+		return nil, &Error{http.StatusNotFound, "no plugin " + r.PathValue("name") + " is in use; \"kelpie plugin list\" lists them"}
+	}
+	return struct{}{}, err
 }
-
-func (s *Server) status(r *http.Request) (any, error) { return s.Engine.Status(r.Context()) }
 
 // list makes an empty list of none, so that nobody has to expect null.
 func list[T any](all []T) []T {

@@ -49,9 +49,12 @@ func (s *Server) cases(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	state, err := oneOf(r, "state", model.CaseOpen, model.CaseClosed)
+	if err != nil {
+		return nil, err
+	}
 	all, err := s.Store.Cases(r.Context(), store.CaseQuery{
-		State:    model.CaseState(r.URL.Query().Get("state")),
-		MinScore: model.Hundredths(least * 100), Limit: limit,
+		State: state, MinScore: model.Hundredths(least * 100), Limit: limit,
 	})
 	if err != nil {
 		return nil, err
@@ -100,7 +103,7 @@ func (s *Server) explain(r *http.Request) (any, error) {
 	if e.Signals, err = s.Store.CaseSignals(ctx, c.ID, r.URL.Query().Has("raw")); err != nil {
 		return nil, err
 	}
-	if e.Lookups, err = s.Store.Lookups(ctx, observablesOf(e.Signals)); err != nil {
+	if e.Lookups, err = s.Store.Lookups(ctx, observablesOf(c, e.Signals)); err != nil {
 		return nil, err
 	}
 	ids := append([]string{c.ID, c.FirstID}, c.Aliases...)
@@ -111,12 +114,13 @@ func (s *Server) explain(r *http.Request) (any, error) {
 	return e, nil
 }
 
-// observablesOf lists the observables of signals, each once, without roles.
-func observablesOf(signals []model.Signal) []sdk.Observable {
+// observablesOf lists the observables of a case and its signals, each once, without
+// roles. Those that were found only the case has.
+func observablesOf(c model.Case, signals []model.Signal) []sdk.Observable {
 	seen := map[sdk.Observable]bool{}
 	var all []sdk.Observable
-	for _, g := range signals {
-		for _, o := range g.Observables {
+	add := func(list []sdk.Observable) {
+		for _, o := range list {
 			o.Role = sdk.NoRole
 			if !seen[o] {
 				seen[o] = true
@@ -124,5 +128,10 @@ func observablesOf(signals []model.Signal) []sdk.Observable {
 			}
 		}
 	}
+	for _, g := range signals {
+		add(g.Observables)
+	}
+	add(c.Subjects)
+	add(c.Indicators)
 	return all
 }

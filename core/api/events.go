@@ -2,7 +2,10 @@ package api
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -27,58 +30,90 @@ type EventLine struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-// EventPage is the newest part of a list; Before asks for what is older, 0 at the
-// end.
+// EventPage is the newest part of a list. Before asks for what is older: "SEQ/INDEX" of
+// an event, or "SEQ" of a log message; empty at the end.
 type EventPage struct {
 	Events []EventLine `json:"events"`
-	Before uint64      `json:"before"`
+	Before string      `json:"before"`
 }
 
 // mostEvents of one page.
 const mostEvents = 10_000
 
-func query(r *http.Request) (eventlog.Query, int, error) {
-	limit, err := number(r, "limit", 50, mostEvents)
-	if err != nil {
-		return eventlog.Query{}, 0, err
-	}
-	before, err := number(r, "before", 0, 1<<62)
-	if err != nil {
-		return eventlog.Query{}, 0, err
-	}
-	return eventlog.Query{Source: r.URL.Query().Get("source"), Before: uint64(before), Limit: max(limit, 1)}, limit, nil
+// span says which events are asked for, newest first: the limit newest ones that are
+// older than event index of log message seq; seq 0: the newest of all.
+type span struct {
+	source string
+	seq    uint64
+	index  int
+	limit  int
 }
 
-// page collects events, newest first, from log messages until limit is reached. A
-// message is never cut, so that Before stays a position of the log.
-func page(p eventlog.Page, limit int, lines func(eventlog.Record) ([]EventLine, error)) (EventPage, error) {
-	out := EventPage{Events: []EventLine{}, Before: p.Before}
+func spanOf(r *http.Request) (span, error) {
+	limit, err := number(r, "limit", 50, mostEvents)
+	if err != nil {
+		return span{}, err
+	}
+	sp := span{source: r.URL.Query().Get("source"), limit: max(limit, 1)}
+	before := r.URL.Query().Get("before")
+	if before == "" {
+		return sp, nil
+	}
+	seq, index, within := strings.Cut(before, "/")
+	if sp.seq, err = strconv.ParseUint(seq, 10, 63); err == nil && within {
+		sp.index, err = strconv.Atoi(index)
+	}
+	if err != nil || sp.seq == 0 || sp.index < 0 {
+		return span{}, bad(`before must be SEQ or SEQ/INDEX, as the last page said, such as "120/3"`)
+	}
+	return sp, nil
+}
+
+// query asks the log for the messages that hold the events. Below the first event of
+// a message is the message before it.
+func (sp span) query() eventlog.Query {
+	q := eventlog.Query{Source: sp.source, Before: sp.seq, Limit: sp.limit}
+	if sp.index > 0 {
+		q.Before++
+	}
+	return q
+}
+
+// page collects a span's events from log messages, newest first.
+func (sp span) page(p eventlog.Page, lines func(eventlog.Record) ([]EventLine, error)) (EventPage, error) {
+	out := EventPage{Events: []EventLine{}}
 	for _, rec := range p.Records {
-		if len(out.Events) >= limit {
-			out.Before = rec.Seq + 1
-			break
-		}
 		all, err := lines(rec)
 		if err != nil {
 			return EventPage{}, err
 		}
+		if rec.Seq == sp.seq {
+			all = all[:min(sp.index, len(all))]
+		}
 		for i := len(all) - 1; i >= 0; i-- {
+			if len(out.Events) == sp.limit {
+				out.Before = fmt.Sprintf("%d/%d", rec.Seq, i+1)
+				return out, nil
+			}
 			out.Events = append(out.Events, all[i])
 		}
+	}
+	if p.Before > 0 {
+		out.Before = strconv.FormatUint(p.Before, 10)
 	}
 	return out, nil
 }
 
 func (s *Server) events(r *http.Request) (any, error) {
-	q, limit, err := query(r)
+	sp, err := spanOf(r)
 	if err != nil {
 		return nil, err
 	}
-	p, err := s.Log.ListEvents(r.Context(), q)
+	p, err := s.Log.ListEvents(r.Context(), sp.query())
 	if err != nil {
 		return nil, err
 	}
-	return page(p, limit, func(rec eventlog.Record) ([]EventLine, error) {
+	return sp.page(p, func(rec eventlog.Record) ([]EventLine, error) {
 		if len(rec.Payload) == 0 {
 			return nil, nil
 		}
@@ -99,15 +134,15 @@ func (s *Server) events(r *http.Request) (any, error) {
 }
 
 func (s *Server) rejected(r *http.Request) (any, error) {
-	q, limit, err := query(r)
+	sp, err := spanOf(r)
 	if err != nil {
 		return nil, err
 	}
-	p, err := s.Log.ListRejected(r.Context(), q)
+	p, err := s.Log.ListRejected(r.Context(), sp.query())
 	if err != nil {
 		return nil, err
 	}
-	return page(p, limit, func(rec eventlog.Record) ([]EventLine, error) {
+	return sp.page(p, func(rec eventlog.Record) ([]EventLine, error) {
 		var all []model.Rejected
 		if err := json.Unmarshal(rec.Payload, &all); err != nil {
 			return nil, err

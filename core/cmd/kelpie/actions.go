@@ -38,7 +38,7 @@ func (p program) orderCommand(o *options, use, short, path string) *cobra.Comman
 				return printJSON(p.out, flags)
 			}
 			if flags.Paused {
-				fmt.Fprintf(p.out, "Actions are paused by %s since %s UTC.\n", safe(flags.PausedBy), stamp(flags.PausedAt))
+				fmt.Fprintf(p.out, "Actions are paused by %s since %s UTC.\n", line(flags.PausedBy, 30), stamp(flags.PausedAt))
 			} else {
 				fmt.Fprintln(p.out, "Actions are not paused.")
 			}

@@ -10,6 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kelpie-sec/kelpie/core/api"
+	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/sdk"
 )
 
 func (p program) caseCommand(o *options) *cobra.Command {
@@ -29,7 +31,11 @@ func (p program) caseListCommand(o *options) *cobra.Command {
 				q.Set("state", state)
 			}
 			q.Set("min_score", strconv.Itoa(least))
-			q.Set("limit", strconv.Itoa(limit))
+			most := limit
+			if !o.json && !c.Flags().Changed("limit") {
+				most = screenful + 1 // to know whether there are more
+			}
+			q.Set("limit", strconv.Itoa(most))
 			var all []api.CaseLine
 			err := p.with(c.Context(), o, func(k *client) error { return k.get(c.Context(), "/v1/cases", q, &all) })
 			if err != nil {
@@ -38,15 +44,25 @@ func (p program) caseListCommand(o *options) *cobra.Command {
 			if o.json {
 				return printJSON(p.out, all)
 			}
-			printCases(p.out, all)
+			if most == limit {
+				printCases(p.out, all)
+				return nil
+			}
+			printCases(p.out, all[:min(len(all), screenful)])
+			if len(all) > screenful {
+				fmt.Fprintln(p.out, "There are more: \"--limit 0\" lists all.")
+			}
 			return nil
 		},
 	}
 	c.Flags().StringVar(&state, "state", "", "only cases in this state: open, closed")
 	c.Flags().IntVar(&least, "min-score", 0, "only cases with at least this score")
-	c.Flags().IntVar(&limit, "limit", 0, "at most so many; 0: all")
+	c.Flags().IntVar(&limit, "limit", 0, "at most so many; 0: all (by default 50, with --json all)")
 	return c
 }
+
+// screenful is how many cases are listed if nothing is said.
+const screenful = 50
 
 // shortID is as much of an id as a person has to type.
 func shortID(id string) string {
@@ -116,17 +132,33 @@ func printCase(w io.Writer, e api.Explanation) {
 	row("score", score)
 	row("state", string(c.State))
 	row("stopped", stopped(c.Stopped))
-	row("subjects", values(c.Subjects, 10*width))
-	row("indicators", values(c.Indicators, 10*width))
+	printObservables(w, c)
 	row("signals", fmt.Sprintf("%d, %s to %s UTC", len(e.Signals), stamp(c.FirstAt), stamp(c.LastAt)))
 	row("reported by", joined(c.Rules))
 	row("techniques", joined(c.Techniques))
-	row("also known as", joined(c.Aliases))
+	row("earlier ids", joined(c.Aliases))
 	for _, in := range e.Intents {
 		row("done", intentText(in))
 	}
 	row("decided", stamp(c.UpdatedAt)+" UTC, "+ago(c.UpdatedAt, time.Now()))
 	fmt.Fprintf(w, "\n\"kelpie explain %s\" says why.\n", shortID(c.ID))
+}
+
+// mostValues bounds what is listed of one kind in a case.
+const mostValues = 10
+
+// printObservables lists who is affected, first as detectors named them, then under
+// other names, and what is evidence.
+func printObservables(w io.Writer, c model.Case) {
+	row := func(name string, all []sdk.Observable) {
+		if len(all) > 0 {
+			indented(w, pad("  "+name, 14), several(all, mostValues))
+		}
+	}
+	reported := min(c.Reported, len(c.Subjects))
+	row("affected", c.Subjects[:reported])
+	row("also named", c.Subjects[reported:])
+	row("indicators", c.Indicators)
 }
 
 func stopped(b *bool) string {

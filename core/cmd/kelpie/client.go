@@ -25,12 +25,47 @@ type client struct {
 	close     func() error
 }
 
+// How long a command waits for another one that has the data folder for a moment, or
+// for a Kelpie that is about to serve its socket.
+const (
+	busyPatience = 15 * time.Second
+	busyInterval = 100 * time.Millisecond
+)
+
+// patiently does something again while the data folder is busy, and give is not true.
+func patiently(ctx context.Context, give func() bool, do func() error) error {
+	deadline := time.Now().Add(busyPatience)
+	for {
+		err := do()
+		if !errors.Is(err, engine.ErrBusy) || give() || time.Now().After(deadline) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(busyInterval):
+		}
+	}
+}
+
+// answers tells whether a Kelpie serves a data folder's socket.
+func answers(dir string) bool {
+	c, err := net.DialTimeout("unix", filepath.Join(dir, engine.Socket), time.Second)
+	return err == nil && c.Close() == nil
+}
+
 // connect finds the running Kelpie of a data folder, or opens the folder.
-func (p program) connect(ctx context.Context, o *options) (*client, error) {
+func (p program) connect(ctx context.Context, o *options) (c *client, err error) {
 	dir, err := o.dataDir()
 	if err != nil {
 		return nil, err
 	}
+	never := func() bool { return false }
+	err = patiently(ctx, never, func() error { c, err = p.connectTo(ctx, o, dir); return err })
+	return c, err
+}
+
+func (p program) connectTo(ctx context.Context, o *options, dir string) (*client, error) {
 	socket := filepath.Join(dir, engine.Socket)
 	c, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "unix", socket)
 	if err == nil {

@@ -24,7 +24,7 @@ func (p program) eventCommand(o *options) *cobra.Command {
 func (p program) eventsCommand(o *options, name, short, path string) *cobra.Command {
 	var source string
 	var limit int
-	var before uint64
+	var before string
 	c := &cobra.Command{
 		Use: name, Short: short, Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -32,8 +32,8 @@ func (p program) eventsCommand(o *options, name, short, path string) *cobra.Comm
 			if source != "" {
 				q.Set("source", source)
 			}
-			if before > 0 {
-				q.Set("before", strconv.FormatUint(before, 10))
+			if before != "" {
+				q.Set("before", before)
 			}
 			var page api.EventPage
 			err := p.with(c.Context(), o, func(k *client) error { return k.get(c.Context(), path, q, &page) })
@@ -48,8 +48,8 @@ func (p program) eventsCommand(o *options, name, short, path string) *cobra.Comm
 		},
 	}
 	c.Flags().StringVar(&source, "source", "", "only of this detector, as detector.NAME")
-	c.Flags().IntVar(&limit, "limit", 20, "about so many")
-	c.Flags().Uint64Var(&before, "before", 0, "only older ones, as the last list said")
+	c.Flags().IntVar(&limit, "limit", 20, "at most so many")
+	c.Flags().StringVar(&before, "before", "", "only older ones, as the last list said")
 	return c
 }
 
@@ -71,8 +71,8 @@ func printEvents(w io.Writer, page api.EventPage) {
 			fmt.Fprintln(w, "  "+line(string(e.Bytes), width-2))
 		}
 	}
-	if page.Before > 0 {
-		fmt.Fprintf(w, "Older ones: --before %d\n", page.Before)
+	if page.Before != "" {
+		fmt.Fprintf(w, "Older ones: --before %s\n", page.Before)
 	}
 }
 

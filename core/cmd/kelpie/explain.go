@@ -47,8 +47,7 @@ func heading(w io.Writer, text string) { fmt.Fprintf(w, "\n%s\n", text) }
 func printExplanation(w io.Writer, e api.Explanation) {
 	c := e.Case
 	fmt.Fprintf(w, "%s  %s\n", c.ID, line(c.Title, width-24))
-	indented(w, "  subjects    ", values(c.Subjects, 10*width))
-	indented(w, "  indicators  ", values(c.Indicators, 10*width))
+	printObservables(w, c)
 	printTimeline(w, e.Signals)
 	printAnswers(w, e)
 	printScore(w, c.Score)

@@ -65,7 +65,7 @@ func (p program) format(path string, check bool) (int, error) {
 			continue
 		}
 		changed++
-		fmt.Fprintln(p.out, file)
+		fmt.Fprintln(p.out, safe(file))
 		if check {
 			continue
 		}

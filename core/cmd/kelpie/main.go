@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -55,6 +56,10 @@ func (p program) run(ctx context.Context, args []string) int {
 	var ce *codeError
 	if !errors.As(err, &ce) {
 		ce = &codeError{exitFailed, err.Error()}
+		if strings.HasPrefix(ce.text, "unknown command ") {
+			// Cobra's own, which has no type; it sets suggestions off by tabs.
+			ce = &codeError{exitUsage, strings.TrimSpace(strings.ReplaceAll(ce.text, "\t", "  "))}
+		}
 	}
 	if ce.text != "" {
 		fmt.Fprintln(p.err, "kelpie: "+safe(ce.text))
@@ -103,7 +108,23 @@ func args(c *cobra.Command) {
 			return nil
 		}
 	}
+	if c.HasSubCommands() && !c.Runnable() {
+		c.Args = cobra.ArbitraryArgs
+		c.RunE = func(c *cobra.Command, a []string) error { return group(c, a) }
+	}
 	for _, sub := range c.Commands() {
 		args(sub)
 	}
+}
+
+// group is what a command does that only has others below it.
+func group(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return c.Help()
+	}
+	text := fmt.Sprintf("unknown command %q for %q", args[0], c.CommandPath())
+	for _, near := range c.SuggestionsFor(args[0]) {
+		text += "\n\nDid you mean this?\n  " + near
+	}
+	return usage("%s\nSee \"%s --help\".", text, c.CommandPath())
 }

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -70,28 +72,31 @@ func (o *options) parse() (parsed, error) {
 	return parsed{src, c, diags}, nil
 }
 
-// dataDir is the configuration's data folder. Where there is no configuration that can
-// be read it is the default, so that a case can be looked at all the same.
+// require says what to do where there is no configuration at all.
+func (o *options) require() error {
+	if _, err := os.Stat(o.config); errors.Is(err, fs.ErrNotExist) {
+		return usage("there is no configuration %s; --config names another, and config.hcl.example is one to start from", o.config)
+	}
+	return nil
+}
+
+// dataDir is the configuration's data folder, whatever else is wrong with it, so that
+// a case can be looked at all the same.
 func (o *options) dataDir() (string, error) {
 	if o.data != "" {
 		return o.data, nil
 	}
 	p, err := o.parse()
-	if err != nil {
-		return "", err
-	}
-	if p.config == nil || p.diags.HasErrors() {
-		return config.DefaultDataDir, nil
-	}
-	return p.config.Kelpie.DataDir, nil
+	return config.Peek(p.source).DataDir, err
 }
 
+// pluginDir likewise: a plugin that is to be locked has no schema yet.
 func (o *options) pluginDir() string {
 	p, err := o.parse()
-	if err != nil || p.config == nil || p.config.Kelpie.PluginDir == "" {
+	if err != nil {
 		return config.DefaultPluginDir
 	}
-	return p.config.Kelpie.PluginDir
+	return config.Peek(p.source).PluginDir
 }
 
 // logger writes what happens to the standard error.

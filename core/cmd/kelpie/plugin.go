@@ -90,7 +90,7 @@ func printPlugins(w io.Writer, lines []pluginLine) {
 	}
 	fmt.Fprintf(w, "%-14s  %-9s  %-12s  %s\n", "PLUGIN", "VERSION", "SHA256", "OFFERS")
 	for _, l := range lines {
-		fmt.Fprintf(w, "%-14s  %-9s  %-12.12s  %s\n", l.Name, l.Version, l.SHA256, strings.Join(l.Connectors, ", "))
+		fmt.Fprintf(w, "%-14s  %-9s  %-12.12s  %s\n", line(l.Name, 14), line(l.Version, 9), safe(l.SHA256), line(strings.Join(l.Connectors, ", "), width-41))
 		for _, r := range l.Running {
 			text := fmt.Sprintf("%s, process %d, since %s UTC", r.State, r.PID, stamp(r.Since))
 			if r.Restarts > 0 {
@@ -220,9 +220,17 @@ func (p program) pluginRestartCommand(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use: "restart NAME", Short: "Start a plugin again that has failed", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return p.with(c.Context(), o, func(k *client) error {
+			err := p.with(c.Context(), o, func(k *client) error {
 				return k.post(c.Context(), "/v1/plugins/"+url.PathEscape(args[0])+"/restart", nil, &struct{}{})
 			})
+			if err != nil {
+				return err
+			}
+			if o.json {
+				return printJSON(p.out, map[string]string{"restarted": args[0]})
+			}
+			_, err = fmt.Fprintf(p.out, "Plugin %s is started again; \"kelpie plugin list\" says how it runs.\n", line(args[0], 30))
+			return err
 		},
 	}
 }

@@ -32,15 +32,26 @@ func (p program) runCommand(o *options) *cobra.Command {
 }
 
 func (p program) runKelpie(ctx context.Context, o *options, once, rewind bool) error {
-	if o.level == "" && !once {
+	switch o.level {
+	case "debug", "info", "warn", "error":
+	case "":
 		o.level = "info"
+		if once {
+			o.level = "warn"
+		}
+	default:
+		return usage("--log-level is debug, info, warn or error, not %q", o.level)
 	}
 	options, settings, err := p.prepare(o)
 	if err != nil {
 		return err
 	}
 	options.Once, options.Rewind = once, rewind
-	k, err := engine.Open(ctx, settings)
+	var k *engine.Kelpie
+	err = patiently(ctx, func() bool { return answers(settings.DataDir) }, func() error {
+		k, err = engine.Open(ctx, settings)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -61,6 +72,11 @@ func (p program) runKelpie(ctx context.Context, o *options, once, rewind bool) e
 		return err
 	}
 	if once {
+		for _, d := range options.Config.Detectors {
+			if !d.Finite {
+				fmt.Fprintf(p.err, "%s has no end, and was not read\n", d.Address)
+			}
+		}
 		if err := p.summary(ctx, o, k, time.Since(began)); err != nil {
 			return err
 		}
@@ -72,6 +88,9 @@ func (p program) runKelpie(ctx context.Context, o *options, once, rewind bool) e
 func (p program) prepare(o *options) (engine.RunOptions, engine.Settings, error) {
 	fail := func(err error) (engine.RunOptions, engine.Settings, error) {
 		return engine.RunOptions{}, engine.Settings{}, err
+	}
+	if err := o.require(); err != nil {
+		return fail(err)
 	}
 	c, err := o.parse()
 	if err != nil {

@@ -1,8 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -39,13 +43,17 @@ func printStatus(w io.Writer, s api.Status) {
 	}
 	fmt.Fprintf(w, "kelpie %s, %s\n", s.Version, state)
 	if s.Actions != "" {
-		fmt.Fprintf(w, "actions are %q", s.Actions)
-		if s.Paused != nil {
-			fmt.Fprintf(w, ", paused by %s since %s UTC", safe(s.Paused.PausedBy), stamp(s.Paused.PausedAt))
+		fmt.Fprintf(w, "actions are %q\n", s.Actions)
+	}
+	if f := s.Paused; f != nil {
+		text := fmt.Sprintf("actions are paused by %s since %s UTC", f.PausedBy, stamp(f.PausedAt))
+		if f.PausedReason != "" {
+			text += ": " + f.PausedReason
 		}
-		fmt.Fprintln(w)
+		indented(w, "", text)
 	}
 	printTroubles(w, s)
+	printSetAside(w, s)
 	c := s.Counts
 	fmt.Fprintf(w, "\n%s, %s; intents: %d done, %d pending, %d failed, %d unknown\n",
 		plural(c.Cases, "case"), plural(c.Signals, "signal"), c.IntentsDone, c.IntentsPending, c.IntentsFailed, c.IntentsUnknown)
@@ -75,13 +83,39 @@ func printTroubles(w io.Writer, s api.Status) {
 	}
 }
 
+func printSetAside(w io.Writer, s api.Status) {
+	if len(s.SetAside) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "\nSET ASIDE: no rule has seen these; \"kelpie event rejected\" lists them")
+	for _, a := range s.SetAside {
+		indented(w, "  - ", fmt.Sprintf("%s: %d of %d events, %d of them in the last 24 hours; first %s, last %s UTC",
+			a.Source, a.Events, a.Received, a.Day, hour(a.First), hour(a.Last)))
+		reasons := slices.SortedFunc(maps.Keys(a.Reasons), func(x, y string) int {
+			return cmp.Or(cmp.Compare(a.Reasons[y], a.Reasons[x]), cmp.Compare(x, y))
+		})
+		for _, r := range reasons[:min(len(reasons), mostReasons)] {
+			indented(w, fmt.Sprintf("  %7d  ", a.Reasons[r]), r)
+		}
+		if n := len(reasons) - mostReasons; n > 0 {
+			fmt.Fprintf(w, "           and %d more reasons\n", n)
+		}
+	}
+}
+
+// mostReasons that are shown of one source.
+const mostReasons = 5
+
+// hour is a time that is known to the hour.
+func hour(t time.Time) string { return t.UTC().Format("2006-01-02 15h") }
+
 func printParts(w io.Writer, s api.Status) {
 	if len(s.Detectors) > 0 {
 		fmt.Fprintln(w, "\nDETECTORS")
 		for _, d := range s.Detectors {
 			text := fmt.Sprintf("%d events, last %s", d.Total, ago(d.LastBatch, s.At))
 			if d.Behind > 0 {
-				text += fmt.Sprintf(", %d %s behind", d.Behind, safe(d.BehindUnit))
+				text += fmt.Sprintf(", %d %s behind", d.Behind, line(d.BehindUnit, 12))
 			}
 			fmt.Fprintf(w, "  %s %s %s\n", pad(string(d.State), 9), pad(d.Instance, 24), line(text, width-37))
 		}

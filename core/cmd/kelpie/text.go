@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -8,9 +9,11 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"golang.org/x/term"
+	east "golang.org/x/text/width"
 
 	"github.com/kelpie-sec/kelpie/sdk"
 )
@@ -54,18 +57,50 @@ func harmless(r rune) bool {
 // line is safe text without line breaks, cut to n columns.
 func line(s string, n int) string {
 	s = safe(strings.ReplaceAll(s, "\n", " "))
-	if utf8.RuneCountInString(s) <= n {
+	if columns(s) <= n {
 		return s
 	}
 	if n < 1 {
 		return ""
 	}
-	return string([]rune(s)[:n-1]) + "…"
+	head, _ := cut(s, n-1)
+	return head + "…"
+}
+
+// columns that a text takes: a letter of East Asia and most pictures take two, and
+// what joins the letter before it counts one as well, so that it cannot be without end.
+func columns(s string) int {
+	n := 0
+	for _, r := range s {
+		n += runeColumns(r)
+	}
+	return n
+}
+
+func runeColumns(r rune) int {
+	if r < 0x1100 {
+		return 1
+	}
+	switch east.LookupRune(r).Kind() {
+	case east.EastAsianWide, east.EastAsianFullwidth:
+		return 2
+	}
+	return 1
+}
+
+// cut splits a text after at most n columns.
+func cut(s string, n int) (head, rest string) {
+	for i, r := range s {
+		if n -= runeColumns(r); n < 0 {
+			return s[:i], s[i:]
+		}
+	}
+	return s, ""
 }
 
 // pad fills s with spaces to n columns.
 func pad(s string, n int) string {
-	if k := n - utf8.RuneCountInString(s); k > 0 {
+	if k := n - columns(s); k > 0 {
 		return s + strings.Repeat(" ", k)
 	}
 	return s
@@ -73,20 +108,26 @@ func pad(s string, n int) string {
 
 // wrap breaks text at spaces into lines of at most n columns; a longer word is cut.
 func wrap(s string, n int) []string {
+	n = max(n, 2) // any letter fits
 	var lines []string
 	current := ""
 	for _, word := range strings.Fields(safe(s)) {
-		for utf8.RuneCountInString(word) > n {
+		for columns(word) > n {
 			if current != "" {
 				lines, current = append(lines, current), ""
 			}
-			r := []rune(word)
-			lines, word = append(lines, string(r[:n])), string(r[n:])
+			var head string
+			head, word = cut(word, n)
+			lines = append(lines, head)
+			if word == "" {
+				break
+			}
 		}
 		switch {
+		case word == "":
 		case current == "":
 			current = word
-		case utf8.RuneCountInString(current)+1+utf8.RuneCountInString(word) <= n:
+		case columns(current)+1+columns(word) <= n:
 			current += " " + word
 		default:
 			lines, current = append(lines, current), word
@@ -101,7 +142,7 @@ func wrap(s string, n int) []string {
 // indented prints text below a first column: first on the first line, spaces on the
 // others.
 func indented(w io.Writer, first, text string) {
-	column := utf8.RuneCountInString(first)
+	column := columns(first)
 	for i, l := range wrap(text, width-column) {
 		if i > 0 {
 			first = strings.Repeat(" ", column)
@@ -122,12 +163,27 @@ func values(all []sdk.Observable, n int) string {
 		if rest := len(all) - i - 1; rest > 0 {
 			more = fmt.Sprintf(" +%d", rest)
 		}
-		if i > 0 && utf8.RuneCountInString(text+next+more) > n {
-			return text + fmt.Sprintf(" +%d", len(all)-i)
+		if i > 0 && columns(text+next+more) > n {
+			return line(text+fmt.Sprintf(" +%d", len(all)-i), n)
 		}
 		text += next
 	}
 	return line(text, n)
+}
+
+// several lists at most n observables with their kinds, and how many more there are.
+func several(all []sdk.Observable, n int) string {
+	var b strings.Builder
+	for i, o := range all[:min(len(all), n)] {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(o.Kind + " " + line(o.Value, width-20))
+	}
+	if len(all) > n {
+		fmt.Fprintf(&b, " and %d more", len(all)-n)
+	}
+	return b.String()
 }
 
 // stamp is a time to the second in UTC.
@@ -164,11 +220,36 @@ func plural(n int, one string) string {
 	return fmt.Sprintf("%d %ss", n, one)
 }
 
+// printJSON prints indented JSON. What is not harmless on a terminal is escaped, which
+// JSON's readers do not notice.
 func printJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
-	return enc.Encode(v)
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	_, err := w.Write(escapeJSON(b.Bytes()))
+	return err
+}
+
+// escapeJSON escapes what is not harmless. In JSON that is only found within texts.
+func escapeJSON(doc []byte) []byte {
+	if !bytes.ContainsFunc(doc, func(r rune) bool { return !harmless(r) }) {
+		return doc
+	}
+	out := make([]byte, 0, len(doc)+64)
+	for _, r := range string(doc) {
+		if harmless(r) {
+			out = utf8.AppendRune(out, r)
+			continue
+		}
+		for _, u := range utf16.Encode([]rune{r}) {
+			out = fmt.Appendf(out, `\u%04x`, u)
+		}
+	}
+	return out
 }
 
 func isTerminal(w io.Writer) bool {

@@ -12,6 +12,9 @@ func (p program) validateCommand(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use: "validate", Short: "Check the configuration; starts nothing and needs no secret", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
+			if err := o.require(); err != nil {
+				return err
+			}
 			c, err := o.parse()
 			if err != nil {
 				return err
