@@ -1,10 +1,11 @@
 // Command counter is an action that does nothing but write down each call: a line
-// with the call's key, the text it was given, and when it came. Benchmarks and fault
-// tests count by it.
+// with the call's key, the text it was given, and when it came. Calls with dry_run are
+// written to a second file, whose name ends in ".dry". Tests count by it.
 package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -25,12 +26,17 @@ type counter struct {
 	config config
 	mu     sync.Mutex
 	file   *os.File
+	dry    *os.File
 }
 
 func (c *counter) Config() any { return &c.config }
 
 func (c *counter) Open(context.Context, sdk.Env) (err error) {
-	c.file, err = os.OpenFile(string(c.config.File), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	const flags = os.O_APPEND | os.O_CREATE | os.O_WRONLY
+	if c.file, err = os.OpenFile(string(c.config.File), flags, 0o600); err != nil {
+		return err
+	}
+	c.dry, err = os.OpenFile(string(c.config.File)+".dry", flags, 0o600)
 	return err
 }
 
@@ -38,14 +44,18 @@ func (c *counter) Close() error {
 	if c.file == nil {
 		return nil
 	}
-	return c.file.Close()
+	return errors.Join(c.file.Close(), c.dry.Close())
 }
 
 func (c *counter) Execute(_ context.Context, call sdk.Call) (sdk.Result, error) {
 	line := fmt.Sprintf("%s %q %d\n", call.Key, call.Parameters.(*parameters).Text, time.Now().UnixNano())
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, err := c.file.WriteString(line); err != nil {
+	to := c.file
+	if call.DryRun {
+		to = c.dry
+	}
+	if _, err := to.WriteString(line); err != nil {
 		return sdk.Result{}, err
 	}
 	return sdk.Result{Outcome: sdk.OutcomeDone, Reference: call.Key}, nil
