@@ -188,10 +188,16 @@ func typeName(t model.Type) string {
 
 func (w *page) values() {
 	w.line("\n## Values")
-	w.line("\nA path that an event does not have is null, and so is a value of the wrong type. `var.NAME` and `local.NAME` can be read everywhere. Below a list a path is that of each element: `case.assets.owner` is the list of the owners.")
+	w.line("\nA path that an event does not have is null, and so is a value of the wrong type. `var.NAME` and `local.NAME` can be read everywhere. Below a list a path is that of each element: `case.assets.owner` is the list of the owners. Where nothing is said, a path can be read where the one above it can.")
 	w.line("\n| path | type | | where |\n| --- | --- | --- | --- |")
+	parents := map[string]string{}
 	for _, v := range config.Values() {
-		w.line("| `%s` | %s | %s | %s |", v.Path, cmp.Or(v.Type, "any"), cell(v.Doc), strings.Join(v.Places, "; "))
+		where := strings.Join(v.Places, "; ")
+		parents[v.Path] = where
+		if i := strings.LastIndex(v.Path, "."); i > 0 && parents[v.Path[:i]] == where {
+			where = ""
+		}
+		w.line("| `%s` | %s | %s | %s |", v.Path, cmp.Or(v.Type, "any"), cell(v.Doc), where)
 	}
 }
 

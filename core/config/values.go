@@ -3,6 +3,7 @@ package config
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/kelpie-sec/kelpie/core/decide"
 	"github.com/kelpie-sec/kelpie/core/expr"
@@ -52,6 +53,11 @@ func Values() []Value {
 	var all []Value
 	for _, name := range slices.Sorted(maps.Keys(roots)) {
 		all = append(all, flatten(name, roots[name], placesOf(name))...)
+	}
+	for i, v := range all {
+		if v.Path == "case.score" || strings.HasPrefix(v.Path, "case.score.") { // see shapesAt
+			all[i].Places = slices.DeleteFunc(slices.Clone(v.Places), func(at string) bool { return at == string(inScore) })
+		}
 	}
 	return append(
 		all,

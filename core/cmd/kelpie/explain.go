@@ -13,6 +13,7 @@ import (
 	"github.com/kelpie-sec/kelpie/core/api"
 	"github.com/kelpie-sec/kelpie/core/model"
 	"github.com/kelpie-sec/kelpie/core/store"
+	"github.com/kelpie-sec/kelpie/sdk"
 )
 
 func (p program) explainCommand(o *options) *cobra.Command {
@@ -86,40 +87,95 @@ func alike(a, b model.Signal) bool {
 	return a.Rule == b.Rule && a.Title == b.Title && a.Severity == b.Severity && slices.Equal(a.Observables, b.Observables)
 }
 
+// printAnswers lists what was asked. The same answer about several names of one thing
+// is told once.
 func printAnswers(w io.Writer, e api.Explanation) {
 	heading(w, "ANSWERS")
 	if len(e.Lookups) == 0 {
 		fmt.Fprintln(w, "  Nothing was asked.")
 	}
-	for _, l := range e.Lookups {
-		state, age := model.Pending, "asked "+ago(l.Ask.AskedAt, e.At)
-		if l.Reply != nil {
-			state, age = l.Reply.State, ago(l.Reply.AnsweredAt, e.At)
+	for _, g := range answerGroups(e.Lookups) {
+		age := ago(g.at, e.At)
+		if g.state == model.Pending {
+			age = "asked " + age
 		}
-		fmt.Fprintf(w, "  %-8s %s  (%s)\n", state, line(l.Ask.Enrichment+" about "+l.Ask.Observable.Value, width-30), age)
-		for _, text := range answerTexts(l) {
+		about := make([]sdk.Observable, 0, len(g.about))
+		for _, o := range g.about {
+			about = append(about, sdk.Observable{Value: o.Value})
+		}
+		indented(w, "  "+pad(string(g.state), 8)+" ", fmt.Sprintf("%s about %s (%s)", g.enrichment, several(about, mostValues), age))
+		for _, text := range g.texts {
 			indented(w, "           ", text)
+		}
+		if len(g.named) > 0 {
+			indented(w, "           ", "also named "+several(g.named, mostValues))
 		}
 	}
 }
 
-// answerTexts says what was answered, a line for each thing.
-func answerTexts(l store.Lookup) []string {
+// answerGroup is one answer of an enrichment, and all that it was given about.
+type answerGroup struct {
+	enrichment string
+	state      model.AnswerState
+	texts      []string // what was answered, a line for each thing
+	about      []sdk.Observable
+	named      []sdk.Observable // what else it named
+	at         time.Time        // the oldest
+}
+
+func answerGroups(lookups []store.Lookup) []*answerGroup {
+	var all []*answerGroup
+	for _, l := range lookups {
+		next := answerGroup{enrichment: l.Ask.Enrichment, state: model.Pending, at: l.Ask.AskedAt}
+		if l.Reply != nil {
+			next.state, next.at, next.texts = l.Reply.State, l.Reply.AnsweredAt, answerTexts(l.Reply)
+		}
+		i := slices.IndexFunc(all, func(g *answerGroup) bool {
+			return g.enrichment == next.enrichment && g.state == next.state && slices.Equal(g.texts, next.texts)
+		})
+		if i < 0 {
+			i, all = len(all), append(all, &next)
+		}
+		all[i].add(l)
+	}
+	for _, g := range all {
+		g.named = slices.DeleteFunc(g.named, func(o sdk.Observable) bool { return slices.Contains(g.about, o) })
+	}
+	return all
+}
+
+func (g *answerGroup) add(l store.Lookup) {
+	o := l.Ask.Observable
+	o.Role = sdk.NoRole
+	g.about = append(g.about, o)
 	if l.Reply == nil {
-		return nil
+		return
 	}
-	var all []string
-	if l.Reply.Reason != "" {
-		all = append(all, l.Reply.Reason)
+	if l.Reply.AnsweredAt.Before(g.at) {
+		g.at = l.Reply.AnsweredAt
 	}
-	for _, a := range l.Reply.Answers {
-		all = append(all, answerText(a))
+	name := func(o sdk.Observable) {
+		o.Role = sdk.NoRole
+		if !slices.Contains(g.named, o) {
+			g.named = append(g.named, o)
+		}
 	}
 	for _, f := range l.Reply.Found {
-		all = append(all, "also "+f.Observable.Kind+" "+f.Observable.Value)
+		name(f.Observable)
 	}
-	for _, alias := range l.Reply.Aliases {
-		all = append(all, "is "+alias.Kind+" "+alias.Value)
+	for _, o := range l.Reply.Aliases {
+		name(o)
+	}
+}
+
+// answerTexts says what was answered, a line for each thing.
+func answerTexts(r *model.Reply) []string {
+	var all []string
+	if r.Reason != "" {
+		all = append(all, r.Reason)
+	}
+	for _, a := range r.Answers {
+		all = append(all, answerText(a))
 	}
 	return all
 }

@@ -178,7 +178,10 @@ func several(all []sdk.Observable, n int) string {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		b.WriteString(o.Kind + " " + line(o.Value, width-20))
+		if o.Kind != "" {
+			b.WriteString(o.Kind + " ")
+		}
+		b.WriteString(line(o.Value, width-20))
 	}
 	if len(all) > n {
 		fmt.Fprintf(&b, " and %d more", len(all)-n)
