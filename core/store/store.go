@@ -39,6 +39,7 @@ type Store struct {
 	write  *sql.DB
 	writer *writer
 	turn   chan struct{} // holds one value while nobody writes
+	line   line          // who waits for the turn
 	read   *sql.DB
 	close  func() error
 }
@@ -151,40 +152,6 @@ func (s *Store) shut() error {
 		errs = append(errs, s.read.Close())
 	}
 	return errors.Join(append(errs, s.writer.close(), s.write.Close())...)
-}
-
-// transact runs do in a write transaction: all of it is durable when transact
-// returns nil, and none of it was done otherwise. ctx bounds the wait for the turn;
-// a transaction that has begun is short, and is not cut off.
-func (s *Store) transact(ctx context.Context, do func(*writer) error) error {
-	select {
-	case t := <-s.turn:
-		defer func() { s.turn <- t }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	w := s.writer
-	w.err = nil
-	w.exec(`BEGIN IMMEDIATE`)
-	if w.err != nil {
-		return classify(w.err)
-	}
-	err := do(w)
-	if err == nil {
-		err = w.err
-	}
-	if err == nil {
-		w.exec(`COMMIT`)
-		err = w.err
-	}
-	if err != nil {
-		w.err = nil
-		w.exec(`ROLLBACK`) // a full disk has rolled back already; there is nothing to add to err
-	}
-	return classify(err)
 }
 
 // Result codes of SQLite (https://sqlite.org/rescode.html).

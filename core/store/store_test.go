@@ -306,16 +306,28 @@ func BenchmarkCommit(b *testing.B) {
 			for ; first < 20*size; first += size {
 				mustCommit(b, s, changes(first, size))
 			}
-			n := 0
+			n, used := 0, time.Duration(0)
 			for b.Loop() {
 				b.StopTimer()
 				c := changes(first, size)
 				first += size
+				before := cpu(b)
 				b.StartTimer()
 				mustCommit(b, s, c)
+				used += cpu(b) - before
 				n += size
 			}
 			b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "signals/s")
+			b.ReportMetric(float64(used.Microseconds())/float64(n), "CPU-us/signal")
 		})
 	}
+}
+
+// cpu is what the process has used so far.
+func cpu(t testing.TB) time.Duration {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -50,7 +50,7 @@ CREATE TABLE asks (
 	asked      INTEGER NOT NULL,
 	place      INTEGER NOT NULL, -- of the commit that first wrote it; it never goes back
 	doc        BLOB NOT NULL
-);
+) WITHOUT ROWID;
 CREATE INDEX asks_observable ON asks (kind, value, asked, id);
 CREATE INDEX asks_pending ON asks (enrichment, place, id) WHERE state = 'pending';
 CREATE INDEX asks_failed ON asks (enrichment) WHERE state = 'failed';
@@ -58,7 +58,7 @@ CREATE INDEX asks_failed ON asks (enrichment) WHERE state = 'failed';
 CREATE TABLE answers (
 	ask TEXT PRIMARY KEY,
 	doc BLOB NOT NULL
-);
+) WITHOUT ROWID;
 
 CREATE TABLE intents (
 	id      TEXT PRIMARY KEY,
