@@ -40,6 +40,8 @@ type Settings struct {
 	RejectedQuota, Reserve                  int64
 	Version                                 string
 	Logger                                  *slog.Logger
+
+	trimEvery time.Duration // for tests; 0: trimInterval
 }
 
 // Kelpie is an open data folder: its store, its log, and its API. Until Run it only
@@ -63,6 +65,9 @@ func Open(ctx context.Context, s Settings) (*Kelpie, error) {
 		s.Logger = slog.New(slog.DiscardHandler)
 	}
 	if err := os.MkdirAll(filepath.Join(s.DataDir, checkpointDir), 0o700); err != nil {
+		return nil, fmt.Errorf("data folder: %w", err)
+	}
+	if err := closeFolder(s.DataDir); err != nil {
 		return nil, fmt.Errorf("data folder: %w", err)
 	}
 	lock, err := takeLock(filepath.Join(s.DataDir, lockName))
