@@ -85,8 +85,8 @@ func TestLifetime(t *testing.T) {
 				g := begin(t, d, v, source(nil))
 				synctest.Wait()
 				r := d.of("a-0")[0]
-				if r.State != c.state || r.Expires.Sub(time.Now()) != c.ttl {
-					t.Errorf("%s for %v, want %s for %v", r.State, r.Expires.Sub(time.Now()), c.state, c.ttl)
+				if r.State != c.state || time.Until(r.Expires) != c.ttl {
+					t.Errorf("%s for %v, want %s for %v", r.State, time.Until(r.Expires), c.state, c.ttl)
 				}
 				time.Sleep(c.ttl - time.Millisecond)
 				d.ask(feed, "10.0.0.1")
