@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"path/filepath"
 	"time"
 
@@ -146,36 +145,41 @@ const (
 )
 
 // tend opens a sick log again, and trims what nobody needs, until ctx ends.
-func tend(ctx context.Context, log *eventlog.Log, done func(context.Context) (eventlog.Positions, error), logger *slog.Logger) {
+func (k *Kelpie) tend(ctx context.Context) {
+	every := k.settings.trimEvery
+	if every == 0 {
+		every = trimInterval
+	}
 	var trimmed, told time.Time
 	for {
-		if since, reason := log.Sick(); reason != nil {
-			if err := log.Reopen(ctx); err != nil {
-				if now := time.Now(); now.Sub(told) >= tellInterval {
-					told = now
-					logger.Error("the log is sick and can't be opened again yet", "since", since, "reason", reason, "error", err)
-				}
-			} else {
-				told = time.Time{}
-				logger.Info("the log was opened again", "sick_since", since, "reason", reason)
-			}
-		} else if now := time.Now(); now.Sub(trimmed) >= trimInterval {
+		now := time.Now()
+		since, reason := k.log.Sick()
+		switch {
+		case reason == nil && now.Sub(trimmed) >= every:
 			trimmed = now
-			trim(ctx, log, done, logger)
+			k.trim(ctx)
+		case reason != nil:
+			if err := k.log.Reopen(ctx); err == nil {
+				told = time.Time{}
+				k.logger.Info("the log was opened again", "sick_since", since, "reason", reason)
+			} else if now.Sub(told) >= tellInterval {
+				told = now
+				k.logger.Error("the log is sick and can't be opened again yet", "since", since, "reason", reason, "error", err)
+			}
 		}
-		if !pause(ctx, healthInterval) {
+		if !pause(ctx, min(healthInterval, every)) {
 			return
 		}
 	}
 }
 
-func trim(ctx context.Context, log *eventlog.Log, done func(context.Context) (eventlog.Positions, error), logger *slog.Logger) {
-	at, err := done(ctx)
+func (k *Kelpie) trim(ctx context.Context) {
+	at, err := k.trimmable(ctx)
 	if err == nil {
-		_, err = log.Trim(ctx, at)
+		_, err = k.log.Trim(ctx, at)
 	}
 	if err != nil && ctx.Err() == nil {
-		logger.Warn("the log can't be trimmed", "error", err)
+		k.logger.Warn("the log can't be trimmed", "error", err)
 	}
 }
 

@@ -377,7 +377,7 @@ func (g *generation) match(ctx context.Context, fail context.CancelCauseFunc, co
 }
 
 func (g *generation) tend(ctx context.Context) error {
-	tend(ctx, g.k.log, g.k.trimmable, g.logger)
+	g.k.tend(ctx)
 	return nil
 }
 
