@@ -2,6 +2,7 @@ package match
 
 import (
 	"fmt"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -64,8 +65,12 @@ func note(m *model.Signal, format string, args ...any) {
 	}
 }
 
-// clip shortens s to at most n bytes, at the end of a character.
+// clip shortens s to at most n bytes, at the end of a character. Bytes that are no
+// character become one that says so, as they would, and grow, on their way to decide.
 func clip(s string, n int) string {
+	if !utf8.ValidString(s) {
+		s = strings.ToValidUTF8(s, string(utf8.RuneError))
+	}
 	if len(s) <= n {
 		return s
 	}

@@ -86,7 +86,7 @@ func setAside(b *model.Batch, i int, reason string, res *model.MatchResult) mode
 // reason are few and small.
 func kindOf(reason string) string {
 	kind, _, _ := strings.Cut(reason, ": ")
-	return clip(strings.ToValidUTF8(kind, "?"), maxKind)
+	return clip(kind, maxKind)
 }
 
 // one adds to res what becomes of one event, or says why it is set aside.
