@@ -12,6 +12,8 @@ import (
 
 // Backlog is what decide wants to know.
 type Backlog interface {
+	// PendingEnrichments lists those that have pending asks.
+	PendingEnrichments(ctx context.Context) ([]string, error)
 	// PendingAsks of one enrichment after a place, in their order. What is committed
 	// later has a later place.
 	PendingAsks(ctx context.Context, enrichment string, after Place, limit int) ([]Pending, error)
@@ -123,6 +125,7 @@ func (e *Enricher) Run(ctx context.Context) error {
 	for _, q := range queues {
 		running.Go(func() { q.run(ctx) })
 	}
+	running.Go(func() { e.answerOrphans(ctx) })
 	running.Wait()
 	return nil
 }

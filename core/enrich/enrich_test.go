@@ -414,3 +414,27 @@ func TestSickLog(t *testing.T) {
 		}
 	})
 }
+
+// TestOrphans: who asked an enrichment that is gone does not wait for ever.
+func TestOrphans(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, v := newDesk(), &vendor{answer: always}
+		for i := range maxWaiting + 10 {
+			d.ask("enrichment.gone", fmt.Sprint(i))
+		}
+		d.ask(feed, "10.0.0.1")
+		g := begin(t, d, v, source(nil))
+		synctest.Wait()
+		d.ask("enrichment.gone", "late")
+		time.Sleep(rescan)
+		synctest.Wait()
+		g.stop()
+		states := d.states()
+		if len(states) != maxWaiting+12 || states["a-0"] != "failed" || states[fmt.Sprint("a-", maxWaiting+10)] != "known" || states[fmt.Sprint("a-", maxWaiting+11)] != "failed" {
+			t.Errorf("%d were told", len(states))
+		}
+		if r := d.of("a-0"); r[0].Reason != "enrichment.gone is not configured any more" {
+			t.Errorf("reason %q", r[0].Reason)
+		}
+	})
+}

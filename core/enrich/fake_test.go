@@ -60,6 +60,18 @@ func (d *desk) PendingAsks(_ context.Context, enrichment string, after Place, li
 	return all, nil
 }
 
+func (d *desk) PendingEnrichments(context.Context) ([]string, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	all := map[string]bool{}
+	for _, p := range d.pending {
+		if len(d.replies[p.Ask.ID]) == 0 {
+			all[p.Ask.Enrichment] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(all)), nil
+}
+
 func (d *desk) Report(_ context.Context, replies []model.Reply) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

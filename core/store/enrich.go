@@ -10,6 +10,22 @@ import (
 	"github.com/kelpie-sec/kelpie/sdk"
 )
 
+// pendingEnrichments goes from one to the next by the index, however many asks each
+// has.
+const pendingEnrichments = `WITH RECURSIVE found (enrichment) AS (
+		SELECT min(enrichment) FROM asks WHERE state = 'pending'
+		UNION ALL
+		SELECT (SELECT min(a.enrichment) FROM asks a WHERE a.state = 'pending' AND a.enrichment > found.enrichment)
+		FROM found WHERE found.enrichment IS NOT NULL)
+	SELECT enrichment FROM found WHERE enrichment IS NOT NULL`
+
+// PendingEnrichments lists those that have pending asks.
+func (s *Store) PendingEnrichments(ctx context.Context) ([]string, error) {
+	return queryRows(ctx, s, func(scan scanner) (enrichment string, err error) {
+		return enrichment, scan(&enrichment)
+	}, pendingEnrichments)
+}
+
 const pendingAsks = `SELECT place, doc FROM asks
 	WHERE state = 'pending' AND enrichment = ?1 AND (place, id) > (?2, ?3) ORDER BY place, id LIMIT ?4`
 

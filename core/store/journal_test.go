@@ -152,6 +152,17 @@ func TestPendingActions(t *testing.T) {
 	}
 }
 
+func TestPendingEnrichments(t *testing.T) {
+	s := mustOpen(t, t.TempDir())
+	c := changes(0, 10) // the assets have answered
+	c.Asks[0].Enrichment, c.Asks[0].ID = "enrichment.gone", "a-gone"
+	mustCommit(t, s, c)
+	got, err := s.PendingEnrichments(t.Context())
+	if diff := cmp.Diff([]string{"enrichment.gone", "enrichment.reputation"}, got); diff != "" || err != nil {
+		t.Error(diff, err)
+	}
+}
+
 func TestShelf(t *testing.T) {
 	s := mustOpen(t, t.TempDir())
 	o := sdk.Observable{Kind: sdk.IP, Value: "10.0.0.1"}

@@ -30,12 +30,13 @@ func TestEveryQueryHasAnIndex(t *testing.T) {
 		"sources":           {query: sources},
 		"counts": {query: counts, may: `SCALAR SUBQUERY|SCAN CONSTANT ROW|SEARCH signals$|` +
 			`SCAN (cases|asks|intents) USING COVERING INDEX (cases_score|asks_pending|asks_failed|intents_pending)`}, // only rows that count
-		"pending actions": {query: pendingActions, may: `SCAN found|SETUP|RECURSIVE STEP|CO-ROUTINE|MATERIALIZE|SCALAR SUBQUERY`},
-		"pending intents": {query: pendingIntents},
-		"attempts":        {query: attemptsOf},
-		"pending asks":    {query: pendingAsks},
-		"cached reply":    {query: cachedReply},
-		"forget replies":  {query: forgetReplies, may: `LIST SUBQUERY`},
+		"pending actions":     {query: pendingActions, may: `SCAN found|SETUP|RECURSIVE STEP|CO-ROUTINE|MATERIALIZE|SCALAR SUBQUERY`},
+		"pending intents":     {query: pendingIntents},
+		"attempts":            {query: attemptsOf},
+		"pending asks":        {query: pendingAsks},
+		"pending enrichments": {query: pendingEnrichments, may: `SCAN found|SETUP|RECURSIVE STEP|CO-ROUTINE|MATERIALIZE|SCALAR SUBQUERY`},
+		"cached reply":        {query: cachedReply},
+		"forget replies":      {query: forgetReplies, may: `LIST SUBQUERY`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			args := make([]any, 5)
