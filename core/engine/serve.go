@@ -15,6 +15,9 @@ import (
 // Bounds of the API's connections.
 const (
 	headerTimeout = 5 * time.Second
+	readTimeout   = 30 * time.Second
+	idleTimeout   = time.Minute
+	maxHeader     = 64 << 10
 	apiStop       = 3 * time.Second
 	// maxSocket is the longest path of a socket (sun_path of unix(7), less its end).
 	maxSocket = 107
@@ -53,7 +56,10 @@ func (k *Kelpie) serve(g *generation) (stop func() error, err error) {
 	k.mu.Lock()
 	k.running = g
 	k.mu.Unlock()
-	server := &http.Server{Handler: k.Handler(), ReadHeaderTimeout: headerTimeout}
+	server := &http.Server{
+		Handler: k.Handler(), ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+	}
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(l) }()
 	return func() error {

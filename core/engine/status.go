@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/kelpie-sec/kelpie/core/api"
@@ -110,7 +111,7 @@ func runTroubles(s *api.Status) {
 	for _, d := range s.Detectors {
 		switch d.State {
 		case detect.Troubled:
-			s.Troubles = append(s.Troubles, api.Trouble{What: d.Instance + ": " + d.Message, Since: d.Since, Waits: "its events, at the source"})
+			s.Troubles = append(s.Troubles, api.Trouble{What: d.Instance + ": " + strings.TrimPrefix(d.Message, d.Instance+": "), Since: d.Since, Waits: "its events, at the source"})
 		case detect.NoRoom:
 			s.Troubles = append(s.Troubles, api.Trouble{
 				What: d.Instance + " is held back: " + d.Message, Since: d.Since, Waits: "its events, at the source",
