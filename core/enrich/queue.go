@@ -157,6 +157,13 @@ func (q *queue) add(a model.Ask) {
 	}
 	l.asks = append(l.asks, a)
 	q.waiting++
+	// What has ended goes from the lists before it is most of them.
+	if q.ready.len() > 2*len(q.lookups)+maxWaiting {
+		q.ready.keep(func(l *lookup) bool { return !l.gone })
+	}
+	if q.deadlines.len() > 2*q.waiting+maxWaiting {
+		q.deadlines.keep(func(d *deadline) bool { return !d.lookup.gone })
+	}
 	q.deadlines.push(&deadline{at: a.AskedAt.Add(q.source.Patience), ask: a.ID, lookup: l})
 }
 
