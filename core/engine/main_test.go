@@ -135,13 +135,14 @@ type world struct {
 	t        *testing.T
 	dir      string
 	settings Settings
+	plugins  string
 	log      *lines
 }
 
 func newWorld(t *testing.T, text string) *world {
 	t.Helper()
 	build(t)
-	w := &world{t: t, dir: t.TempDir(), log: &lines{}}
+	w := &world{t: t, dir: t.TempDir(), plugins: built.dir, log: &lines{}}
 	w.settings = Settings{
 		DataDir: filepath.Join(w.dir, "data"), Reserve: 1, Version: "test",
 		Logger: slog.New(slog.NewTextHandler(w.log, nil)),
@@ -223,7 +224,7 @@ func (w *world) options(once bool) RunOptions {
 	}
 	return RunOptions{
 		Config: c, Instances: instances, Lock: built.lock, LockFile: w.path(config.LockName),
-		PluginDir: built.dir, Once: once,
+		PluginDir: w.plugins, Once: once,
 	}
 }
 

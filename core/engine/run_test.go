@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -155,4 +156,65 @@ func TestAPluginThatIsKilledAgainAndAgainLosesNothing(t *testing.T) {
 	r.until("all events", func() bool { return r.counted() == uint64(m.Events) })
 	r.end()
 	w.once().want(t, m)
+}
+
+// breakPlugin makes the world use plugins of which one is no program.
+func (w *world) breakPlugin(name string) {
+	w.t.Helper()
+	dir := w.path("plugins")
+	w.check(os.CopyFS(dir, os.DirFS(built.dir)))
+	w.check(os.WriteFile(filepath.Join(dir, name), []byte("no program"), 0o700))
+	w.plugins = dir
+}
+
+func TestOnceEndsThoughAPluginDoesNotRun(t *testing.T) {
+	for name, want := range map[string]func(*testing.T, error, outcome){
+		"file": func(t *testing.T, err error, o outcome) {
+			if !errors.Is(err, ErrUnread) || !strings.Contains(err.Error(), "detector.feed") {
+				t.Errorf("error is %v, want that detector.feed was not read", err)
+			}
+		},
+		"table": func(t *testing.T, err error, o outcome) {
+			if err != nil || o.counts.AsksPending != 0 || o.counts.AsksFailed != feed.Sources {
+				t.Errorf("%v; %d lookups pending, %d failed; want %d failed", err, o.counts.AsksPending, o.counts.AsksFailed, feed.Sources)
+			}
+		},
+		"counter": func(t *testing.T, err error, o outcome) {
+			if err != nil || o.counts.IntentsPending != 0 || o.counts.IntentsFailed != feed.Sources {
+				t.Errorf("%v; %d steps pending, %d failed; want %d failed", err, o.counts.IntentsPending, o.counts.IntentsFailed, feed.Sources)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, strings.Replace(standard, `takes = ["ip"]`, "takes = [\"ip\"]\n  patience = \"2s\"", 1))
+			w.breakPlugin(name)
+			w.feed("feed.json", feed, 0, feed.Events)
+			k := w.open()
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			err := k.Run(ctx, w.options(true))
+			if ctx.Err() != nil {
+				t.Errorf("no end within %s", patience)
+			}
+			want(t, err, w.outcome(k))
+			w.check(k.Close())
+		})
+	}
+}
+
+// TestAnEnrichmentThatIsGoneHoldsNothingUp takes it out while lookups are pending.
+func TestAnEnrichmentThatIsGoneHoldsNothingUp(t *testing.T) {
+	w := newWorld(t, strings.Replace(standard, `takes = ["ip"]`, "takes = [\"ip\"]\n  patience = \"10m\"", 1))
+	w.breakPlugin("table")
+	w.feed("feed.json", feed, 0, feed.Events)
+	r := w.run()
+	r.until("the events", func() bool { return r.counted() == uint64(feed.Events) })
+	if n := w.outcome(r.k).counts.AsksPending; n != feed.Sources {
+		t.Fatalf("%d lookups are pending, want %d", n, feed.Sources)
+	}
+	r.end()
+	without := standard[:strings.Index(standard, `enrichment "table"`)] + standard[strings.Index(standard, "score {"):]
+	w.configure(without)
+	w.once().want(t, feed)
 }
