@@ -56,6 +56,8 @@ type Kelpie struct {
 
 	mu      sync.Mutex
 	running *generation // nil: not running
+	// stopping: a run has ended, and its API is being closed.
+	stopping bool
 }
 
 // Open takes the data folder, which it makes if it is not there. ErrBusy: another

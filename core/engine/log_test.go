@@ -61,10 +61,10 @@ func TestALogThatAPowerCutHasShortenedGoesOnFromTheStore(t *testing.T) {
 	}
 }
 
-// TestTrimmingKeepsWhatARestartNeeds lets a run fill streams that are a tenth of what
+// TestTrimmingKeepsWhatARestartNeeds lets a run fill streams that are a fraction of what
 // comes, and starts again in the middle.
 func TestTrimmingKeepsWhatARestartNeeds(t *testing.T) {
-	m := faulttest.Model{Events: 150_000, Sources: 6, Every: 2000}
+	m := faulttest.Model{Events: 60_000, Sources: 6, Every: 2000}
 	w := newWorld(t, standard)
 	w.settings.EventsBytes, w.settings.InputsBytes = 8<<20, 1<<20
 	w.settings.trimEvery = 20 * time.Millisecond

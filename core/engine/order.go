@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kelpie-sec/kelpie/core/api"
+	"github.com/kelpie-sec/kelpie/core/eventlog"
 	"github.com/kelpie-sec/kelpie/core/host"
 	"github.com/kelpie-sec/kelpie/core/model"
 )
@@ -17,6 +18,8 @@ import (
 // same.
 const orderTimeout = 30 * time.Second
 
+var errStopping = &api.Error{Code: http.StatusConflict, Text: "kelpie is stopping; give the order again when it has"}
+
 // Order writes a person's command into INPUTS and waits until it is decided. Where
 // Kelpie does not run, decide runs for as long as that takes.
 func (k *Kelpie) Order(ctx context.Context, c model.Command) error {
@@ -24,10 +27,16 @@ func (k *Kelpie) Order(ctx context.Context, c model.Command) error {
 	ctx, cancel := context.WithTimeout(ctx, orderTimeout)
 	defer cancel()
 	k.mu.Lock()
-	g := k.running
+	g, stopping := k.running, k.stopping
 	k.mu.Unlock()
+	if stopping {
+		return errStopping
+	}
 	if g != nil {
 		seq, err := g.people.input(ctx, model.Input{Command: &c})
+		if errors.Is(err, eventlog.ErrClosed) {
+			return errStopping
+		}
 		if err != nil {
 			return err
 		}

@@ -64,8 +64,13 @@ func (k *Kelpie) serve(g *generation) (stop func() error, err error) {
 	go func() { done <- server.Serve(l) }()
 	return func() error {
 		k.mu.Lock()
-		k.running = nil
+		k.running, k.stopping = nil, true
 		k.mu.Unlock()
+		defer func() {
+			k.mu.Lock()
+			k.stopping = false
+			k.mu.Unlock()
+		}()
 		ctx, cancel := context.WithTimeout(context.Background(), apiStop)
 		defer cancel()
 		err := server.Shutdown(ctx)

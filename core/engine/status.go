@@ -9,6 +9,7 @@ import (
 	"github.com/kelpie-sec/kelpie/core/api"
 	"github.com/kelpie-sec/kelpie/core/detect"
 	"github.com/kelpie-sec/kelpie/core/host"
+	"github.com/kelpie-sec/kelpie/core/respond"
 )
 
 // clockTrouble is how far the machine's clock may be behind before it is told.
@@ -52,6 +53,7 @@ func (k *Kelpie) Status(ctx context.Context) (api.Status, error) {
 		s.Actions = string(g.options.Config.Kelpie.Actions)
 		s.Detectors, s.Enrichments, s.Plugins = g.detector.Reports(), g.enricher.Stats(), g.host.Status()
 		runTroubles(&s)
+		actionTroubles(&s, g.responder.Stats())
 	}
 	storeTroubles(&s)
 	return s, nil
@@ -131,6 +133,18 @@ func runTroubles(s *api.Status) {
 				Waits: fmt.Sprintf("%d questions", e.Waiting), Do: "it goes on by itself",
 			})
 		}
+	}
+}
+
+func actionTroubles(s *api.Status, all []respond.Stat) {
+	for _, a := range all {
+		if a.LastError == "" || a.Waiting+a.Running == 0 {
+			continue // steps that have ended are listed as what became of them
+		}
+		s.Troubles = append(s.Troubles, api.Trouble{
+			What: a.Action + ": " + strings.TrimPrefix(a.LastError, a.Action+": "), Since: a.Since,
+			Waits: steps(a.Waiting + a.Running), Do: "they are tried again by themselves",
+		})
 	}
 }
 
