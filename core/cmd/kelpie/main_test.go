@@ -196,17 +196,18 @@ func appendTo(ts *testscript.TestScript, name string, data []byte) {
 }
 
 var (
-	timePattern  = regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\.\d+)?Z?`)
+	timePattern  = regexp.MustCompile(`\d{4}-\d\d-\d\d(T|\s+)\d\d(h|:\d\d(:\d\d)?(\.\d+)?Z?)`) // a line may end within
+	hoursPattern = regexp.MustCompile(`\d+ hours`)
 	agePattern   = regexp.MustCompile(`\b(now|\d+[smh] ago)`)
 	tookPattern  = regexp.MustCompile(`\b\d+\.\d s\b`)
-	timeLayouts  = []string{"2006-01-02 15:04:05", "2006-01-02 15:04", time.RFC3339Nano, "2006-01-02T15:04:05"}
+	timeLayouts  = []string{"2006-01-02 15:04:05", "2006-01-02 15:04", time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02 15h"}
 	maskedWithin = 24 * time.Hour
 )
 
 func masked(ts *testscript.TestScript, _ bool, args []string) {
 	text := timePattern.ReplaceAllStringFunc(ts.ReadFile("stdout"), func(s string) string {
 		recent := slices.ContainsFunc(timeLayouts, func(layout string) bool {
-			at, err := time.Parse(layout, s)
+			at, err := time.Parse(layout, strings.Join(strings.Fields(s), " "))
 			return err == nil && time.Since(at).Abs() < maskedWithin
 		})
 		if recent {
@@ -215,6 +216,7 @@ func masked(ts *testscript.TestScript, _ bool, args []string) {
 		return s
 	})
 	text = agePattern.ReplaceAllString(text, "AGO")
+	text = hoursPattern.ReplaceAllString(text, "N hours")
 	text = tookPattern.ReplaceAllString(text, "TOOK")
 	text = strings.ReplaceAll(text, ts.Getenv("WORK"), "$WORK")
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))

@@ -123,15 +123,16 @@ func (p program) prepare(o *options) (engine.RunOptions, engine.Settings, error)
 	if o.data != "" {
 		dir = o.data
 	}
-	return engine.RunOptions{
-			Config: c.config, Instances: instances, Lock: lock,
-			LockFile: filepath.Join(o.folder(), config.LockName), PluginDir: kelpie.PluginDir,
-		}, engine.Settings{
-			DataDir: dir, Sync: kelpie.Sync, SyncInterval: kelpie.SyncInterval, Keep: kelpie.Keep,
-			EventsBytes: kelpie.EventsBytes, InputsBytes: kelpie.InputsBytes, RejectedBytes: kelpie.RejectedBytes,
-			RejectedQuota: kelpie.RejectedQuota, Reserve: kelpie.Reserve,
-			Version: version(), Logger: p.logger(o),
-		}, nil
+	options := engine.RunOptions{
+		Config: c.config, Instances: instances, Lock: lock,
+		LockFile: filepath.Join(o.folder(), config.LockName), PluginDir: kelpie.PluginDir,
+	}
+	return options, engine.Settings{
+		DataDir: dir, Sync: kelpie.Sync, SyncInterval: kelpie.SyncInterval, Keep: kelpie.Keep,
+		EventsBytes: kelpie.EventsBytes, InputsBytes: kelpie.InputsBytes, RejectedBytes: kelpie.RejectedBytes,
+		RejectedQuota: kelpie.RejectedQuota, Reserve: kelpie.Reserve,
+		Version: version(), Logger: p.logger(o),
+	}, nil
 }
 
 // screen shows how far a run has come on one line of a terminal.
