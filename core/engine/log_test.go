@@ -59,6 +59,18 @@ func TestALogThatAPowerCutHasShortenedGoesOnFromTheStore(t *testing.T) {
 	if again.counts.Signals != feed.Alerts() || again.calls != feed.Sources {
 		t.Errorf("at the next start %d signals, %d calls", again.counts.Signals, again.calls)
 	}
+	k := w.open()
+	defer k.Close() //nolint:errcheck // nothing was written
+	sources, err := k.Store().Sources(t.Context())
+	w.check(err)
+	if len(sources) != 1 || sources[0].Source != "detector.feed" {
+		t.Errorf("sources are %+v, want detector.feed alone", sources)
+	}
+	flags, err := k.Store().Flags(t.Context())
+	w.check(err)
+	if st, err := k.log.Stats(t.Context()); err != nil || flags.Low != st.Events.Last || len(flags.Above) != 0 {
+		t.Errorf("decided up to %d and %d (%v), want all of %d", flags.Low, flags.Above, err, st.Events.Last)
+	}
 }
 
 // TestTrimmingKeepsWhatARestartNeeds lets a run fill streams that are a fraction of what

@@ -166,12 +166,12 @@ func (m *Matcher) result(w *Worker, msg Message) (model.MatchResult, []model.Rej
 	if err != nil {
 		const reason = "damaged in the log"
 		return model.MatchResult{
-				Seq: msg.Seq, Source: msg.Source, Total: msg.Total, Config: m.Settings.Version,
-				Counts: model.Counts{Rejected: map[string]int{reason: 1}},
-			}, []model.Rejected{{
-				Source: msg.Source, Seq: msg.Seq, Reason: reason + ": " + err.Error(),
-				Received: m.Now(), Raw: msg.Payload,
-			}}
+			Seq: msg.Seq, Source: msg.Source, Total: msg.Total, Config: m.Settings.Version,
+			Counts: model.Counts{Rejected: map[string]int{reason: 1}},
+		}, []model.Rejected{{
+			Source: msg.Source, Seq: msg.Seq, Reason: reason + ": " + err.Error(),
+			Received: m.Now(), Raw: msg.Payload,
+		}}
 	}
 	b.Source = msg.Source
 	res, rejected := w.Match(&b, msg.Seq)
