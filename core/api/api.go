@@ -116,7 +116,7 @@ func (s *Server) answer(f func(*http.Request) (any, error)) http.HandlerFunc {
 			return // nobody waits for an answer
 		default:
 			s.Logger.Error("a request failed", "path", r.URL.Path, "error", err)
-			code = http.StatusInternalServerError
+			code, err = http.StatusInternalServerError, errInternal
 		}
 		if err != nil {
 			v = map[string]string{"error": err.Error()}
@@ -130,6 +130,9 @@ func (s *Server) answer(f func(*http.Request) (any, error)) http.HandlerFunc {
 		}
 	}
 }
+
+// errInternal is all that a caller hears of a failure that is none of theirs.
+var errInternal = errors.New("kelpie could not do this; its log says why")
 
 func bad(text string) error { return &Error{http.StatusBadRequest, text} }
 
