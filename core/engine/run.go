@@ -51,6 +51,9 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("%d complaints of plugins about the configuration", len(e.Diagnostics))
 }
 
+// ErrCut means that a run with an end was told to stop before it.
+var ErrCut = errors.New("stopped before all work was done; the next run goes on from here")
+
 // Times of a start and a stop.
 const (
 	pluginStart  = 20 * time.Second
@@ -78,14 +81,14 @@ type generation struct {
 	wake      chan struct{} // of the responder
 }
 
-// Run runs a configuration until ctx ends or, with Once, until all work is done. It
-// stops in order: what was taken in is in the log, and calls that have begun are
-// waited for, inside their deadlines.
+// Run runs a configuration until ctx ends or, with Once, until all work is done; it
+// returns ErrCut if ctx ends before that. It stops in order: what was taken in is in
+// the log, and calls that have begun are waited for, inside their deadlines.
 func (k *Kelpie) Run(ctx context.Context, o RunOptions) (err error) {
 	g := &generation{k: k, options: o, began: k.clock.now(), logger: k.logger, wake: make(chan struct{}, 1)}
 	if err := g.prepare(ctx); err != nil {
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-			err = nil // to be told to stop is no failure, whenever it comes
+			err = g.cut() // to be told to stop is no failure, whenever it comes
 		}
 		return errors.Join(err, g.stopPlugins(), g.stopJoiners())
 	}
@@ -312,8 +315,12 @@ func (g *generation) run(ctx context.Context) error {
 		detecting = start(base, fail, g.detector.Run)
 		err = g.wait(work, detecting)
 	}
-	if work.Err() != nil {
-		err = nil // it was told to stop, or a stage has failed, which tells so below
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		err = g.cut()
+	case work.Err() != nil:
+		err = nil // a stage has failed, which tells so below
 	}
 
 	errs := []error{err, end(detecting), end(matching...)}
@@ -324,6 +331,14 @@ func (g *generation) run(ctx context.Context) error {
 	errs = append(errs, end(responding, enriching, ticking), g.stopPlugins(), g.stopJoiners())
 	errs = append(errs, g.decider.finish(deciding), end(tending))
 	return errors.Join(errs...)
+}
+
+// cut is what a run that was told to stop returns.
+func (g *generation) cut() error {
+	if g.options.Once {
+		return ErrCut
+	}
+	return nil
 }
 
 // announce puts the configuration into INPUTS. While there is no room, decide and the

@@ -68,6 +68,28 @@ func TestStopInEveryPhaseLosesNothing(t *testing.T) {
 	}
 }
 
+func TestOnceThatIsToldToStopSaysThatItIsNotDone(t *testing.T) {
+	w := newWorld(t, strings.Replace(standard, `takes = ["ip"]`, "takes = [\"ip\"]\n  patience = \"10m\"", 1))
+	w.breakPlugin("table") // its answers are waited for
+	w.feed("feed.json", feed, 0, feed.Events)
+	k := w.open()
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	o := w.options(true)
+	o.Progress = func(p Progress) {
+		if p.Ended == p.Sources && p.Answers > 0 {
+			stop()
+		}
+	}
+	err := k.Run(ctx, o)
+	w.check(k.Close())
+	if !errors.Is(err, ErrCut) {
+		t.Errorf("error is %v, want ErrCut", err)
+	}
+	w.plugins = built.dir
+	w.once().want(t, feed)
+}
+
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
