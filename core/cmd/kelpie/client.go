@@ -56,16 +56,18 @@ func answers(dir string) bool {
 
 // connect finds the running Kelpie of a data folder, or opens the folder.
 func (p program) connect(ctx context.Context, o *options) (c *client, err error) {
-	dir, err := o.dataDir()
+	k, err := o.kelpie()
 	if err != nil {
 		return nil, err
 	}
+	settings := p.dataSettings(o, k)
 	never := func() bool { return false }
-	err = patiently(ctx, never, func() error { c, err = p.connectTo(ctx, o, dir); return err })
+	err = patiently(ctx, never, func() error { c, err = p.connectTo(ctx, settings); return err })
 	return c, err
 }
 
-func (p program) connectTo(ctx context.Context, o *options, dir string) (*client, error) {
+func (p program) connectTo(ctx context.Context, settings engine.Settings) (*client, error) {
+	dir := settings.DataDir
 	socket := filepath.Join(dir, engine.Socket)
 	c, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "unix", socket)
 	if err == nil {
@@ -81,7 +83,7 @@ func (p program) connectTo(ctx context.Context, o *options, dir string) (*client
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
 		return nil, &codeError{exitNothing, "there is no data folder " + dir + "; \"kelpie run\" makes it, and --data or --config name another"}
 	}
-	offline, err := engine.Open(ctx, engine.Settings{DataDir: dir, Version: version(), Logger: p.logger(o)})
+	offline, err := engine.Open(ctx, settings)
 	if err != nil {
 		return nil, err
 	}

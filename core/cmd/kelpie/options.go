@@ -80,23 +80,11 @@ func (o *options) require() error {
 	return nil
 }
 
-// dataDir is the configuration's data folder, whatever else is wrong with it, so that
-// a case can be looked at all the same.
-func (o *options) dataDir() (string, error) {
-	if o.data != "" {
-		return o.data, nil
-	}
+// kelpie reads the kelpie block, whatever else is wrong with the configuration: a case
+// can be looked at all the same, and a plugin that is to be locked has no schema yet.
+func (o *options) kelpie() (config.Kelpie, error) {
 	p, err := o.parse()
-	return config.Peek(p.source).DataDir, err
-}
-
-// pluginDir likewise: a plugin that is to be locked has no schema yet.
-func (o *options) pluginDir() string {
-	p, err := o.parse()
-	if err != nil {
-		return config.DefaultPluginDir
-	}
-	return config.Peek(p.source).PluginDir
+	return config.Peek(p.source), err
 }
 
 // logger writes what happens to the standard error.

@@ -118,7 +118,11 @@ func (p program) pluginLockCommand(o *options) *cobra.Command {
 			"Each plugin is started once, without any configuration, and asked what it is. Do this for plugins that you trust: what is locked is run.",
 		RunE: func(c *cobra.Command, names []string) error {
 			if dir == "" {
-				dir = o.pluginDir()
+				k, err := o.kelpie()
+				if err != nil {
+					return err
+				}
+				dir = k.PluginDir
 			}
 			locked, err := lockPlugins(c.Context(), o.folder(), dir, names)
 			if err != nil {

@@ -119,20 +119,25 @@ func (p program) prepare(o *options) (engine.RunOptions, engine.Settings, error)
 	if kelpie.Sync == "interval" {
 		fmt.Fprintf(p.err, "sync = \"interval\": a power cut may lose what came in the last %s\n", kelpie.SyncInterval)
 	}
-	dir := kelpie.DataDir
-	if o.data != "" {
-		dir = o.data
-	}
 	options := engine.RunOptions{
 		Config: c.config, Instances: instances, Lock: lock,
 		LockFile: filepath.Join(o.folder(), config.LockName), PluginDir: kelpie.PluginDir,
 	}
-	return options, engine.Settings{
-		DataDir: dir, Sync: kelpie.Sync, SyncInterval: kelpie.SyncInterval, Keep: kelpie.Keep,
-		EventsBytes: kelpie.EventsBytes, InputsBytes: kelpie.InputsBytes, RejectedBytes: kelpie.RejectedBytes,
-		RejectedQuota: kelpie.RejectedQuota, Reserve: kelpie.Reserve,
+	return options, p.dataSettings(o, kelpie), nil
+}
+
+// dataSettings are how the data folder is opened, by every command the same.
+func (p program) dataSettings(o *options, k config.Kelpie) engine.Settings {
+	dir := k.DataDir
+	if o.data != "" {
+		dir = o.data
+	}
+	return engine.Settings{
+		DataDir: dir, Sync: k.Sync, SyncInterval: k.SyncInterval, Keep: k.Keep,
+		EventsBytes: k.EventsBytes, InputsBytes: k.InputsBytes, RejectedBytes: k.RejectedBytes,
+		RejectedQuota: k.RejectedQuota, Reserve: k.Reserve,
 		Version: version(), Logger: p.logger(o),
-	}, nil
+	}
 }
 
 // screen shows how far a run has come on one line of a terminal.
