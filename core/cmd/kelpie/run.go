@@ -52,7 +52,12 @@ func (p program) runKelpie(ctx context.Context, o *options, once, rewind bool) e
 		k, err = engine.Open(ctx, settings)
 		return err
 	})
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil && once:
+		return engine.ErrCut
+	case err != nil && ctx.Err() != nil:
+		return nil // to be told to stop is no failure, whenever it comes
+	case err != nil:
 		return err
 	}
 	defer k.Close() //nolint:errcheck // closed with its error below, where it matters
