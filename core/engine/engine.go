@@ -55,7 +55,7 @@ type Kelpie struct {
 	clock    *clock
 
 	mu      sync.Mutex
-	running *generation // nil: not running
+	running *flow // nil: not running
 	// stopping: a run has ended, and its API is being closed.
 	stopping bool
 }

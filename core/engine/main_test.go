@@ -222,10 +222,10 @@ func (w *world) options(once bool) RunOptions {
 	if diags.HasErrors() {
 		w.t.Fatal(diags)
 	}
-	return RunOptions{
+	return RunOptions{Configuration: Configuration{
 		Config: c, Instances: instances, Lock: built.lock, LockFile: w.path(config.LockName),
-		PluginDir: w.plugins, Once: once,
-	}
+		PluginDir: w.plugins,
+	}, Once: once}
 }
 
 func (w *world) open() *Kelpie {

@@ -22,12 +22,12 @@ var ErrUnread = errors.New("not read to its end")
 
 // wait returns when the run is to be stopped: when ctx ends or, with Once, when all
 // work is done.
-func (g *generation) wait(ctx context.Context, detecting *stage) error {
-	if !g.options.Once {
+func (f *flow) wait(ctx context.Context, detecting *stage) error {
+	if !f.options.Once {
 		<-ctx.Done()
 		return nil
 	}
-	if err := g.until(ctx, func() (bool, error) {
+	if err := f.until(ctx, func() (bool, error) {
 		select {
 		case <-detecting.done:
 			return true, nil
@@ -37,51 +37,51 @@ func (g *generation) wait(ctx context.Context, detecting *stage) error {
 	}); err != nil {
 		return err
 	}
-	if err := g.until(ctx, func() (bool, error) {
-		st, err := g.k.log.Stats(ctx)
+	if err := f.until(ctx, func() (bool, error) {
+		st, err := f.k.log.Stats(ctx)
 		return err == nil && st.Waiting == 0, nil // a sick log is opened again
 	}); err != nil {
 		return err
 	}
-	if _, err := g.people.input(ctx, model.Input{Ended: &model.Ended{}}); err != nil {
+	if _, err := f.people.input(ctx, model.Input{Ended: &model.Ended{}}); err != nil {
 		return err
 	}
-	if err := g.until(ctx, func() (bool, error) { return g.settled(ctx) }); err != nil {
+	if err := f.until(ctx, func() (bool, error) { return f.settled(ctx) }); err != nil {
 		return err
 	}
-	return g.unread()
+	return f.unread()
 }
 
 // settled tells whether everything in the log is decided, and nothing that was
 // decided waits. Steps that are paused do not count.
-func (g *generation) settled(ctx context.Context) (bool, error) {
-	end, err := g.k.log.InputsEnd(ctx)
+func (f *flow) settled(ctx context.Context) (bool, error) {
+	end, err := f.k.log.InputsEnd(ctx)
 	if err != nil {
 		return false, nil //nolint:nilerr // a sick log is opened again
 	}
-	at, err := g.k.store.Position(ctx)
+	at, err := f.k.store.Position(ctx)
 	if err != nil || at.Seq < end {
 		return false, err
 	}
-	c, err := g.k.store.Counts(ctx)
+	c, err := f.k.store.Counts(ctx)
 	if err != nil {
 		return false, err
 	}
-	flags, err := g.k.store.Flags(ctx)
+	flags, err := f.k.store.Flags(ctx)
 	if err != nil {
 		return false, err
 	}
 	if c.IntentsPending > 0 && !flags.Paused {
 		return false, nil
 	}
-	return c.AsksPending == 0 || g.unasked(ctx), nil
+	return c.AsksPending == 0 || f.unasked(ctx), nil
 }
 
 // unasked tells whether all pending lookups are of enrichments that the configuration
 // has no more: nobody answers them, and no decision waits for them.
-func (g *generation) unasked(ctx context.Context) bool {
-	for _, s := range g.enricher.Settings.Sources {
-		asks, err := g.k.store.PendingAsks(ctx, s.Address, enrich.Place{}, 1)
+func (f *flow) unasked(ctx context.Context) bool {
+	for _, s := range f.enricher.Settings.Sources {
+		asks, err := f.k.store.PendingAsks(ctx, s.Address, enrich.Place{}, 1)
 		if err != nil || len(asks) > 0 {
 			return false
 		}
@@ -90,9 +90,9 @@ func (g *generation) unasked(ctx context.Context) bool {
 }
 
 // unread names the sources that did not come to their end.
-func (g *generation) unread() error {
+func (f *flow) unread() error {
 	var all []string
-	for _, r := range g.detector.Reports() {
+	for _, r := range f.detector.Reports() {
 		if r.State != detect.Ended {
 			all = append(all, r.Instance+" ("+r.Message+")")
 		}
@@ -105,7 +105,7 @@ func (g *generation) unread() error {
 
 // until looks again and again, tells the progress meanwhile, and returns when done
 // says so or ctx ends.
-func (g *generation) until(ctx context.Context, done func() (bool, error)) error {
+func (f *flow) until(ctx context.Context, done func() (bool, error)) error {
 	t := time.NewTicker(lookInterval)
 	defer t.Stop()
 	var told time.Time
@@ -115,7 +115,7 @@ func (g *generation) until(ctx context.Context, done func() (bool, error)) error
 			return err
 		}
 		if now := time.Now(); now.Sub(told) >= progressInterval {
-			g.progress(ctx)
+			f.progress(ctx)
 			told = now
 		}
 		select {
@@ -126,23 +126,23 @@ func (g *generation) until(ctx context.Context, done func() (bool, error)) error
 	}
 }
 
-func (g *generation) progress(ctx context.Context) {
-	if g.options.Progress == nil {
+func (f *flow) progress(ctx context.Context) {
+	if f.options.Progress == nil {
 		return
 	}
 	var p Progress
-	for _, r := range g.detector.Reports() {
+	for _, r := range f.detector.Reports() {
 		p.Sources++
 		p.Events += r.Total
 		if r.State == detect.Ended {
 			p.Ended++
 		}
 	}
-	if st, err := g.k.log.Stats(ctx); err == nil {
+	if st, err := f.k.log.Stats(ctx); err == nil {
 		p.Unmatched = st.Waiting
 	}
-	if c, err := g.k.store.Counts(ctx); err == nil {
+	if c, err := f.k.store.Counts(ctx); err == nil {
 		p.Answers, p.Steps = c.AsksPending, c.IntentsPending
 	}
-	g.options.Progress(p)
+	f.options.Progress(p)
 }

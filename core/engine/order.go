@@ -27,13 +27,13 @@ func (k *Kelpie) Order(ctx context.Context, c model.Command) error {
 	ctx, cancel := context.WithTimeout(ctx, orderTimeout)
 	defer cancel()
 	k.mu.Lock()
-	g, stopping := k.running, k.stopping
+	f, stopping := k.running, k.stopping
 	k.mu.Unlock()
 	if stopping {
 		return errStopping
 	}
-	if g != nil {
-		seq, err := g.people.input(ctx, model.Input{Command: &c})
+	if f != nil {
+		seq, err := f.people.input(ctx, model.Input{Command: &c})
 		if errors.Is(err, eventlog.ErrClosed) {
 			return errStopping
 		}
@@ -96,21 +96,21 @@ func (k *Kelpie) decided(ctx context.Context, seq uint64) error {
 // Plugins that run; none if Kelpie does not.
 func (k *Kelpie) Plugins() []host.Status {
 	k.mu.Lock()
-	g := k.running
+	f := k.running
 	k.mu.Unlock()
-	if g == nil {
+	if f == nil {
 		return nil
 	}
-	return g.host.Status()
+	return f.host.Status()
 }
 
 // RestartPlugin starts one that has failed.
 func (k *Kelpie) RestartPlugin(_ context.Context, name string) error {
 	k.mu.Lock()
-	g := k.running
+	f := k.running
 	k.mu.Unlock()
-	if g == nil {
+	if f == nil {
 		return &api.Error{Code: http.StatusConflict, Text: "kelpie is not running, and so no plugin is"}
 	}
-	return g.host.Restart(name)
+	return f.host.Restart(name)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/kelpie-sec/kelpie/core/detect"
 	"github.com/kelpie-sec/kelpie/core/enrich"
@@ -12,6 +13,63 @@ import (
 	"github.com/kelpie-sec/kelpie/core/respond"
 	"github.com/kelpie-sec/kelpie/sdk"
 )
+
+func (f *flow) startPlugins(ctx context.Context) error {
+	h, err := host.New(host.Settings{
+		PluginDir: f.options.PluginDir, LockFile: f.options.LockFile, Lock: f.options.Lock,
+		StateDir:  filepath.Join(f.k.settings.DataDir, pluginsDir),
+		RunDir:    filepath.Join(f.k.settings.DataDir, runDir),
+		Instances: f.options.Instances,
+	}, f.logger)
+	if err != nil {
+		return err
+	}
+	f.host = h
+	startCtx, cancel := context.WithTimeout(ctx, pluginStart)
+	defer cancel()
+	found, err := h.Start(startCtx)
+	if err != nil && ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		f.logger.Warn("not every plugin has started yet; the others go on", "error", err)
+	}
+	if refused := refusals(h, found); len(refused) > 0 {
+		return &RefusedError{refused}
+	}
+	for _, d := range found {
+		f.logger.Warn(d.Summary, "instance", d.Instance, "detail", d.Detail)
+	}
+	return nil
+}
+
+// refusals are the errors of plugins that run about attributes of their blocks: what
+// they complain about is in the configuration. What has no place there (a plugin that
+// does not run, a vendor that can't be reached) is tried again, and stops nobody else.
+func refusals(h *host.Host, found []host.Diagnostic) []host.Diagnostic {
+	runs := map[string]bool{}
+	for _, p := range h.Status() {
+		for _, in := range p.Instances {
+			runs[in.Address] = p.State == host.Running
+		}
+	}
+	var refused []host.Diagnostic
+	for _, d := range found {
+		if !d.Warning && len(d.Path) > 0 && runs[d.Instance] {
+			refused = append(refused, d)
+		}
+	}
+	return refused
+}
+
+func (f *flow) stopPlugins() error {
+	if f.host == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), pluginStop)
+	defer cancel()
+	return f.host.Stop(ctx)
+}
 
 // detectors are the host's, as detect sees them.
 type detectors struct{ host *host.Host }

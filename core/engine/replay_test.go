@@ -137,7 +137,7 @@ func (f *replayed) live(t *testing.T, life int) {
 	defer cancel()
 	work, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
-	g := &generation{k: f.k, logger: slog.New(slog.DiscardHandler), wake: make(chan struct{}, 1)}
+	g := &flow{k: f.k, logger: slog.New(slog.DiscardHandler), wake: make(chan struct{}, 1)}
 	var in, answers, outcomes reporter
 	for name, r := range map[string]*reporter{"match": &in, "enrich": &answers, "respond": &outcomes} {
 		if err := g.joiner(ctx, name, r); err != nil {
@@ -202,7 +202,7 @@ func replayEnd(t *testing.T, stages ...*stage) {
 }
 
 // settle waits until everything is decided and nothing waits.
-func (f *replayed) settle(t *testing.T, ctx context.Context, g *generation) {
+func (f *replayed) settle(t *testing.T, ctx context.Context, g *flow) {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {

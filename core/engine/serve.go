@@ -34,7 +34,7 @@ func (k *Kelpie) checkSocket() error {
 }
 
 // serve opens the API on the data folder's socket, which its owner alone may use.
-func (k *Kelpie) serve(g *generation) (stop func() error, err error) {
+func (k *Kelpie) serve(f *flow) (stop func() error, err error) {
 	path := k.socket()
 	// A socket that is left over is nobody's: the folder is locked by us.
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -54,7 +54,7 @@ func (k *Kelpie) serve(g *generation) (stop func() error, err error) {
 		return nil, err
 	}
 	k.mu.Lock()
-	k.running = g
+	k.running = f
 	k.mu.Unlock()
 	server := &http.Server{
 		Handler: k.Handler(), ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout,

@@ -46,14 +46,14 @@ func (k *Kelpie) Status(ctx context.Context) (api.Status, error) {
 		})
 	}
 	k.mu.Lock()
-	g := k.running
+	f := k.running
 	k.mu.Unlock()
-	if g != nil {
-		s.Running, s.Since = true, g.began
-		s.Actions = string(g.options.Config.Kelpie.Actions)
-		s.Detectors, s.Enrichments, s.Plugins = g.detector.Reports(), g.enricher.Stats(), g.host.Status()
+	if f != nil {
+		s.Running, s.Since = true, f.began
+		s.Actions = string(f.options.Config.Kelpie.Actions)
+		s.Detectors, s.Enrichments, s.Plugins = f.detector.Reports(), f.enricher.Stats(), f.host.Status()
 		runTroubles(&s)
-		actionTroubles(&s, g.responder.Stats())
+		actionTroubles(&s, f.responder.Stats())
 	}
 	storeTroubles(&s)
 	return s, nil

@@ -124,10 +124,10 @@ func (p program) prepare(o *options) (engine.RunOptions, engine.Settings, error)
 	if kelpie.Sync == "interval" {
 		fmt.Fprintf(p.err, "sync = \"interval\": a power cut may lose what came in the last %s\n", kelpie.SyncInterval)
 	}
-	options := engine.RunOptions{
+	options := engine.RunOptions{Configuration: engine.Configuration{
 		Config: c.config, Instances: instances, Lock: lock,
 		LockFile: filepath.Join(o.folder(), config.LockName), PluginDir: kelpie.PluginDir,
-	}
+	}}
 	return options, p.dataSettings(o, kelpie), nil
 }
 

@@ -1,0 +1,238 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/kelpie-sec/kelpie/core/detect"
+	"github.com/kelpie-sec/kelpie/core/enrich"
+	"github.com/kelpie-sec/kelpie/core/eventlog"
+	"github.com/kelpie-sec/kelpie/core/host"
+	"github.com/kelpie-sec/kelpie/core/match"
+	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/core/respond"
+)
+
+// flow is what lasts as long as Run: the host of the plugins, the stages, and the ends of
+// the log between them. What they do is for the generation in force to say.
+type flow struct {
+	k       *Kelpie
+	options RunOptions
+	began   time.Time
+	logger  *slog.Logger
+
+	host      *host.Host
+	detector  *detect.Detector
+	enricher  *enrich.Enricher
+	responder *respond.Responder
+	decider   *decider
+	joiners   []*eventlog.Joiner
+	people    reporter
+	trial     *trial
+	wake      chan struct{} // of the responder
+}
+
+// prepare makes the stages; only plugins run when it returns. Whatever it returns,
+// plugins and joiners are to be stopped.
+func (f *flow) prepare(ctx context.Context) error {
+	if err := f.k.checkSocket(); err != nil {
+		return err
+	}
+	if err := f.k.fill(ctx); err != nil {
+		return err
+	}
+	var err error
+	if f.trial, err = f.k.trial(ctx); err != nil {
+		return err
+	}
+	if err = f.joiner(ctx, "people", &f.people); err != nil {
+		return err
+	}
+	if err = f.startPlugins(ctx); err != nil {
+		return err
+	}
+	var answers, outcomes reporter
+	if err = errors.Join(f.joiner(ctx, "enrich", &answers), f.joiner(ctx, "respond", &outcomes)); err != nil {
+		return err
+	}
+	c := f.options.Config
+	f.detector = &detect.Detector{
+		Settings: detect.Settings{Once: f.options.Once, Rewind: f.options.Rewind},
+		Plugins:  detectors{f.host}, Log: detectLog{f.k.log}, Logger: f.logger, Now: f.k.clock.now,
+	}
+	for _, d := range c.Detectors {
+		if !f.options.Once || d.Finite {
+			f.detector.Settings.Instances = append(f.detector.Settings.Instances, detect.Instance{Address: d.Address, Finite: d.Finite})
+		}
+	}
+	f.enricher = &enrich.Enricher{
+		Settings: c.Enrich, Backlog: f.k.store, Asker: enrichments{f.host}, Reporter: enrichReporter{answers},
+		Shelf: f.k.store, Log: f.logger, Now: f.k.clock.now,
+	}
+	epoch, err := f.k.store.NextEpoch(ctx)
+	if err != nil {
+		return err
+	}
+	f.responder = &respond.Responder{
+		Settings: c.Respond, Journal: f.k.store, Caller: actions{f.host}, Reporter: respondReporter{outcomes},
+		Log: f.logger, Epoch: epoch, Now: f.k.clock.now,
+	}
+	if f.options.Once {
+		f.responder.Settings.MaxAttempts = onceAttempts
+	}
+	f.decider = newDecider(f.k, f.wakeUp)
+	return nil
+}
+
+// onceAttempts bounds the calls for one intent when somebody waits for the end.
+const onceAttempts = 4
+
+func (f *flow) joiner(ctx context.Context, name string, r *reporter) error {
+	j, err := f.k.log.Joiner(ctx, name)
+	if err != nil {
+		return err
+	}
+	f.joiners = append(f.joiners, j)
+	*r = reporter{joiner: j, now: f.k.clock.now}
+	return nil
+}
+
+// wakeUp tells those who wait for decide's rows that there are new ones.
+func (f *flow) wakeUp() {
+	f.enricher.Wake()
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (f *flow) stopJoiners() error {
+	ctx, cancel := context.WithTimeout(context.Background(), joinerStop)
+	defer cancel()
+	var errs []error
+	for _, j := range f.joiners {
+		errs = append(errs, j.Close(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// run starts the stages from the far end of the flow to its beginning, and stops them
+// from its beginning to the far end.
+func (f *flow) run(ctx context.Context) error {
+	base := context.WithoutCancel(ctx)
+	work, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+
+	deciding := start(base, fail, f.decider.run)
+	tending := start(base, fail, f.tend)
+	var ticking, enriching, responding, detecting *stage
+	var matching []*stage
+	var consumer *eventlog.Consumer
+	err := f.announce(work)
+	if err == nil {
+		ticking = start(base, fail, f.tick)
+		enriching = start(base, fail, f.enricher.Run)
+		// Respond begins when decide has read INPUTS to the end that it has now, so
+		// that nothing is done that a later input took back.
+		err = f.decider.caughtUp(work, deciding)
+	}
+	if err == nil {
+		responding = start(base, fail, func(ctx context.Context) error { return f.responder.Run(ctx, f.wake) })
+		if err = f.trial.begin(work); err == nil {
+			consumer, err = f.k.log.Events(work)
+		}
+		if err == nil {
+			matching, err = f.match(base, fail, consumer)
+		}
+	}
+	if err == nil {
+		detecting = start(base, fail, f.detector.Run)
+		err = f.wait(work, detecting)
+	}
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		err = f.cut()
+	case work.Err() != nil:
+		err = nil // a stage has failed, which tells so below
+	}
+
+	errs := []error{err, end(detecting), end(matching...)}
+	if consumer != nil {
+		consumer.Close()
+	}
+	f.trial.end()
+	errs = append(errs, end(responding, enriching, ticking), f.stopPlugins(), f.stopJoiners())
+	errs = append(errs, f.decider.finish(deciding), end(tending))
+	return errors.Join(errs...)
+}
+
+// cut is what a run that was told to stop returns.
+func (f *flow) cut() error {
+	if f.options.Once {
+		return ErrCut
+	}
+	return nil
+}
+
+// announce puts the configuration into INPUTS. While there is no room, decide and the
+// trimmer, which run already, make some.
+func (f *flow) announce(ctx context.Context) error {
+	version, err := f.options.Config.Source.Version()
+	if err != nil {
+		return err
+	}
+	version.Once = f.options.Once
+	for told := false; ; told = true {
+		_, err := f.people.input(ctx, model.Input{Config: &version})
+		if !errors.Is(err, eventlog.ErrFull) && !errors.Is(err, eventlog.ErrSick) {
+			return err
+		}
+		if !told {
+			f.logger.Error("the log takes nothing; the start waits until it does", "error", err)
+		}
+		if !pause(ctx, healthInterval) {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (f *flow) match(ctx context.Context, fail context.CancelCauseFunc, consumer *eventlog.Consumer) ([]*stage, error) {
+	var out reporter
+	if err := f.joiner(ctx, "match", &out); err != nil {
+		return nil, err
+	}
+	var all []*stage
+	for range matchWorkers {
+		m := &match.Matcher{
+			Settings: &f.options.Config.Match, Events: matchEvents{consumer}, Inputs: matchInputs{out.joiner},
+			Rejects: rejects{f.k.log}, Trial: f.trial.Trial, MaxResult: eventlog.MaxPart,
+			Log: f.logger, Now: f.k.clock.now,
+		}
+		all = append(all, start(ctx, fail, m.Run))
+	}
+	return all, nil
+}
+
+func (f *flow) tend(ctx context.Context) error {
+	f.k.tend(ctx)
+	return nil
+}
+
+// tick passes time to decide.
+func (f *flow) tick(ctx context.Context) error {
+	t := time.NewTicker(tickInterval)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+			if _, err := f.people.input(ctx, model.Input{Tick: &model.Tick{}}); err != nil && ctx.Err() == nil {
+				f.logger.Warn("time can't be told to the log", "error", err)
+			}
+		}
+	}
+}
