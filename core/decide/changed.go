@@ -23,6 +23,7 @@ type changed struct {
 	ledger  map[ledgerKey]*Ledger
 	sources map[string]*SourceState
 	configs []ConfigVersion
+	records []model.Record
 }
 
 type ledgerKey struct {
@@ -85,6 +86,7 @@ func (m *Machine) Changes() Changes {
 		}
 	}
 	slices.SortFunc(c.Configs, func(a, b ConfigVersion) int { return strings.Compare(a.Hash, b.Hash) })
+	c.Records = ch.records
 	if ch.flags {
 		f := m.flagsNow()
 		c.Flags = &f

@@ -52,6 +52,9 @@ type Changes struct {
 	Sources []SourceState `json:"sources,omitempty"`
 	// Configs by Hash.
 	Configs []ConfigVersion `json:"configs,omitempty"`
+	// Records are for the audit, in the order of what happened. They are no rows: each
+	// is written once.
+	Records []model.Record `json:"records,omitempty"`
 	// Flags is nil if none of them changed.
 	Flags *Flags `json:"flags,omitempty"`
 }

@@ -64,6 +64,7 @@ func (m *Machine) planIntent(in model.Intent) {
 	m.keep(in)
 	m.recent[in.Verb] = append(m.recent[in.Verb], in.PlannedAt)
 	m.changed.intents[in.ID] = m.intents[in.ID]
+	m.recordIntent(in)
 }
 
 func (m *Machine) keep(in model.Intent) {
@@ -111,6 +112,7 @@ func (m *Machine) outcome(o *model.Outcome) {
 	default:
 		return
 	}
+	from := in.State
 	in.State, in.Attempts, in.Message = o.State, o.Attempts, o.Message
 	in.Repeat = in.Repeat || o.Repeat
 	if o.Reference != "" {
@@ -119,6 +121,7 @@ func (m *Machine) outcome(o *model.Outcome) {
 	if o.UndoToken != nil {
 		in.UndoToken = slices.Clone(o.UndoToken)
 	}
+	m.recordOutcome(in, from)
 	m.finished(in)
 }
 
@@ -142,21 +145,25 @@ func (m *Machine) command(c *model.Command) {
 		if !m.pause.On {
 			m.pause = pause{On: true, By: c.By, Because: c.Because, At: m.at}
 			m.changed.flags = true
+			m.recordOrder(model.RecordPause, c)
 		}
 	case model.ResumeActions:
 		if m.pause.On {
 			m.pause = pause{}
 			m.changed.flags = true
+			m.recordOrder(model.RecordResume, c)
 		}
 	case model.ResolveIntent:
 		in := m.intents[c.Intent]
 		if in == nil || in.State != model.IntentUnknown || !slices.Contains(resolvable[:], c.State) {
 			return
 		}
+		from := in.State
 		in.State, in.By = c.State, c.By
 		if c.Because != "" {
 			in.Message = c.Because
 		}
+		m.recordResolve(in, from, c)
 		m.finished(in)
 	}
 }

@@ -168,10 +168,12 @@ func (m *Machine) configure(c model.Config) error {
 	if m.settings != nil && c.Hash == m.config.Hash && equalTables(c.Tables, m.config.Tables) {
 		return nil
 	}
+	before := m.config.Hash
 	if err := m.load(c); err != nil {
 		return err
 	}
 	m.changed.configs = append(m.changed.configs, ConfigVersion{Config: c, At: m.at, Position: m.position})
+	m.record(model.Record{Kind: model.RecordConfig, Subject: c.Hash, By: c.By, From: before})
 	for _, cs := range m.cases {
 		m.touch(cs)
 	}

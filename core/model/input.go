@@ -91,6 +91,8 @@ type Config struct {
 	Tables map[string]string `json:"tables,omitempty"`
 	// Once: responses are planned after Ended.
 	Once bool `json:"once,omitempty"`
+	// By is the person who put it in force, if one did.
+	By string `json:"by,omitempty"`
 }
 
 // Ended marks the end of a --once run's input.

@@ -24,6 +24,7 @@ const (
 // committed again.
 func (s *Store) Commit(ctx context.Context, c decide.Changes) error {
 	return s.transact(ctx, func(w *writer) error {
+		w.records(place(c.Position), c.At, c.Records) // before the intents: it counts those that were there
 		w.signals(c)
 		w.cases(c)
 		w.asks(c)

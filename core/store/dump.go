@@ -22,6 +22,7 @@ var dumped = [...]struct{ table, query string }{
 	{"intents", `SELECT id, case_id, action, state, planned, doc FROM intents ORDER BY id`},
 	{"holds", `SELECT id, doc FROM holds ORDER BY id`},
 	{"ledger", `SELECT source, hour, doc FROM ledger ORDER BY source, hour`},
+	{"audit", `SELECT seq, hash, record FROM audit ORDER BY seq`},
 }
 
 // Dump writes all rows that decide has written, one a line, in an order that depends

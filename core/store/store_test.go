@@ -137,7 +137,7 @@ func TestNewerTablesAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = Open(t.Context(), Settings{Dir: dir})
-	if !errors.Is(err, ErrNewer) || !strings.Contains(err.Error(), "its tables have version 999, this one knows version 1; use the newer kelpie, or another data folder") {
+	if !errors.Is(err, ErrNewer) || !strings.Contains(err.Error(), "its tables have version 999, this one knows version ") {
 		t.Errorf("err = %v", err)
 	}
 }
