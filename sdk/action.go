@@ -16,12 +16,16 @@ type Actor interface {
 	Execute(ctx context.Context, call Call) (Result, error)
 }
 
-// Undoer is an Actor that can restore what Execute changed.
+// Undoer is an Actor that can restore what Execute changed. An undo has a key of its
+// own, and the rules of Execute hold for it: the same key again must not take effect
+// twice where the verb says Idempotent, and nothing may take effect after NotAfter.
 type Undoer interface {
 	Undo(ctx context.Context, call UndoCall) (Result, error)
 }
 
-// Checker is an Actor that can say what became of a call whose answer was lost.
+// Checker is an Actor that can say what became of a call, or of an undo, whose answer
+// was lost. OutcomeFailed is believed only when the call's NotAfter and the verb's Settle
+// have passed.
 type Checker interface {
 	Check(ctx context.Context, call CheckCall) (Result, error)
 }
@@ -77,11 +81,14 @@ type UndoCall struct {
 	NotAfter time.Time
 }
 
-// CheckCall asks for the outcome of an Execute.
+// CheckCall asks for the outcome of an Execute or, if Undo is true, of an Undo, which had
+// Token.
 type CheckCall struct {
 	Verb   string
 	Target Target
 	Key    string
+	Undo   bool
+	Token  []byte
 }
 
 // Outcome of a call.
@@ -101,6 +108,9 @@ type Result struct {
 	Outcome   Outcome
 	Reference string
 	UndoToken []byte
+	// SameKey: it is already so because of an earlier call with this very key. Kelpie
+	// takes it as its own doing, which it will undo; what was so before it never undoes.
+	SameKey bool
 	// Message for people: what was done or, with DryRun, would be; or why not.
 	Message string
 }

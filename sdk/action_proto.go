@@ -27,6 +27,7 @@ func executedToProto(i *instance, r Result) *pluginv1.ExecuteResponse {
 		Reference: cut(r.Reference, textLimit),
 		UndoToken: r.UndoToken,
 		Message:   cut(i.scrub.scrub(r.Message), textLimit),
+		SameKey:   r.SameKey,
 	}
 }
 

@@ -113,7 +113,7 @@ func (a *actionServer) Undo(ctx context.Context, req *pluginv1.UndoRequest) (*pl
 	return undoneToProto(i, result), nil
 }
 
-// Check says what became of an Execute.
+// Check says what became of an Execute or an Undo.
 func (a *actionServer) Check(ctx context.Context, req *pluginv1.CheckRequest) (*pluginv1.CheckResponse, error) {
 	i, v, err := a.enter(req.GetInstance(), req.GetVerb(), req.GetIdempotencyKey())
 	if err != nil {
@@ -125,8 +125,12 @@ func (a *actionServer) Check(ctx context.Context, req *pluginv1.CheckRequest) (*
 	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
+	if req.GetUndo() && !v.Undo {
+		return nil, inputError(codes.Unimplemented, fmt.Sprintf("%s cannot undo %s", i.id, v.Name))
+	}
 	result, err := i.value.(Checker).Check(ctx, CheckCall{
 		Verb: v.Name, Target: targetFromProto(req.GetTarget()), Key: req.GetIdempotencyKey(),
+		Undo: req.GetUndo(), Token: req.GetUndoToken(),
 	})
 	if err != nil {
 		return nil, statusOf(ctx, err, i.scrub)

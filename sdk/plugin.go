@@ -104,7 +104,7 @@ type Verb struct {
 	// Undo and Check: the connector, which implements Undoer and Checker, can do it
 	// for this verb.
 	Undo, Check bool
-	// Idempotent: one key twice takes effect once, at the vendor.
+	// Idempotent: one key twice takes effect once, at the vendor; an undo's too.
 	Idempotent bool
 	// Settle is the longest time after which a request on its way may still take
 	// effect.

@@ -46,6 +46,11 @@ type Changes struct {
 	Answers []model.Reply `json:"answers,omitempty"`
 	// Intents by ID: new ones and new states.
 	Intents []model.Intent `json:"intents,omitempty"`
+	// Holds by ID: new ones, new states, and owners that came or let go.
+	Holds []model.Hold `json:"holds,omitempty"`
+	// Due is how long after the last tick a hold has to be looked at; nil: none has an
+	// end. It is no row: it tells when the next tick is wanted.
+	Due *time.Duration `json:"due,omitempty"`
 	// Ledger by Source and Hour.
 	Ledger []Ledger `json:"ledger,omitempty"`
 	// Sources by Source.

@@ -45,11 +45,14 @@ type ActionUndo struct {
 	NotAfter time.Time
 }
 
-// ActionCheck asks what became of an ActionCall whose answer was lost.
+// ActionCheck asks what became of an ActionCall or an ActionUndo whose answer was lost.
 type ActionCheck struct {
 	Verb   string
 	Target model.Target
 	Key    string
+	// Undo: the key is that of an ActionUndo, which had Token.
+	Undo  bool
+	Token []byte
 }
 
 // Address of the instance, "action.mail".
@@ -74,7 +77,9 @@ func (a *Action) Execute(ctx context.Context, c ActionCall) (sdk.Result, error) 
 	if err != nil {
 		return sdk.Result{}, err
 	}
-	return a.result(answer.GetInstance(), answer.GetOutcome(), answer.GetReference(), answer.GetUndoToken(), answer.GetMessage())
+	r, err := a.result(answer.GetInstance(), answer.GetOutcome(), answer.GetReference(), answer.GetUndoToken(), answer.GetMessage())
+	r.SameKey = r.Outcome == sdk.OutcomeAlready && answer.GetSameKey()
+	return r, err
 }
 
 // Undo restores the state before.
@@ -106,6 +111,8 @@ func (a *Action) Check(ctx context.Context, c ActionCheck) (sdk.Result, error) {
 			Verb:           c.Verb,
 			Target:         targetProto(c.Target),
 			IdempotencyKey: c.Key,
+			Undo:           c.Undo,
+			UndoToken:      c.Token,
 		})
 		return err
 	})

@@ -99,7 +99,14 @@ type Config struct {
 type Ended struct{}
 
 // Tick passes time.
-type Tick struct{}
+type Tick struct {
+	// Boot names the life of the machine in which Uptime was read, and Uptime is how
+	// long that life has lasted, sleep included. Boot is empty if nobody knows.
+	Boot   string        `json:"boot,omitempty"`
+	Uptime time.Duration `json:"uptime,omitempty"`
+	// Wall is the machine's clock as it stands, which may have been set either way.
+	Wall time.Time `json:"wall,omitzero"`
+}
 
 // CommandKind says what a person wants.
 type CommandKind string
@@ -109,6 +116,9 @@ const (
 	PauseActions  CommandKind = "pause_actions"
 	ResumeActions CommandKind = "resume_actions"
 	ResolveIntent CommandKind = "resolve_intent"
+	// ReleaseHold lets go of a hold: every owner, or those of Case. Where nobody wants
+	// it any more and its undo failed or is unknown, it is undone once more.
+	ReleaseHold CommandKind = "release_hold"
 )
 
 // Command is what a person ordered.
@@ -121,4 +131,7 @@ type Command struct {
 	// Intent and State are of ResolveIntent: what a person found out.
 	Intent string      `json:"intent,omitempty"`
 	State  IntentState `json:"state,omitempty"`
+	// Hold is of ReleaseHold; Case is the first id of the case that lets go, empty: all.
+	Hold string `json:"hold,omitempty"`
+	Case string `json:"case,omitempty"`
 }

@@ -40,6 +40,13 @@ type Intent struct {
 	Round      int             `json:"round"`
 	// DryRun: asked with dry_run, nothing leaves.
 	DryRun bool `json:"dry_run,omitempty"`
+	// Hold is the HoldID of what it does, where that can be undone: done, it is held.
+	Hold string `json:"hold,omitempty"`
+	// UndoAfter is how long its case wants the hold; 0: until a person lets it go.
+	UndoAfter time.Duration `json:"undo_after,omitempty"`
+	// Undoes is the intent that this one undoes, by its UndoToken; empty: it does the
+	// verb itself.
+	Undoes string `json:"undoes,omitempty"`
 	// Because says why it was planned, for people.
 	Because   string    `json:"because"`
 	PlannedAt time.Time `json:"planned_at"`

@@ -29,6 +29,7 @@ func (s *Store) Commit(ctx context.Context, c decide.Changes) error {
 		w.cases(c)
 		w.asks(c)
 		w.intents(c)
+		w.holds(c)
 		w.counts(c)
 		w.meta(metaPosition, c.Position)
 		w.meta(metaAt, c.At)

@@ -133,8 +133,11 @@ func migrate(ctx context.Context, db *sql.DB) error {
 	if err != nil {
 		return err
 	}
-	sources := p.ListSources()
-	if last := sources[len(sources)-1].Version; have > last {
+	var last int64
+	for _, source := range p.ListSources() { // in no order
+		last = max(last, source.Version)
+	}
+	if have > last {
 		return fmt.Errorf("%w: its tables have version %d, this one knows version %d; use the newer kelpie, or another data folder", ErrNewer, have, last)
 	}
 	_, err = p.Up(ctx)

@@ -28,7 +28,7 @@ const (
 	// Not known: Check, then a person.
 	Outcome_OUTCOME_UNSPECIFIED Outcome = 0
 	Outcome_OUTCOME_DONE        Outcome = 1
-	// It was so before.
+	// It was so before; see same_key.
 	Outcome_OUTCOME_ALREADY Outcome = 2
 	// The vendor or the connector would not; repeating is no use.
 	Outcome_OUTCOME_REFUSED Outcome = 3
@@ -261,7 +261,11 @@ type ExecuteResponse struct {
 	// For people: what was done or, with dry_run, would be; or why not.
 	Message string `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
 	// The instance that answers; the core drops an answer for another one.
-	Instance      string `protobuf:"bytes,5,opt,name=instance,proto3" json:"instance,omitempty"`
+	Instance string `protobuf:"bytes,5,opt,name=instance,proto3" json:"instance,omitempty"`
+	// With OUTCOME_ALREADY: it is so because of an earlier call with this very key. The
+	// core then takes it as its own doing, which it will undo; what was so before it
+	// never undoes.
+	SameKey       bool `protobuf:"varint,6,opt,name=same_key,json=sameKey,proto3" json:"same_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -329,6 +333,13 @@ func (x *ExecuteResponse) GetInstance() string {
 		return x.Instance
 	}
 	return ""
+}
+
+func (x *ExecuteResponse) GetSameKey() bool {
+	if x != nil {
+		return x.SameKey
+	}
+	return false
 }
 
 type UndoRequest struct {
@@ -482,8 +493,11 @@ type CheckRequest struct {
 	Verb           string                 `protobuf:"bytes,2,opt,name=verb,proto3" json:"verb,omitempty"`
 	Target         *Target                `protobuf:"bytes,3,opt,name=target,proto3" json:"target,omitempty"`
 	IdempotencyKey string                 `protobuf:"bytes,4,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The key is that of an Undo, which had this token.
+	Undo          bool   `protobuf:"varint,5,opt,name=undo,proto3" json:"undo,omitempty"`
+	UndoToken     []byte `protobuf:"bytes,6,opt,name=undo_token,json=undoToken,proto3" json:"undo_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CheckRequest) Reset() {
@@ -542,6 +556,20 @@ func (x *CheckRequest) GetIdempotencyKey() string {
 		return x.IdempotencyKey
 	}
 	return ""
+}
+
+func (x *CheckRequest) GetUndo() bool {
+	if x != nil {
+		return x.Undo
+	}
+	return false
+}
+
+func (x *CheckRequest) GetUndoToken() []byte {
+	if x != nil {
+		return x.UndoToken
+	}
+	return nil
 }
 
 type CheckResponse struct {
@@ -781,14 +809,15 @@ const file_kelpie_plugin_v1_action_proto_rawDesc = "" +
 	"\x06Target\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\x12\x14\n" +
-	"\x05known\x18\x03 \x01(\fR\x05known\"\xb9\x01\n" +
+	"\x05known\x18\x03 \x01(\fR\x05known\"\xd4\x01\n" +
 	"\x0fExecuteResponse\x123\n" +
 	"\aoutcome\x18\x01 \x01(\x0e2\x19.kelpie.plugin.v1.OutcomeR\aoutcome\x12\x1c\n" +
 	"\treference\x18\x02 \x01(\tR\treference\x12\x1d\n" +
 	"\n" +
 	"undo_token\x18\x03 \x01(\fR\tundoToken\x12\x18\n" +
 	"\amessage\x18\x04 \x01(\tR\amessage\x12\x1a\n" +
-	"\binstance\x18\x05 \x01(\tR\binstance\"\xf0\x01\n" +
+	"\binstance\x18\x05 \x01(\tR\binstance\x12\x19\n" +
+	"\bsame_key\x18\x06 \x01(\bR\asameKey\"\xf0\x01\n" +
 	"\vUndoRequest\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x12\n" +
 	"\x04verb\x18\x02 \x01(\tR\x04verb\x120\n" +
@@ -800,12 +829,15 @@ const file_kelpie_plugin_v1_action_proto_rawDesc = "" +
 	"\fUndoResponse\x123\n" +
 	"\aoutcome\x18\x01 \x01(\x0e2\x19.kelpie.plugin.v1.OutcomeR\aoutcome\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x1a\n" +
-	"\binstance\x18\x03 \x01(\tR\binstance\"\x99\x01\n" +
+	"\binstance\x18\x03 \x01(\tR\binstance\"\xcc\x01\n" +
 	"\fCheckRequest\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x12\n" +
 	"\x04verb\x18\x02 \x01(\tR\x04verb\x120\n" +
 	"\x06target\x18\x03 \x01(\v2\x18.kelpie.plugin.v1.TargetR\x06target\x12'\n" +
-	"\x0fidempotency_key\x18\x04 \x01(\tR\x0eidempotencyKey\"\xb7\x01\n" +
+	"\x0fidempotency_key\x18\x04 \x01(\tR\x0eidempotencyKey\x12\x12\n" +
+	"\x04undo\x18\x05 \x01(\bR\x04undo\x12\x1d\n" +
+	"\n" +
+	"undo_token\x18\x06 \x01(\fR\tundoToken\"\xb7\x01\n" +
 	"\rCheckResponse\x123\n" +
 	"\aoutcome\x18\x01 \x01(\x0e2\x19.kelpie.plugin.v1.OutcomeR\aoutcome\x12\x1c\n" +
 	"\treference\x18\x02 \x01(\tR\treference\x12\x1d\n" +

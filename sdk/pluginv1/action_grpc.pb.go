@@ -36,9 +36,12 @@ type ActionServiceClient interface {
 	// not_after. Cancelled, deadline exceeded and unavailable leave the outcome
 	// unknown to the core, which then asks Check and never blindly repeats.
 	Execute(ctx context.Context, in *ExecuteRequest, opts ...grpc.CallOption) (*ExecuteResponse, error)
-	// Undo restores what Execute changed.
+	// Undo restores what Execute changed. It has a key of its own, and the rules of
+	// Execute hold for it: the same key again must not take effect twice where Describe
+	// says idempotent, and nothing may take effect after not_after.
 	Undo(ctx context.Context, in *UndoRequest, opts ...grpc.CallOption) (*UndoResponse, error)
-	// Check says what became of an Execute whose answer was lost.
+	// Check says what became of an Execute or an Undo whose answer was lost. Failed is
+	// believed only when not_after and the verb's settling time have passed.
 	Check(ctx context.Context, in *CheckRequest, opts ...grpc.CallOption) (*CheckResponse, error)
 	// Answers streams what people chose, for connectors that say so in Describe.
 	Answers(ctx context.Context, in *AnswersRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[AnswersResponse], error)
@@ -112,9 +115,12 @@ type ActionServiceServer interface {
 	// not_after. Cancelled, deadline exceeded and unavailable leave the outcome
 	// unknown to the core, which then asks Check and never blindly repeats.
 	Execute(context.Context, *ExecuteRequest) (*ExecuteResponse, error)
-	// Undo restores what Execute changed.
+	// Undo restores what Execute changed. It has a key of its own, and the rules of
+	// Execute hold for it: the same key again must not take effect twice where Describe
+	// says idempotent, and nothing may take effect after not_after.
 	Undo(context.Context, *UndoRequest) (*UndoResponse, error)
-	// Check says what became of an Execute whose answer was lost.
+	// Check says what became of an Execute or an Undo whose answer was lost. Failed is
+	// believed only when not_after and the verb's settling time have passed.
 	Check(context.Context, *CheckRequest) (*CheckResponse, error)
 	// Answers streams what people chose, for connectors that say so in Describe.
 	Answers(*AnswersRequest, grpc.ServerStreamingServer[AnswersResponse]) error

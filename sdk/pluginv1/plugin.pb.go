@@ -492,9 +492,9 @@ type Verb struct {
 	Parameters *Schema `protobuf:"bytes,3,opt,name=parameters,proto3" json:"parameters,omitempty"`
 	// Undo(token) restores the state before.
 	Undo bool `protobuf:"varint,4,opt,name=undo,proto3" json:"undo,omitempty"`
-	// Check(key) can tell afterwards whether the call took effect.
+	// Check(key) can tell afterwards whether the call, or its undo, took effect.
 	Check bool `protobuf:"varint,5,opt,name=check,proto3" json:"check,omitempty"`
-	// The same idempotency key twice takes effect once, at the vendor.
+	// The same idempotency key twice takes effect once, at the vendor; an undo's too.
 	Idempotent bool `protobuf:"varint,6,opt,name=idempotent,proto3" json:"idempotent,omitempty"`
 	// Longest time after which a request on its way may still take effect, for Check.
 	SettleSeconds int64  `protobuf:"varint,7,opt,name=settle_seconds,json=settleSeconds,proto3" json:"settle_seconds,omitempty"`
