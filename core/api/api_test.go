@@ -387,11 +387,11 @@ func TestInternalErrorsAreNotTold(t *testing.T) {
 func TestSetAside(t *testing.T) {
 	hour := func(n int) time.Time { return noon.Add(time.Duration(-n) * time.Hour) }
 	got := setAside([]decide.Ledger{
-		{Source: "detector.a", Hour: hour(100), Received: 100, Rejected: map[string]int{"too large": 50}},
-		{Source: "detector.a", Hour: hour(30), Received: 100, Rejected: map[string]int{"not an event": 1}},
-		{Source: "detector.a", Hour: hour(2), Received: 100},
-		{Source: "detector.b", Hour: hour(1), Received: 10},
-		{Source: "detector.c", Hour: hour(1), Received: 10, Rejected: map[string]int{"not an event": 2}},
+		{Source: "detector.a", Hour: hour(100), Tally: decide.Tally{Received: 100, Rejected: map[string]int{"too large": 50}}},
+		{Source: "detector.a", Hour: hour(30), Tally: decide.Tally{Received: 100, Rejected: map[string]int{"not an event": 1}}},
+		{Source: "detector.a", Hour: hour(2), Tally: decide.Tally{Received: 100}},
+		{Source: "detector.b", Hour: hour(1), Tally: decide.Tally{Received: 10}},
+		{Source: "detector.c", Hour: hour(1), Tally: decide.Tally{Received: 10, Rejected: map[string]int{"not an event": 2}}},
 	}, noon)
 	want := []SetAside{
 		{
@@ -414,7 +414,7 @@ func TestSetAside(t *testing.T) {
 func TestStatusTellsWhatWasSetAside(t *testing.T) {
 	w := newWorld(t)
 	w.commit(decide.Changes{Position: decide.Position{Seq: 1}, At: noon, Ledger: []decide.Ledger{
-		{Source: "detector.a", Hour: noon.Add(-time.Hour), Received: 4, Matched: 1, Rejected: map[string]int{"not an event": 3}},
+		{Source: "detector.a", Hour: noon.Add(-time.Hour), Tally: decide.Tally{Received: 4, Matched: 1, Rejected: map[string]int{"not an event": 3}}},
 	}})
 	var s Status
 	w.get("/v1/status", &s)

@@ -67,7 +67,7 @@ func (m *Machine) Changes() Changes {
 		c.Intents = append(c.Intents, ch.intents[id].Intent)
 	}
 	for _, row := range ch.ledger {
-		c.Ledger = append(c.Ledger, row.clone())
+		c.Ledger = append(c.Ledger, Ledger{row.Source, row.Hour, row.clone()})
 	}
 	slices.SortFunc(c.Ledger, func(a, b Ledger) int {
 		if n := strings.Compare(a.Source, b.Source); n != 0 {
@@ -76,9 +76,7 @@ func (m *Machine) Changes() Changes {
 		return a.Hour.Compare(b.Hour)
 	})
 	for _, source := range slices.Sorted(maps.Keys(ch.sources)) {
-		s := *ch.sources[source]
-		s.Notes = slices.Clone(s.Notes)
-		c.Sources = append(c.Sources, s)
+		c.Sources = append(c.Sources, ch.sources[source].clone())
 	}
 	for i, v := range ch.configs {
 		if !slices.ContainsFunc(ch.configs[i+1:], func(later ConfigVersion) bool { return later.Hash == v.Hash }) {
@@ -135,12 +133,6 @@ func (m *Machine) flagsNow() Flags {
 	return Flags{
 		Paused: m.pause.On, PausedBy: m.pause.By, PausedReason: m.pause.Because, PausedAt: m.pause.At,
 		Ended: m.ended, Config: m.config.Hash,
-		Low: m.low, Above: slices.Sorted(maps.Keys(m.above)),
+		Events: m.events.Clone(),
 	}
-}
-
-func (l *Ledger) clone() Ledger {
-	c := *l
-	c.Ignored, c.Rejected = maps.Clone(l.Ignored), maps.Clone(l.Rejected)
-	return c
 }

@@ -77,41 +77,6 @@ type Alias struct {
 	Case string `json:"case"`
 }
 
-// Ledger counts what became of one source's events in one hour of decide's time,
-// each event once. Received is the sum of Matched, Fact, Passed, Ignored and
-// Rejected.
-type Ledger struct {
-	Source   string         `json:"source"`
-	Hour     time.Time      `json:"hour"`
-	Received uint64         `json:"received"`
-	Matched  uint64         `json:"matched,omitempty"`
-	Fact     uint64         `json:"fact,omitempty"`
-	Passed   uint64         `json:"passed,omitempty"`
-	Ignored  map[string]int `json:"ignored,omitempty"`  // by ignore
-	Rejected map[string]int `json:"rejected,omitempty"` // by reason
-	// Signals are new ones, Revised later revisions, Repeated those that changed
-	// nothing.
-	Signals  uint64 `json:"signals,omitempty"`
-	Revised  uint64 `json:"revised,omitempty"`
-	Repeated uint64 `json:"repeated,omitempty"`
-	// Redelivered counts EVENTS messages that had been counted before.
-	Redelivered uint64 `json:"redelivered,omitempty"`
-}
-
-// SourceState is how far one source has come.
-type SourceState struct {
-	Source string `json:"source"`
-	// Total is the running total that its last message in EVENTS had; Counted is how
-	// many of its events the ledger holds. They are equal when all of EVENTS is
-	// decided.
-	Total   uint64 `json:"total"`
-	Counted uint64 `json:"counted"`
-	// LastSeq is the last of its messages in EVENTS.
-	LastSeq uint64 `json:"last_seq"`
-	// Notes say where the running total and the counts did not agree.
-	Notes []string `json:"notes,omitempty"`
-}
-
 // ConfigVersion is a configuration that was in force from At on.
 type ConfigVersion struct {
 	model.Config
@@ -130,8 +95,6 @@ type Flags struct {
 	Ended bool `json:"ended,omitempty"`
 	// Config is the hash of the configuration in force.
 	Config string `json:"config,omitempty"`
-	// Low and Above tell which EVENTS messages are decided: all up to Low, and those
-	// in Above.
-	Low   uint64   `json:"low"`
-	Above []uint64 `json:"above,omitempty"`
+	// Events are the EVENTS messages that are decided, by sequence.
+	Events Spans `json:"events"`
 }

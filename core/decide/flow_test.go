@@ -318,41 +318,6 @@ func TestRevisions(t *testing.T) {
 	}
 }
 
-// TestLedger: each message of EVENTS counts once, and the sums agree.
-func TestLedger(t *testing.T) {
-	f := newFeed(t)
-	result := func(seq, total uint64) *model.MatchResult {
-		return &model.MatchResult{
-			Seq: seq, Source: "detector.ids", Total: total,
-			Counts: model.Counts{Matched: 1, Fact: 2, Passed: 3, Ignored: map[string]int{"ignore.a": 4}, Rejected: map[string]int{"no JSON": 5}},
-		}
-	}
-	for _, seq := range []uint64{2, 1, 2, 1, 5} {
-		f.apply(model.Input{Match: result(seq, seq*15)})
-	}
-	want := Ledger{
-		Source: "detector.ids", Hour: start, Received: 45, Matched: 3, Fact: 6, Passed: 9,
-		Ignored: map[string]int{"ignore.a": 12}, Rejected: map[string]int{"no JSON": 15}, Redelivered: 2,
-	}
-	if diff := cmp.Diff(want, f.m.ledger["detector.ids"].clone()); diff != "" {
-		t.Error(diff)
-	}
-	if f.m.low != 2 || len(f.m.above) != 1 || !f.m.above[5] {
-		t.Errorf("low %d, above %v", f.m.low, f.m.above)
-	}
-	if s := f.m.counts["detector.ids"]; s.Total != 75 || s.Counted != 45 || s.Notes != nil {
-		t.Errorf("source %+v", s)
-	}
-	f.now = f.now.Add(time.Hour)
-	c := f.apply(model.Input{Match: result(6, 60)})
-	if len(c.Ledger) != 1 || c.Ledger[0].Received != 15 || !c.Ledger[0].Hour.Equal(start.Add(time.Hour)) {
-		t.Errorf("the next hour: %+v", c.Ledger)
-	}
-	if notes := c.Sources[0].Notes; len(notes) != 1 || notes[0] != "message 6: the running total went back from 75 to 60" {
-		t.Errorf("notes = %q", notes)
-	}
-}
-
 func TestLateAnswersAndFailures(t *testing.T) {
 	f := newFeed(t)
 	f.signals(sig("s-1", minutes(0), 20, "indicator domain:bad.example"))

@@ -38,8 +38,7 @@ type Machine struct {
 	at       time.Time
 	pause    pause
 
-	low    uint64
-	above  map[uint64]bool
+	events Spans // of EVENTS, by sequence: those that are decided
 	counts map[string]*SourceState
 	ledger map[string]*Ledger // by source, of the hour that at is in
 
@@ -77,7 +76,6 @@ func New(compile Compiler) *Machine {
 	return &Machine{
 		compile: compile,
 		configs: map[string][]byte{},
-		above:   map[uint64]bool{},
 		counts:  map[string]*SourceState{},
 		ledger:  map[string]*Ledger{},
 		texts:   newInterner(),
@@ -130,6 +128,8 @@ func (m *Machine) Apply(seq uint64, part int, in model.Input) error {
 		m.changed.flags = true
 	case in.Tick != nil:
 		m.tick()
+	case in.Lost != nil:
+		m.lost(in.Lost)
 	}
 	if err != nil {
 		return fmt.Errorf("input %d.%d: %w", seq, part, err)

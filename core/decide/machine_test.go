@@ -157,7 +157,7 @@ func (f *feed) signals(signals ...model.Signal) Changes {
 		}
 	}
 	return f.apply(model.Input{Match: &model.MatchResult{
-		Seq: f.events, Source: "detector.ids", Total: f.events, Counts: model.Counts{Matched: 1}, Signals: signals,
+		Seq: f.events, Source: "detector.ids", Total: f.events, Count: 1, Counts: model.Counts{Matched: 1}, Signals: signals,
 	}})
 }
 

@@ -17,7 +17,7 @@ import (
 
 // snapshotVersion heads every snapshot. One of another version is not read: the
 // inputs are replayed instead.
-const snapshotVersion = "kelpie decide 2\n"
+const snapshotVersion = "kelpie decide 3\n"
 
 var (
 	// ErrSnapshot means that bytes are no snapshot of this version.
@@ -36,8 +36,7 @@ type head struct {
 	Ended    bool              `json:"ended"`
 	Planned  bool              `json:"planned"`
 	Pause    pause             `json:"pause"`
-	Low      uint64            `json:"low"`
-	Above    []uint64          `json:"above"`
+	Events   Spans             `json:"events"`
 	Sources  []SourceState     `json:"sources"`
 	Ledger   []Ledger          `json:"ledger"`
 }
@@ -88,7 +87,7 @@ func (m *Machine) Snapshot(w io.Writer) error {
 func (m *Machine) head() head {
 	h := head{
 		Position: m.position, At: m.at, Config: m.config, Texts: m.configs, Once: m.once, Ended: m.ended,
-		Planned: m.planned, Pause: m.pause, Low: m.low, Above: slices.Sorted(maps.Keys(m.above)),
+		Planned: m.planned, Pause: m.pause, Events: m.events,
 	}
 	for _, source := range slices.Sorted(maps.Keys(m.counts)) {
 		h.Sources = append(h.Sources, *m.counts[source])
@@ -212,10 +211,7 @@ func (m *Machine) restoreHead(d *decoder) error {
 		return d.err
 	}
 	m.position, m.at = h.Position, h.At
-	m.once, m.ended, m.planned, m.pause, m.low = h.Once, h.Ended, h.Planned, h.Pause, h.Low
-	for _, seq := range h.Above {
-		m.above[seq] = true
-	}
+	m.once, m.ended, m.planned, m.pause, m.events = h.Once, h.Ended, h.Planned, h.Pause, h.Events
 	for i := range h.Sources {
 		m.counts[h.Sources[i].Source] = &h.Sources[i]
 	}

@@ -129,5 +129,5 @@ func (k *Kelpie) trimmable(ctx context.Context) (eventlog.Positions, error) {
 		return eventlog.Positions{}, err
 	}
 	// A message of which only some parts are committed is needed once more.
-	return eventlog.Positions{Events: flags.Low, Inputs: min(max(at.Seq, 1)-1, c.Seq)}, nil
+	return eventlog.Positions{Events: flags.Events.Low, Inputs: min(max(at.Seq, 1)-1, c.Seq)}, nil
 }

@@ -33,7 +33,10 @@ func (e matchEvents) Next(ctx context.Context) (match.Message, match.Answer, err
 	if err != nil {
 		return match.Message{}, nil, err
 	}
-	return match.Message{Seq: m.Seq, Source: m.Instance, Total: m.Total, Payload: m.Payload}, answer{m}, nil
+	return match.Message{
+		Seq: m.Seq, Source: m.Instance, Total: m.Total, Count: m.Count,
+		Damaged: m.BatchID == "", Payload: m.Payload,
+	}, answer{m}, nil
 }
 
 // answer ends a message. That a message was not taken out of EVENTS is no loss: it
@@ -198,10 +201,7 @@ func (k *Kelpie) fill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	seen := flags.Low
-	for _, seq := range flags.Above {
-		seen = max(seen, seq)
-	}
+	seen := flags.Events.High()
 	st, err := k.log.Stats(ctx)
 	if err != nil {
 		return err

@@ -68,8 +68,8 @@ func TestALogThatAPowerCutHasShortenedGoesOnFromTheStore(t *testing.T) {
 	}
 	flags, err := k.Store().Flags(t.Context())
 	w.check(err)
-	if st, err := k.log.Stats(t.Context()); err != nil || flags.Low != st.Events.Last || len(flags.Above) != 0 {
-		t.Errorf("decided up to %d and %d (%v), want all of %d", flags.Low, flags.Above, err, st.Events.Last)
+	if st, err := k.log.Stats(t.Context()); err != nil || flags.Events.Low != st.Events.Last || len(flags.Events.Above) != 0 {
+		t.Errorf("decided up to %d and %d (%v), want all of %d", flags.Events.Low, flags.Events.Above, err, st.Events.Last)
 	}
 }
 

@@ -236,7 +236,7 @@ func (f *replayed) input(i, life int) model.Input {
 	if f.r.IntN(10) > 0 || f.events == 0 {
 		f.events++ // else one comes a second time
 	}
-	m := &model.MatchResult{Seq: f.events, Source: "detector.ids", Total: f.events * 2, Config: "hash", Counts: model.Counts{Matched: 1, Passed: 1}}
+	m := &model.MatchResult{Seq: f.events, Source: "detector.ids", Total: f.events * 2, Count: 2, Config: "hash", Counts: model.Counts{Passed: 2}}
 	for n := range f.r.IntN(3) {
 		id := fmt.Sprint(f.r.IntN(400))
 		when := time.Date(2026, 11, 22, 9, f.r.IntN(180), 0, 0, time.UTC)
@@ -249,6 +249,7 @@ func (f *replayed) input(i, life int) model.Input {
 				{Kind: sdk.IP, Value: fmt.Sprintf("10.0.0.%d", f.r.IntN(30)), Role: sdk.Subject},
 			},
 		})
+		m.Counts.Matched, m.Counts.Passed = m.Counts.Matched+1, m.Counts.Passed-1
 	}
 	return model.Input{Match: m}
 }

@@ -144,11 +144,43 @@ func FuzzMatch(f *testing.F) {
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		m, out := matcher(t, settings)
 		m.MaxResult = 1 << 20
-		in := through(t, m, out, Message{Seq: 1, Source: "detector.eve", Payload: payload})
-		if b, err := model.DecodeBatch(payload); err == nil {
+		b, err := model.DecodeBatch(payload)
+		msg := Message{Seq: 1, Source: "detector.eve", Total: 9, Count: len(b.Events), Payload: payload}
+		in := through(t, m, out, msg)
+		if err == nil {
 			checkResult(t, &b, in, out.rejected)
 		}
 	})
+}
+
+// A message that holds other than what its header says, or nothing that can be read, is
+// set aside whole, and counted by its header.
+func TestADamagedMessageCountsAsItsHeaderSays(t *testing.T) {
+	whole := model.AppendBatch(nil, batch(`{}`, `{}`))
+	for name, c := range map[string]struct {
+		payload        []byte
+		count, counted int
+		damaged        bool
+	}{
+		"more than it holds": {whole, 3, 3, false},
+		"less":               {whole, 1, 1, false},
+		"not readable":       {[]byte("nonsense"), 256, 256, false},
+		"nor its header":     {[]byte("nonsense"), 0, 0, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, out := matcher(t, connector(t))
+			in := through(t, m, out, Message{
+				Seq: 4, Source: "detector.eve", Total: 300, Count: c.count, Damaged: c.damaged, Payload: c.payload,
+			})
+			r := in.Match
+			if r.Seq != 4 || r.Total != 300 || r.Count != c.count || r.Damaged != c.damaged || r.Counts.Rejected["damaged in the log"] != c.counted {
+				t.Errorf("result %+v", r)
+			}
+			if len(out.rejected) != 1 || string(out.rejected[0].Raw) != string(c.payload) {
+				t.Errorf("set aside: %+v", out.rejected)
+			}
+		})
+	}
 }
 
 // Many rules and many observables make of a batch far more than it was.

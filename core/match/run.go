@@ -3,6 +3,7 @@ package match
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync/atomic"
@@ -17,6 +18,8 @@ type Message struct {
 	Seq     uint64
 	Source  string // the detector's address
 	Total   uint64 // the source's running total
+	Count   int    // of its events, by the header
+	Damaged bool   // the header can't be read; Payload is the whole message
 	Payload []byte
 }
 
@@ -157,24 +160,34 @@ func (m *Matcher) matched(ctx context.Context, w *Worker, msg Message) ([]byte, 
 // lost to matching and kept for people.
 func (m *Matcher) result(w *Worker, msg Message) (model.MatchResult, []model.Rejected) {
 	if len(msg.Payload) == 0 {
-		return model.MatchResult{Seq: msg.Seq, Source: msg.Source, Total: msg.Total, Config: m.Settings.Version}, nil
+		return m.about(model.MatchResult{}, msg), nil
 	}
 	b, err := model.DecodeBatch(msg.Payload)
-	if w.watch.setAside() {
+	switch {
+	case w.watch.setAside():
 		err = errors.New(whole)
+	case err == nil && len(b.Events) != msg.Count:
+		err = fmt.Errorf("%d events where its header says %d", len(b.Events), msg.Count)
 	}
 	if err != nil {
 		const reason = "damaged in the log"
-		return model.MatchResult{
-			Seq: msg.Seq, Source: msg.Source, Total: msg.Total, Config: m.Settings.Version,
-			Counts: model.Counts{Rejected: map[string]int{reason: 1}},
-		}, []model.Rejected{{
+		res := model.MatchResult{}
+		if msg.Count > 0 {
+			res.Counts.Rejected = map[string]int{reason: msg.Count}
+		}
+		return m.about(res, msg), []model.Rejected{{
 			Source: msg.Source, Seq: msg.Seq, Reason: reason + ": " + err.Error(),
 			Received: m.Now(), Raw: msg.Payload,
 		}}
 	}
 	b.Source = msg.Source
 	res, rejected := w.Match(&b, msg.Seq)
-	res.Total = msg.Total
-	return res, rejected
+	return m.about(res, msg), rejected
+}
+
+// about fills in what the message's header says.
+func (m *Matcher) about(res model.MatchResult, msg Message) model.MatchResult {
+	res.Seq, res.Source, res.Total, res.Count, res.Damaged = msg.Seq, msg.Source, msg.Total, msg.Count, msg.Damaged
+	res.Config = m.Settings.Version
+	return res
 }

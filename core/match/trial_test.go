@@ -209,5 +209,5 @@ func matcher(t *testing.T, s *Settings) (*Matcher, *sink) {
 }
 
 func message(b *model.Batch, seq uint64) Message {
-	return Message{Seq: seq, Source: b.Source, Total: uint64(len(b.Events)), Payload: model.AppendBatch(nil, b)}
+	return Message{Seq: seq, Source: b.Source, Total: uint64(len(b.Events)), Count: len(b.Events), Payload: model.AppendBatch(nil, b)}
 }

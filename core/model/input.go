@@ -21,6 +21,7 @@ type Input struct {
 	// Ended: under --once, every source has ended and all of EVENTS is matched.
 	Ended *Ended `json:"ended,omitempty"`
 	Tick  *Tick  `json:"tick,omitempty"`
+	Lost  *Lost  `json:"lost,omitempty"`
 }
 
 // MatchResult is what match made of one EVENTS message. Decide takes the first for
@@ -28,8 +29,12 @@ type Input struct {
 type MatchResult struct {
 	Seq    uint64 `json:"seq"`
 	Source string `json:"source"`
-	// Total is the source's running total after this message.
+	// Total is the source's running total after this message, and Count how many
+	// events it holds, both by its header.
 	Total uint64 `json:"total"`
+	Count int    `json:"count,omitempty"`
+	// Damaged: the header can't be read, so that Total and Count are not known.
+	Damaged bool `json:"damaged,omitempty"`
 	// Config is the hash of the configuration that it was matched under.
 	Config string `json:"config"`
 	Counts Counts `json:"counts"`
@@ -106,6 +111,20 @@ type Tick struct {
 	Uptime time.Duration `json:"uptime,omitempty"`
 	// Wall is the machine's clock as it stands, which may have been set either way.
 	Wall time.Time `json:"wall,omitzero"`
+}
+
+// Lost says which events a power cut has taken out of the log, that were in it.
+type Lost struct {
+	Sources []LostEvents `json:"sources"`
+}
+
+// LostEvents are the events From to To of a source, by their numbers: its first event
+// is 1, and the last of a message is its running total. Those that were decided before
+// the cut are not lost.
+type LostEvents struct {
+	Source string `json:"source"`
+	From   uint64 `json:"from"`
+	To     uint64 `json:"to"`
 }
 
 // CommandKind says what a person wants.

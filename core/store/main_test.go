@@ -85,7 +85,7 @@ func changes(first, n int) decide.Changes {
 		c.Intents = append(c.Intents, anIntent(i, id, at))
 		counted++
 	}
-	c.Ledger = []decide.Ledger{{Source: "detector.eve", Hour: at.Truncate(time.Hour), Received: counted, Matched: counted}}
+	c.Ledger = []decide.Ledger{{Source: "detector.eve", Hour: at.Truncate(time.Hour), Tally: decide.Tally{Received: counted, Matched: counted}}}
 	c.Sources = []decide.SourceState{{Source: "detector.eve", Total: uint64(first + n), Counted: uint64(first + n), LastSeq: c.Position.Seq}}
 	return c
 }

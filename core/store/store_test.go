@@ -26,7 +26,7 @@ func TestCommitTwice(t *testing.T) {
 	s := mustOpen(t, dir)
 	c := changes(0, 20)
 	c.Aliases = []decide.Alias{{ID: "c-old", Case: c.Cases[0].ID}}
-	c.Flags = &decide.Flags{Config: "x", Low: 3, Above: []uint64{5}}
+	c.Flags = &decide.Flags{Config: "x", Events: decide.Spans{Low: 3, Above: []decide.Span{{From: 5, To: 5}}}}
 	mustCommit(t, s, c)
 	before := dumpOf(t, s)
 	mustCommit(t, s, c)

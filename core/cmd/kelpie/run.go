@@ -196,23 +196,13 @@ type sourceLine struct {
 	Repeated uint64         `json:"repeated"`
 }
 
-func sourceLines(ledger []decide.Ledger) []sourceLine {
+func sourceLines(sources []decide.SourceState) []sourceLine {
 	lines := []sourceLine{}
-	for _, l := range ledger {
-		if n := len(lines); n == 0 || lines[n-1].Source != l.Source {
-			lines = append(lines, sourceLine{Source: l.Source, Ignored: map[string]int{}, Rejected: map[string]int{}})
-		}
-		s := &lines[len(lines)-1]
-		s.Received += l.Received
-		s.Matched += l.Matched
-		s.Passed += l.Passed
-		s.Repeated += l.Repeated
-		for name, n := range l.Ignored {
-			s.Ignored[name] += n
-		}
-		for reason, n := range l.Rejected {
-			s.Rejected[reason] += n
-		}
+	for _, s := range sources {
+		lines = append(lines, sourceLine{
+			Source: s.Source, Received: s.Sum.Received, Matched: s.Sum.Matched, Passed: s.Sum.Passed,
+			Ignored: s.Sum.Ignored, Rejected: s.Sum.Rejected, Repeated: s.Sum.Repeat,
+		})
 	}
 	return lines
 }
@@ -223,11 +213,11 @@ func (p program) summary(ctx context.Context, o *options, k *engine.Kelpie, took
 	if s.Counts, err = k.Store().Counts(ctx); err != nil {
 		return err
 	}
-	ledger, err := k.Store().Ledger(ctx)
+	sources, err := k.Store().Sources(ctx)
 	if err != nil {
 		return err
 	}
-	s.Sources = sourceLines(ledger)
+	s.Sources = sourceLines(sources)
 	cases, err := k.Store().Cases(ctx, store.CaseQuery{})
 	if err != nil {
 		return err

@@ -1,0 +1,278 @@
+package decide
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/kelpie-sec/kelpie/core/model"
+)
+
+// Tally counts what became of events, each once. Received, which comes from the
+// running totals in the log's headers and from nothing else, equals Sum.
+type Tally struct {
+	Received uint64 `json:"received"`
+	Matched  uint64 `json:"matched,omitempty"`
+	Fact     uint64 `json:"fact,omitempty"`
+	Passed   uint64 `json:"passed,omitempty"`
+	// Repeat: all that it would have reported was known already.
+	Repeat   uint64         `json:"repeat,omitempty"`
+	Ignored  map[string]int `json:"ignored,omitempty"`  // by ignore
+	Rejected map[string]int `json:"rejected,omitempty"` // by reason
+	// Lost: a power cut has taken it from the log before it was decided.
+	Lost uint64 `json:"lost,omitempty"`
+
+	// Signals are new ones, Revised later revisions, Repeated those that changed
+	// nothing.
+	Signals  uint64 `json:"signals,omitempty"`
+	Revised  uint64 `json:"revised,omitempty"`
+	Repeated uint64 `json:"repeated,omitempty"`
+	// Redelivered counts EVENTS messages that had been counted before.
+	Redelivered uint64 `json:"redelivered,omitempty"`
+}
+
+// Sum is how many events are in one of the classes.
+func (t *Tally) Sum() uint64 {
+	return t.Matched + t.Fact + t.Passed + t.Repeat + t.Lost + Total(t.Ignored) + Total(t.Rejected)
+}
+
+// Total of counts by name.
+func Total(counts map[string]int) uint64 {
+	n := uint64(0)
+	for _, k := range counts {
+		n += uint64(k)
+	}
+	return n
+}
+
+// Add adds another tally.
+func (t *Tally) Add(o *Tally) {
+	t.Received += o.Received
+	t.Matched += o.Matched
+	t.Fact += o.Fact
+	t.Passed += o.Passed
+	t.Repeat += o.Repeat
+	t.Lost += o.Lost
+	t.Signals += o.Signals
+	t.Revised += o.Revised
+	t.Repeated += o.Repeated
+	t.Redelivered += o.Redelivered
+	addNames(&t.Ignored, o.Ignored)
+	addNames(&t.Rejected, o.Rejected)
+}
+
+// Bounds of what the ledger keeps of a source. Names beyond the first are counted
+// under otherName: a configuration has few ignores, and match few reasons.
+const (
+	maxNotes  = 20
+	maxNames  = 256
+	otherName = "other"
+)
+
+func addNames(into *map[string]int, from map[string]int) {
+	for _, name := range slices.Sorted(maps.Keys(from)) {
+		n := from[name]
+		if n == 0 {
+			continue
+		}
+		if *into == nil {
+			*into = map[string]int{}
+		}
+		if _, known := (*into)[name]; !known && len(*into) >= maxNames {
+			name = otherName
+		}
+		(*into)[name] += n
+	}
+}
+
+func (t *Tally) clone() Tally {
+	c := *t
+	c.Ignored, c.Rejected = maps.Clone(t.Ignored), maps.Clone(t.Rejected)
+	return c
+}
+
+// Ledger counts what became of one source's events that were decided in one hour of
+// decide's time.
+type Ledger struct {
+	Source string    `json:"source"`
+	Hour   time.Time `json:"hour"`
+	Tally
+}
+
+// SourceState is how far one source has come, and what became of all its events.
+type SourceState struct {
+	Source string `json:"source"`
+	// Total is the highest running total of its messages that were decided.
+	Total uint64 `json:"total"`
+	// Counted are the events of these messages, by their own counts. It equals Total
+	// when nothing is missing and nothing was counted twice.
+	Counted uint64 `json:"counted"`
+	// LastSeq is the last of its messages in EVENTS.
+	LastSeq uint64 `json:"last_seq"`
+	// LastAt is when a message with events was last decided.
+	LastAt time.Time `json:"last_at,omitzero"`
+	// Events are those that are decided, by number: a source's first event is 1, and
+	// the last of a message is its running total.
+	Events Spans `json:"events"`
+	// Sum of all hours.
+	Sum Tally `json:"sum"`
+	// Notes say where running totals and counts did not agree; Unnoted counts those
+	// that there was no room for.
+	Notes   []string `json:"notes,omitempty"`
+	Unnoted uint64   `json:"unnoted,omitempty"`
+}
+
+func (s *SourceState) note(format string, args ...any) {
+	if len(s.Notes) >= maxNotes {
+		s.Unnoted++
+		return
+	}
+	s.Notes = append(s.Notes, fmt.Sprintf(format, args...))
+}
+
+func (s *SourceState) clone() SourceState {
+	c := *s
+	c.Events, c.Sum = s.Events.Clone(), s.Sum.clone()
+	c.Notes = slices.Clone(s.Notes)
+	return c
+}
+
+// match takes the first result for each message of EVENTS.
+func (m *Machine) match(r *model.MatchResult) error {
+	if r.Source == "" { // it stands for a message that a power cut has taken
+		m.mark(r.Seq)
+		return nil
+	}
+	if m.events.Has(r.Seq) {
+		m.tally(r.Source, &Tally{Redelivered: 1})
+		return nil
+	}
+	m.mark(r.Seq)
+	t, err := m.signalsOf(r)
+	if err != nil {
+		return err
+	}
+	m.count(r, t)
+	return nil
+}
+
+// mark remembers that a message of EVENTS is decided.
+func (m *Machine) mark(seq uint64) {
+	m.changed.flags = true
+	m.events.Add(Span{seq, seq})
+}
+
+// signalsOf takes a message's signals. An event is matched if one of its signals is
+// new or a later revision, and else a repeat.
+func (m *Machine) signalsOf(r *model.MatchResult) (*Tally, error) {
+	t := &Tally{}
+	for i := 0; i < len(r.Signals); {
+		event, news := r.Signals[i].Position.Index, false
+		for ; i < len(r.Signals) && r.Signals[i].Position.Index == event; i++ {
+			what, err := m.signal(&r.Signals[i])
+			if err != nil {
+				return nil, err
+			}
+			switch what {
+			case repeatedSignal:
+				t.Repeated++
+			case revisedSignal:
+				t.Revised++
+			case newSignal:
+				t.Signals++
+			}
+			news = news || what != repeatedSignal
+		}
+		if news {
+			t.Matched++
+		} else {
+			t.Repeat++
+		}
+	}
+	return t, nil
+}
+
+// count enters what became of a message's events, and holds it against the header.
+func (m *Machine) count(r *model.MatchResult, t *Tally) {
+	s := m.sourceOf(r.Source)
+	if n := t.Matched + t.Repeat; n != uint64(r.Counts.Matched) {
+		s.note("EVENTS %d: %d events matched, and %d have signals", r.Seq, r.Counts.Matched, n)
+	}
+	t.Received = uint64(r.Count)
+	t.Fact, t.Passed = uint64(r.Counts.Fact), uint64(r.Counts.Passed)
+	t.Ignored, t.Rejected = r.Counts.Ignored, r.Counts.Rejected
+	switch sum := t.Sum(); {
+	case r.Damaged:
+		s.note("EVENTS %d: its header can't be read; which events it held is not known", r.Seq)
+	case sum != t.Received:
+		s.note("EVENTS %d: it holds %d events, and %d are accounted for", r.Seq, t.Received, sum)
+	}
+	m.tally(r.Source, t)
+	s.Counted += t.Received
+	if t.Received > 0 && m.at.After(s.LastAt) {
+		s.LastAt = m.at
+	}
+	if !r.Damaged {
+		s.tile(r)
+	}
+}
+
+// tile enters which events a message holds: those that end with its running total.
+func (s *SourceState) tile(r *model.MatchResult) {
+	switch n := uint64(r.Count); {
+	case n > r.Total:
+		s.note("EVENTS %d: it holds %d events, and its running total is %d", r.Seq, n, r.Total)
+	case n > 0:
+		tile := Span{r.Total - n + 1, r.Total}
+		if had := s.Events.Add(tile); had > 0 {
+			s.note("EVENTS %d: %d of its events, %v, were counted before", r.Seq, had, tile)
+		}
+	}
+	switch {
+	case r.Seq > s.LastSeq && r.Total < s.Total:
+		s.note("EVENTS %d: the running total went back from %d to %d", r.Seq, s.Total, r.Total)
+	case r.Seq < s.LastSeq && r.Total > s.Total:
+		s.note("EVENTS %d: its running total %d is beyond the %d of EVENTS %d", r.Seq, r.Total, s.Total, s.LastSeq)
+	}
+	s.LastSeq, s.Total = max(s.LastSeq, r.Seq), max(s.Total, r.Total)
+}
+
+// lost enters what a power cut has taken: of these events of a source, those that are
+// not decided will never be.
+func (m *Machine) lost(l *model.Lost) {
+	for _, source := range l.Sources {
+		s := m.sourceOf(source.Source)
+		t := &Tally{}
+		for _, gap := range s.Events.Missing(Span{source.From, source.To}) {
+			t.Lost += gap.Len()
+			s.Events.Add(gap)
+		}
+		t.Received = t.Lost
+		s.Counted += t.Lost
+		s.Total = max(s.Total, source.To)
+		m.tally(source.Source, t)
+	}
+}
+
+// tally adds to a source's row of the hour and to its sum.
+func (m *Machine) tally(source string, t *Tally) {
+	row := m.ledger[source]
+	if row == nil {
+		row = &Ledger{Source: source, Hour: m.at.Truncate(time.Hour)}
+		m.ledger[source] = row
+	}
+	m.changed.ledger[ledgerKey{source, row.Hour.Unix()}] = row
+	row.Add(t)
+	m.sourceOf(source).Sum.Add(t)
+}
+
+func (m *Machine) sourceOf(source string) *SourceState {
+	s := m.counts[source]
+	if s == nil {
+		s = &SourceState{Source: source}
+		m.counts[source] = s
+	}
+	m.changed.sources[source] = s
+	return s
+}
