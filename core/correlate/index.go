@@ -10,8 +10,8 @@ import (
 )
 
 // Numbers that stand for a signal, a value and a group in one Index. They count
-// from 0 in the order in which signals and values came; a group's number may be
-// used again once the group is gone.
+// from 0 in the order in which signals and values came; a number is used again once
+// what it stood for is gone.
 type (
 	SignalNum uint32
 	ValueNum  uint32
@@ -29,14 +29,17 @@ type Index struct {
 	window time.Duration
 	never  map[string]bool
 
-	signals []signal
-	byID    map[string]SignalNum
-	refs    []Ref // of all signals, one after the other
+	most int
 
-	keys      []string // "kind:value" by ValueNum
-	byKey     map[string]ValueNum
-	joins     []bool     // by ValueNum: not in NeverJoin
-	timelines []timeline // by ValueNum
+	signals     []signal // by SignalNum; without an id: free
+	byID        map[string]SignalNum
+	freeSignals []SignalNum // the last is used next
+
+	keys       []string // "kind:value" by ValueNum; empty: free
+	byKey      map[string]ValueNum
+	joins      []bool     // by ValueNum: not in NeverJoin
+	timelines  []timeline // by ValueNum
+	freeValues []ValueNum // the last is used next
 
 	groups []group
 	free   []GroupNum
@@ -46,8 +49,7 @@ type Index struct {
 type signal struct {
 	id    string
 	at    int64
-	refs  uint32 // first of its own in Index.refs
-	count uint32
+	refs  []Ref
 	group GroupNum
 	place uint32 // in its group's members
 }
@@ -77,9 +79,13 @@ const (
 func NewIndex(s Settings) *Index {
 	x := &Index{
 		window: s.Window,
+		most:   s.Most,
 		never:  map[string]bool{},
 		byID:   map[string]SignalNum{},
 		byKey:  map[string]ValueNum{},
+	}
+	if x.most == 0 {
+		x.most = DefaultMost
 	}
 	for _, o := range s.NeverJoin {
 		x.never[o.Key()] = true
@@ -123,7 +129,7 @@ func (x *Index) Put(id string, at time.Time, observables []sdk.Observable) Effec
 		}
 	}
 	if !e.Lost {
-		x.setRefs(s, next)
+		x.signals[s].refs = next
 		for _, v := range values(next) {
 			if !hasValue(old, v) {
 				x.timelines[v].insert(uint32(s), x.before)
@@ -138,11 +144,9 @@ func (x *Index) Put(id string, at time.Time, observables []sdk.Observable) Effec
 }
 
 func (x *Index) add(id string, at int64, observables []sdk.Observable) Effect {
-	s := SignalNum(len(x.signals))
-	x.byID[id] = s
-	x.signals = append(x.signals, signal{id: id, at: at})
+	s := x.newSignal(id)
 	next := x.intern(observables)
-	x.setRefs(s, next)
+	x.signals[s].at, x.signals[s].refs = at, next
 	g := x.newGroup([]uint32{uint32(s)})
 	for _, v := range values(next) {
 		x.timelines[v].insert(uint32(s), x.before)
@@ -150,6 +154,19 @@ func (x *Index) add(id string, at int64, observables []sdk.Observable) Effect {
 	e := Effect{Signal: s, Fresh: true, Former: g}
 	x.link(s, &e)
 	return e
+}
+
+func (x *Index) newSignal(id string) SignalNum {
+	var s SignalNum
+	if n := len(x.freeSignals); n > 0 {
+		s, x.freeSignals = x.freeSignals[n-1], x.freeSignals[:n-1]
+		x.signals[s] = signal{id: id}
+	} else {
+		s = SignalNum(len(x.signals))
+		x.signals = append(x.signals, signal{id: id})
+	}
+	x.byID[id] = s
+	return s
 }
 
 // link joins the group of s with those of its neighbours. It is enough to look at
@@ -209,9 +226,9 @@ func (x *Index) newGroup(members []uint32) GroupNum {
 }
 
 // union moves the smaller group into the larger, so that a signal is moved at most
-// log n times.
+// log n times. Groups that would be too large together stay two.
 func (x *Index) union(a, b GroupNum, e *Effect) {
-	if a == b {
+	if a == b || len(x.groups[a].members)+len(x.groups[b].members) > x.most {
 		return
 	}
 	if len(x.groups[a].members) < len(x.groups[b].members) {
@@ -278,17 +295,6 @@ func (x *Index) intern(observables []sdk.Observable) []Ref {
 	return refs
 }
 
-func (x *Index) setRefs(s SignalNum, refs []Ref) {
-	it := &x.signals[s]
-	if len(refs) > int(it.count) {
-		it.refs = uint32(len(x.refs))
-		x.refs = append(x.refs, refs...)
-	} else {
-		copy(x.refs[it.refs:], refs)
-	}
-	it.count = uint32(len(refs))
-}
-
 // values are the values of refs, each once.
 func values(refs []Ref) iter.Seq2[int, ValueNum] {
 	return func(yield func(int, ValueNum) bool) {
@@ -316,11 +322,17 @@ func (x *Index) Value(o sdk.Observable) ValueNum {
 		return v
 	}
 	key := string(x.key)
-	v := ValueNum(len(x.keys))
+	var v ValueNum
+	if n := len(x.freeValues); n > 0 {
+		v, x.freeValues = x.freeValues[n-1], x.freeValues[:n-1]
+		x.keys[v], x.joins[v] = key, !x.never[key]
+	} else {
+		v = ValueNum(len(x.keys))
+		x.keys = append(x.keys, key)
+		x.joins = append(x.joins, !x.never[key])
+		x.timelines = append(x.timelines, nil)
+	}
 	x.byKey[key] = v
-	x.keys = append(x.keys, key)
-	x.joins = append(x.joins, !x.never[key])
-	x.timelines = append(x.timelines, nil)
 	return v
 }
 
@@ -330,14 +342,26 @@ func (x *Index) Observable(v ValueNum) sdk.Observable {
 	return sdk.Observable{Kind: kind, Value: value}
 }
 
-// Key returns the value of a number as "kind:value".
+// Key returns the value of a number as "kind:value"; empty: the number is free.
 func (x *Index) Key(v ValueNum) string { return x.keys[v] }
 
+// Joins tells whether a value makes cases.
+func (x *Index) Joins(v ValueNum) bool { return x.joins[v] }
+
+// NeverJoins tells whether an observable is one that makes no case.
+func (x *Index) NeverJoins(o sdk.Observable) bool { return x.never[o.Key()] }
+
 // Values is how many values have a number.
-func (x *Index) Values() int { return len(x.keys) }
+func (x *Index) Values() int { return len(x.byKey) }
 
 // Len is how many signals there are.
-func (x *Index) Len() int { return len(x.signals) }
+func (x *Index) Len() int { return len(x.byID) }
+
+// ValueRoom is above every value's number.
+func (x *Index) ValueRoom() int { return len(x.keys) }
+
+// SignalRoom is above every signal's number.
+func (x *Index) SignalRoom() int { return len(x.signals) }
 
 // Signal returns the number of a signal.
 func (x *Index) Signal(id string) (SignalNum, bool) {
@@ -345,7 +369,7 @@ func (x *Index) Signal(id string) (SignalNum, bool) {
 	return s, ok
 }
 
-// ID returns a signal's id.
+// ID returns a signal's id; empty: the number is free.
 func (x *Index) ID(s SignalNum) string { return x.signals[s].id }
 
 // Time returns a signal's time. A time that is out of the range of int64
@@ -355,8 +379,7 @@ func (x *Index) Time(s SignalNum) time.Time { return fromTicks(x.signals[s].at) 
 // Refs returns a signal's observables in the order of its latest Put. They are
 // valid until the next Put.
 func (x *Index) Refs(s SignalNum) []Ref {
-	it := &x.signals[s]
-	return x.refs[it.refs : it.refs+it.count : it.refs+it.count]
+	return x.signals[s].refs
 }
 
 // Group returns the group of a signal.

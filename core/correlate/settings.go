@@ -17,10 +17,14 @@ type Settings struct {
 	Lateness time.Duration
 	// NeverJoin lists canonical values that make no case.
 	NeverJoin []sdk.Observable
+	// Most is how many signals one case may have, so that a flood with one value in
+	// common is no endless case: what comes beyond begins another. 0: DefaultMost.
+	Most int
 }
 
 // Defaults of the case block.
 const (
 	DefaultWindow   = 24 * time.Hour
 	DefaultLateness = 10 * time.Minute
+	DefaultMost     = 50_000
 )

@@ -25,8 +25,7 @@ func (x *Index) replace(s SignalNum, at int64, old, next []Ref, e *Effect) {
 			x.timelines[v].remove(uint32(s), x.before)
 		}
 	}
-	it.at = at
-	x.setRefs(s, next)
+	it.at, it.refs = at, next
 	for _, v := range values(next) {
 		if moved || !hasValue(old, v) {
 			x.timelines[v].insert(uint32(s), x.before)
