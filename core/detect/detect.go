@@ -28,7 +28,10 @@ type Session interface {
 	Credit(batches int) error
 	// Ack says that all batches up to this one are durable.
 	Ack(number int64) error
-	// Close ends the session.
+	// Stop asks for the end: the plugin reads nothing more, and Recv returns io.EOF after
+	// what was on its way.
+	Stop() error
+	// Close ends the session at once.
 	Close()
 }
 
@@ -100,18 +103,31 @@ type Detector struct {
 	Logger   *slog.Logger
 	Now      func() time.Time
 
-	mu      sync.Mutex
-	reports map[string]Report
+	mu        sync.Mutex
+	asked     chan change
+	instances []Instance // in force, once Run has begun
+	reports   map[string]Report
 }
 
 // Run keeps the sessions until ctx ends or, with Once, until every source has
 // ended.
 func (d *Detector) Run(ctx context.Context) error {
-	var all sync.WaitGroup
-	for _, in := range d.Settings.Instances {
-		all.Go(func() { d.keep(ctx, in) })
+	keepers := map[string]*keeper{}
+	d.apply(ctx, keepers, change{instances: d.Settings.Instances})
+	changes := d.changes()
+	for !d.Settings.Once {
+		select {
+		case c := <-changes:
+			d.apply(ctx, keepers, c)
+			close(c.done)
+			continue
+		case <-ctx.Done():
+		}
+		break
 	}
-	all.Wait()
+	for _, k := range keepers {
+		<-k.done
+	}
 	return nil
 }
 
@@ -120,7 +136,11 @@ func (d *Detector) Reports() []Report {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var all []Report
-	for _, in := range d.Settings.Instances {
+	instances := d.instances
+	if instances == nil {
+		instances = d.Settings.Instances
+	}
+	for _, in := range instances {
 		r, ok := d.reports[in.Address]
 		if !ok {
 			r = Report{Instance: in.Address, State: Starting}
@@ -151,20 +171,20 @@ func (d *Detector) state(instance string, s State, message string) {
 	d.update(instance, func(r *Report) { r.State, r.Message = s, message })
 }
 
-// keep runs one session after the other.
-func (d *Detector) keep(ctx context.Context, in Instance) {
+// keep runs one session after the other, until ctx ends or it is asked to leave.
+func (d *Detector) keep(ctx, stay context.Context, in Instance) {
 	log := d.Logger.With("instance", in.Address)
 	rewind := d.Settings.Rewind
 	wait, failed := firstRetry, 0
 	d.state(in.Address, Starting, "")
 	for {
 		began := d.Now()
-		logged, err := d.session(ctx, in, rewind)
+		logged, err := d.session(ctx, stay, in, rewind)
 		if err == nil {
 			d.state(in.Address, Ended, "")
 			return
 		}
-		if ctx.Err() != nil {
+		if stay.Err() != nil {
 			d.state(in.Address, Stopped, "")
 			return
 		}
@@ -182,7 +202,7 @@ func (d *Detector) keep(ctx context.Context, in Instance) {
 			return
 		}
 		log.Warn("session ended; a new one starts from the last durable cursor", "reason", err, "wait", wait)
-		if !pause(ctx, wait/2+mathrand.N(wait/2)) {
+		if !pause(stay, wait/2+mathrand.N(wait/2)) {
 			d.state(in.Address, Stopped, "")
 			return
 		}
@@ -192,9 +212,10 @@ func (d *Detector) keep(ctx context.Context, in Instance) {
 
 // session reads one session to its end; nil means that the source has ended. logged
 // tells whether a batch of it is in the log.
-func (d *Detector) session(ctx context.Context, in Instance, rewind bool) (logged bool, err error) {
+func (d *Detector) session(ctx, stay context.Context, in Instance, rewind bool) (logged bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	opened := context.AfterFunc(stay, cancel)
 	w, err := d.Log.Begin(ctx, in.Address)
 	if err != nil {
 		return false, err
@@ -209,7 +230,11 @@ func (d *Detector) session(ctx context.Context, in Instance, rewind bool) (logge
 		return false, err
 	}
 	defer plugin.Close()
-	s := session{d: d, in: in, w: w, plugin: plugin, id: rand.Text(), total: last.Total, cursor: cursor}
+	if !opened() {
+		return false, stay.Err()
+	}
+	defer stopping(ctx, stay, plugin, cancel)()
+	s := session{d: d, in: in, stay: stay, w: w, plugin: plugin, id: rand.Text(), total: last.Total, cursor: cursor}
 	d.update(in.Address, func(r *Report) { r.State, r.Message, r.Total = Running, "", last.Total })
 	err = s.run(ctx)
 	return s.total > last.Total, err

@@ -116,6 +116,8 @@ type script struct {
 	acked    []int64
 	credit   int
 	open     func() error
+	stopped  int
+	deaf     bool // it does not end when it is told to stop
 }
 
 func (p *script) Open(ctx context.Context, _ string, cursor []byte, _ bool) (Session, error) {
@@ -129,19 +131,25 @@ func (p *script) Open(ctx context.Context, _ string, cursor []byte, _ bool) (Ses
 	p.cursors = append(p.cursors, string(cursor))
 	p.credit = 0
 	n := min(len(p.cursors), len(p.sessions)) - 1
-	return &scriptSession{ctx: ctx, p: p, rest: p.sessions[n]}, nil
+	return &scriptSession{ctx: ctx, p: p, rest: p.sessions[n], stop: make(chan struct{})}, nil
 }
 
 type scriptSession struct {
 	ctx  context.Context
 	p    *script
 	rest []any
+	stop chan struct{}
+	once sync.Once
 }
 
 func (s *scriptSession) Recv() (Message, error) {
 	if len(s.rest) == 0 {
-		<-s.ctx.Done()
-		return Message{}, s.ctx.Err()
+		select {
+		case <-s.stop:
+			return Message{}, io.EOF
+		case <-s.ctx.Done():
+			return Message{}, s.ctx.Err()
+		}
 	}
 	next := s.rest[0]
 	s.rest = s.rest[1:]
@@ -176,6 +184,17 @@ func (s *scriptSession) Ack(n int64) error {
 }
 
 func (s *scriptSession) Close() {}
+
+// Stop ends the session when the script is at its end, unless the plugin is deaf.
+func (s *scriptSession) Stop() error {
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	s.p.stopped++
+	if !s.p.deaf {
+		s.once.Do(func() { close(s.stop) })
+	}
+	return nil
+}
 
 // acks so far.
 func (p *script) acks() []int64 {

@@ -2,6 +2,7 @@ package detect
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -21,6 +22,7 @@ import (
 type session struct {
 	d      *Detector
 	in     Instance
+	stay   context.Context // when it ends, what was on its way is still taken
 	w      Writer
 	plugin Session
 	id     string
@@ -29,6 +31,8 @@ type session struct {
 	number int64
 	buf    []byte
 }
+
+var errEnded = errors.New("the plugin ended the session")
 
 func (s *session) run(ctx context.Context) error {
 	if err := s.plugin.Credit(credit); err != nil {
@@ -40,7 +44,7 @@ func (s *session) run(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.Is(err, io.EOF):
-			return errors.New("the plugin ended the session")
+			return cmp.Or(s.stay.Err(), errEnded)
 		case err != nil:
 			return err
 		case m.Status != nil:
@@ -91,6 +95,9 @@ func (s *session) batch(ctx context.Context, b *Batch) error {
 	}
 	if err := s.plugin.Ack(b.Number); err != nil {
 		return err
+	}
+	if s.stay.Err() != nil {
+		return nil
 	}
 	return s.plugin.Credit(1)
 }

@@ -33,6 +33,8 @@ const (
 	// giveUp is how many sessions in a row may fail without a batch before a source
 	// counts as not readable, with Once.
 	giveUp = 5
+	// stopLimit is how long a session that is stopped has for what is on its way.
+	stopLimit = 3 * time.Second
 	// roomRetry is how often a full log is tried again.
 	roomRetry = time.Second
 )

@@ -63,7 +63,7 @@ func (a *Action) Execute(ctx context.Context, c ActionCall) (sdk.Result, error) 
 	var answer *pluginv1.ExecuteResponse
 	err := a.instance.call(ctx, c.NotAfter, func(ctx context.Context, conn *grpc.ClientConn) (err error) {
 		answer, err = pluginv1.NewActionServiceClient(conn).Execute(ctx, &pluginv1.ExecuteRequest{
-			Instance:       a.instance.Address,
+			Instance:       a.instance.name,
 			Verb:           c.Verb,
 			Target:         targetProto(c.Target),
 			Parameters:     c.Parameters,
@@ -87,7 +87,7 @@ func (a *Action) Undo(ctx context.Context, c ActionUndo) (sdk.Result, error) {
 	var answer *pluginv1.UndoResponse
 	err := a.instance.call(ctx, c.NotAfter, func(ctx context.Context, conn *grpc.ClientConn) (err error) {
 		answer, err = pluginv1.NewActionServiceClient(conn).Undo(ctx, &pluginv1.UndoRequest{
-			Instance:       a.instance.Address,
+			Instance:       a.instance.name,
 			Verb:           c.Verb,
 			Target:         targetProto(c.Target),
 			UndoToken:      c.Token,
@@ -107,7 +107,7 @@ func (a *Action) Check(ctx context.Context, c ActionCheck) (sdk.Result, error) {
 	var answer *pluginv1.CheckResponse
 	err := a.instance.call(ctx, time.Time{}, func(ctx context.Context, conn *grpc.ClientConn) (err error) {
 		answer, err = pluginv1.NewActionServiceClient(conn).Check(ctx, &pluginv1.CheckRequest{
-			Instance:       a.instance.Address,
+			Instance:       a.instance.name,
 			Verb:           c.Verb,
 			Target:         targetProto(c.Target),
 			IdempotencyKey: c.Key,

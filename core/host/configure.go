@@ -20,7 +20,7 @@ func (s *supervisor) configureAll(ctx context.Context, p *process) error {
 	s.mu.Lock()
 	s.alive, s.about = p, p.about
 	s.mu.Unlock()
-	found := s.configure(ctx, p, s.instances)
+	found := s.configure(ctx, p, s.members())
 	if p.endsWithin(0) {
 		s.end(p, 0)
 		return fmt.Errorf("it ended while it was configured: %s", p.runner.exitReason())
@@ -80,7 +80,7 @@ func (i *instance) configure(ctx context.Context, p *process, stateDir string, t
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	answer, err := p.api.Configure(ctx, &pluginv1.ConfigureRequest{
-		Instance: i.Address, Kind: kindProto(i.Kind), Connector: i.Connector,
+		Instance: i.name, Kind: kindProto(i.Kind), Connector: i.Connector,
 		Config: i.Config, Connection: i.Connection, StateDir: state,
 	})
 	if err != nil {
@@ -128,6 +128,9 @@ func (i *instance) offered(about model.Plugin) error {
 
 // settle keeps what Configure came to. The caller holds owner.mu.
 func (i *instance) settle(found []Diagnostic) {
+	if i.state == Stopped {
+		return // it has left meanwhile
+	}
 	state, trouble := Running, ""
 	for _, d := range found {
 		if !d.Warning {

@@ -87,7 +87,7 @@ func (d *Detector) Open(ctx context.Context, start SessionStart) (*Session, erro
 		return nil, err
 	}
 	// A session lasts; it is no call that a stop would wait for.
-	p.calls.leave()
+	d.instance.leave(p)
 
 	ctx, cancel := context.WithCancel(ctx)
 	s := &Session{instance: d.instance, process: p, ctx: ctx, cancel: cancel, start: start}
@@ -95,7 +95,7 @@ func (d *Detector) Open(ctx context.Context, start SessionStart) (*Session, erro
 		pluginv1.DetectorService_Detect_FullMethodName, grpc.ForceCodecV2(frameCodec{}))
 	if err == nil {
 		err = s.stream.SendMsg(&pluginv1.DetectRequest{
-			Instance: d.instance.Address,
+			Instance: d.instance.name,
 			Message: &pluginv1.DetectRequest_Start{Start: &pluginv1.DetectStart{
 				Cursor: start.Cursor, Once: start.Once,
 				MaxEvents: int32(start.MaxEvents), MaxBytes: int32(start.MaxBytes),

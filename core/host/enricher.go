@@ -48,7 +48,7 @@ func (e *Enricher) Enrich(ctx context.Context, asks []model.Ask) (Enriched, erro
 	if len(asks) == 0 {
 		return Enriched{}, nil
 	}
-	request := &pluginv1.EnrichRequest{Instance: e.instance.Address}
+	request := &pluginv1.EnrichRequest{Instance: e.instance.name}
 	for _, ask := range asks {
 		request.Questions = append(request.Questions, &pluginv1.Question{
 			Observable: &pluginv1.Observable{Kind: ask.Observable.Kind, Value: ask.Observable.Value},

@@ -162,7 +162,7 @@ func (i *instance) breach(format string, args ...any) *Error {
 // answeredFor checks that an answer is meant for the instance that was asked; a
 // plugin that names none is believed.
 func (i *instance) answeredFor(named string) error {
-	if named != "" && named != i.Address {
+	if named != "" && named != i.name {
 		return i.breach("answered for another instance, %q", named)
 	}
 	return nil

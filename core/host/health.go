@@ -18,21 +18,22 @@ func (s *supervisor) checkHealth(ctx context.Context, p *process, missed map[str
 	t := s.launch.timing
 	ctx, cancel := context.WithTimeout(ctx, t.HealthTimeout)
 	defer cancel()
-	answers := make([]error, 1+len(s.instances)) // the process's own, then theirs
+	members := s.members()
+	answers := make([]error, 1+len(members)) // the process's own, then theirs
 	var asking sync.WaitGroup
 	asking.Go(func() {
 		_, err := p.api.Health(ctx, &pluginv1.HealthRequest{})
 		answers[0] = unanswered(err)
 	})
-	for n, i := range s.instances {
+	for n, i := range members {
 		asking.Go(func() { answers[1+n] = i.checkHealth(ctx, p) })
 	}
 	asking.Wait()
 	for n, err := range answers {
 		who, address := "it", ""
 		if n > 0 {
-			address = s.instances[n-1].Address
-			who = "its instance " + address
+			address = members[n-1].name
+			who = "its instance " + members[n-1].Address
 		}
 		if err == nil {
 			delete(missed, address)
@@ -53,7 +54,7 @@ func (i *instance) checkHealth(ctx context.Context, p *process) error {
 	if !running {
 		return nil
 	}
-	answer, err := p.api.Health(ctx, &pluginv1.HealthRequest{Instance: i.Address})
+	answer, err := p.api.Health(ctx, &pluginv1.HealthRequest{Instance: i.name})
 	if err := unanswered(err); err != nil {
 		return err
 	}

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -16,81 +15,62 @@ import (
 	"github.com/kelpie-sec/kelpie/sdk"
 )
 
-// Host runs the plugins of one configuration.
+// Host runs plugin processes. Which instances they serve is for the Change in force to
+// say; processes and instances that a Change leaves as they were live on.
 type Host struct {
-	settings    Settings
-	run         *runDir
-	instances   map[string]*instance
-	supervisors []*supervisor
+	settings Settings // of New: StateDir, RunDir and Timing hold for good
+	run      *runDir
+	log      *slog.Logger
 
-	cancel  context.CancelFunc
-	running sync.WaitGroup
-	mu      sync.Mutex
+	order   sync.Mutex // of Start and Stop
 	started bool
 	stopped bool
+	life    context.Context // of the processes
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+
+	mu          sync.Mutex
+	instances   map[string]*instance // in force, by address
+	offered     map[string]*instance // of a Change that is not in force yet, at addresses that are new
+	named       map[string]int       // how many instances an address has had
+	supervisors []*supervisor        // of all processes, also of those that are to come or to go
+	changing    bool                 // a Change was prepared, and is neither in force nor abandoned
 }
 
 // New prepares a Host. It makes folders, and removes what hosts that were killed have
 // left in RunDir; it starts nothing.
 func New(s Settings, log *slog.Logger) (*Host, error) {
 	s.Timing = s.Timing.withDefaults()
-	if s.LockFile == "" {
-		s.LockFile = "kelpie.lock.hcl"
-	}
-	h := &Host{settings: s, instances: map[string]*instance{}}
-	groups := map[string][]*instance{}
-	var order []string
-	for _, in := range s.Instances {
-		if h.instances[in.Address] != nil {
-			return nil, fmt.Errorf("two instances have the address %s", in.Address)
-		}
-		if !strings.HasPrefix(in.Address, string(in.Kind)+".") || strings.ContainsAny(in.Address, "/\\\x00") {
-			return nil, fmt.Errorf("%s %q: its address is not %s and a name", in.Kind, in.Address, in.Kind)
-		}
-		if !pluginName.MatchString(in.Plugin) {
-			return nil, fmt.Errorf("%s: %q is no name of a plugin", in.Address, in.Plugin)
-		}
-		if in.Timeout <= 0 {
-			in.Timeout = s.Timing.Call
-		}
-		i := &instance{Instance: in, scrub: newScrubber(in.Secrets), state: Starting, since: time.Now()}
-		h.instances[in.Address] = i
-		id := identity(in)
-		if groups[id] == nil {
-			order = append(order, id)
-		}
-		groups[id] = append(groups[id], i)
-	}
-	run, err := openRunDir(s.RunDir)
-	if err != nil {
+	h := &Host{settings: s, log: log, named: map[string]int{}}
+	h.life, h.cancel = context.WithCancel(context.Background())
+	var err error
+	if h.run, err = openRunDir(s.RunDir); err != nil {
 		return nil, err
 	}
-	h.run = run
-	for _, id := range order {
-		h.supervisors = append(h.supervisors, h.supervise(groups[id], log))
+	c, err := h.plan(s)
+	if err != nil {
+		return nil, errors.Join(err, h.run.close())
 	}
+	c.Commit()
 	return h, nil
 }
 
 // supervise makes the supervisor of instances that share a process.
-func (h *Host) supervise(instances []*instance, log *slog.Logger) *supervisor {
-	name := instances[0].Plugin
-	log = log.With("plugin", name)
-	var secrets, addresses []string
-	for _, i := range instances {
-		secrets = append(secrets, i.Secrets...)
-		addresses = append(addresses, i.Address)
-	}
-	s := newSupervisor(launch{
-		name: name, path: pluginPath(h.settings.PluginDir, name), env: environment(instances[0].Env, log),
-		instances: addresses, run: h.run, scrub: newScrubber(secrets), log: log, timing: h.settings.Timing,
-		lock: func(path, sum string) error { return h.settings.Lock.verify(name, path, sum, h.settings.LockFile) },
+func (h *Host) supervise(s *Settings, identity string, instances []*instance) *supervisor {
+	name, lock, file := instances[0].Plugin, s.Lock, s.LockFile
+	log := h.log.With("plugin", name)
+	r := newRoster()
+	r.join(instances...)
+	one := newSupervisor(launch{
+		name: name, path: pluginPath(s.PluginDir, name), env: environment(instances[0].Env, log),
+		roster: r, run: h.run, log: log, timing: h.settings.Timing,
+		lock: func(path, sum string) error { return lock.verify(name, path, sum, file) },
 	}, h.settings.StateDir)
+	one.identity, one.instances = identity, instances
 	for _, i := range instances {
-		i.owner = s
+		i.owner = one
 	}
-	s.instances = instances
-	return s
+	return one
 }
 
 // environment of a process: what its blocks declare, and which lines we would log.
@@ -104,8 +84,8 @@ func environment(declared []string, log *slog.Logger) []string {
 // Whatever the diagnostics say, the Host goes on, and tries again what failed; a
 // caller that does not want that calls Stop.
 func (h *Host) Start(ctx context.Context) ([]Diagnostic, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	h.order.Lock()
+	defer h.order.Unlock()
 	if h.started || h.stopped {
 		return nil, errors.New("host is started once")
 	}
@@ -113,13 +93,12 @@ func (h *Host) Start(ctx context.Context) ([]Diagnostic, error) {
 	if err := os.MkdirAll(h.settings.StateDir, 0o700); err != nil {
 		return nil, fmt.Errorf("folder of the plugins' state: %w", err)
 	}
-	life, cancel := context.WithCancel(context.Background())
-	h.cancel = cancel
-	for _, s := range h.supervisors {
-		h.running.Go(func() { s.run(life) })
+	all := h.processes()
+	for _, s := range all {
+		h.launch(s)
 	}
 	var found []Diagnostic
-	for _, s := range h.supervisors {
+	for _, s := range all {
 		select {
 		case <-s.first:
 			found = append(found, s.complaints()...)
@@ -127,8 +106,23 @@ func (h *Host) Start(ctx context.Context) ([]Diagnostic, error) {
 			return found, ctx.Err()
 		}
 	}
+	return inOrder(found), nil
+}
+
+// launch keeps a process running until the Host stops or it is ended.
+func (h *Host) launch(s *supervisor) {
+	ctx, cancel := context.WithCancel(h.life)
+	s.cancel = cancel
+	h.running.Go(func() {
+		defer close(s.done)
+		defer cancel()
+		s.run(ctx)
+	})
+}
+
+func inOrder(found []Diagnostic) []Diagnostic {
 	slices.SortStableFunc(found, func(a, b Diagnostic) int { return cmp.Compare(a.Instance, b.Instance) })
-	return found, nil
+	return found
 }
 
 // complaints of the first start.
@@ -138,8 +132,13 @@ func (s *supervisor) complaints() []Diagnostic {
 	if s.starts > 0 {
 		return slices.Clone(s.diagnostics)
 	}
+	return s.notRunning(s.instances)
+}
+
+// notRunning complains for instances whose plugin does not run. The caller holds mu.
+func (s *supervisor) notRunning(instances []*instance) []Diagnostic {
 	var found []Diagnostic
-	for _, i := range s.instances {
+	for _, i := range instances {
 		found = append(found, Diagnostic{
 			Instance: i.Address, Summary: fmt.Sprintf("plugin %q does not start", s.launch.name), Detail: s.lastError,
 		})
@@ -149,10 +148,11 @@ func (s *supervisor) complaints() []Diagnostic {
 
 // Stop ends every process before ctx's deadline (or, without one, Timing.Stop): calls
 // in flight may finish, instances are closed, and what then still runs is killed. It
-// returns when all are gone. It may be called more than once, and without Start.
+// returns when all are gone. It may be called more than once, and without Start; not
+// while Prepare or Retire run, which end when their contexts do.
 func (h *Host) Stop(ctx context.Context) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	h.order.Lock()
+	defer h.order.Unlock()
 	if h.stopped {
 		return nil
 	}
@@ -161,16 +161,14 @@ func (h *Host) Stop(ctx context.Context) error {
 	if d, ok := ctx.Deadline(); ok {
 		deadline = d
 	}
-	for _, s := range h.supervisors {
-		s.mu.Lock()
-		s.deadline = deadline
-		s.announce()
-		s.mu.Unlock()
+	all := h.processes()
+	for _, s := range all {
+		s.stopBy(deadline)
 	}
-	if h.cancel != nil {
+	if h.started {
 		// A process that was ending already may have more time than there is now.
 		last := time.AfterFunc(time.Until(stagesUntil(time.Now(), deadline).told), func() {
-			for _, s := range h.supervisors {
+			for _, s := range all {
 				s.kill()
 			}
 		})
@@ -178,17 +176,25 @@ func (h *Host) Stop(ctx context.Context) error {
 		h.running.Wait()
 		last.Stop()
 	}
-	for _, s := range h.supervisors {
+	h.cancel()
+	for _, s := range all {
 		s.set(Stopped, nil)
 	}
 	return h.run.close()
+}
+
+// processes that there are.
+func (h *Host) processes() []*supervisor {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.supervisors)
 }
 
 // Restart starts a plugin's processes anew, whatever state they are in: those that
 // run end in good order first.
 func (h *Host) Restart(plugin string) error {
 	known := false
-	for _, s := range h.supervisors {
+	for _, s := range h.processes() {
 		if s.launch.name != plugin {
 			continue
 		}
@@ -204,17 +210,27 @@ func (h *Host) Restart(plugin string) error {
 	return nil
 }
 
-// Status of every process, by plugin and then first instance.
+// Status of every process, by plugin and then first instance. What a Change that is
+// not in force has started is not in it.
 func (h *Host) Status() []Status {
-	all := make([]Status, 0, len(h.supervisors))
+	h.mu.Lock()
+	var shown []*supervisor
 	for _, s := range h.supervisors {
-		all = append(all, s.status())
+		if !s.prepared {
+			shown = append(shown, s)
+		}
+	}
+	inForce := h.instances
+	h.mu.Unlock()
+	all := make([]Status, 0, len(shown))
+	for _, s := range shown {
+		all = append(all, s.status(inForce))
 	}
 	slices.SortStableFunc(all, func(a, b Status) int { return cmp.Compare(a.Plugin, b.Plugin) })
 	return all
 }
 
-func (s *supervisor) status() Status {
+func (s *supervisor) status(inForce map[string]*instance) Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := Status{
@@ -226,7 +242,7 @@ func (s *supervisor) status() Status {
 		out.DroppedLogs += s.process.runner.output.dropped.Load()
 	}
 	for _, i := range s.instances {
-		one := InstanceStatus{Address: i.Address, State: i.state, Since: i.since, Trouble: i.trouble}
+		one := InstanceStatus{Address: i.Address, State: i.state, Since: i.since, Trouble: i.trouble, Leaving: inForce[i.Address] != i}
 		if s.state != Running {
 			one.State, one.Since, one.Trouble = s.state, s.since, ""
 		}
@@ -254,7 +270,12 @@ func (h *Host) Action(address string) (*Action, error) {
 }
 
 func (h *Host) instance(address string, kind model.ConnectorKind) (*instance, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	i := h.instances[address]
+	if i == nil {
+		i = h.offered[address]
+	}
 	if i == nil || i.Kind != kind {
 		return nil, fmt.Errorf("%s %s: %w", kind, address, ErrUnknown)
 	}

@@ -22,7 +22,7 @@ func Inspect(ctx context.Context, path string) (model.Plugin, string, error) {
 	quiet := slog.New(slog.DiscardHandler)
 	p, err := launch{
 		path: path, env: environment(nil, quiet), run: run,
-		scrub: newScrubber(nil), log: quiet, timing: Timing{}.withDefaults(),
+		roster: newRoster(), log: quiet, timing: Timing{}.withDefaults(),
 	}.start(ctx)
 	if err != nil {
 		return model.Plugin{}, "", err

@@ -10,10 +10,15 @@ import (
 // instance is one configured block and the process that serves it.
 type instance struct {
 	Instance
+	// name in requests: the address and, where the Host had one of that address before,
+	// a number, since a process may serve both for a while.
+	name  string
 	scrub *scrubber
 	owner *supervisor
+	calls traffic
 
-	// Guarded by owner.mu.
+	// Guarded by owner.mu. Stopped: it has left the process, and nothing is called any
+	// more.
 	state   State
 	since   time.Time
 	trouble string
@@ -34,6 +39,12 @@ func (i *instance) call(ctx context.Context, notAfter time.Time, do func(context
 	if err != nil {
 		return err
 	}
-	defer p.calls.leave()
+	defer i.leave(p)
 	return i.explain(ctx, p, do(ctx, p.conn))
+}
+
+// leave ends a call that acquire let in.
+func (i *instance) leave(p *process) {
+	i.calls.leave()
+	p.calls.leave()
 }

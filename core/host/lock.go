@@ -22,6 +22,16 @@ type LockedPlugin struct {
 // Platform is the key of this machine's executables in a lock: "linux_amd64".
 func Platform() string { return runtime.GOOS + "_" + runtime.GOARCH }
 
+// sum is the sha256 of a plugin's executable on this machine; empty: it has none.
+func (l Lock) sum(name string) string {
+	for _, p := range l.Plugins {
+		if p.Name == name {
+			return p.SHA256[Platform()]
+		}
+	}
+	return ""
+}
+
 // verify tells whether sum may be started as the plugin of that name. file is the
 // lock's own, for the message.
 func (l Lock) verify(name, path, sum, file string) error {

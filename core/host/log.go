@@ -38,8 +38,7 @@ const (
 // output logs what a process says, bounded and scrubbed.
 type output struct {
 	log       *slog.Logger
-	scrub     *scrubber
-	instances []string // that the process serves
+	roster    *roster
 	lines     *rate.Limiter
 	bytes     *rate.Limiter
 	dropped   atomic.Int64 // in all
@@ -50,9 +49,9 @@ type output struct {
 	unreported int64
 }
 
-func newOutput(log *slog.Logger, scrub *scrubber, instances []string) *output {
+func newOutput(log *slog.Logger, r *roster) *output {
 	return &output{
-		log: log, scrub: scrub, instances: instances,
+		log: log, roster: r,
 		lines: rate.NewLimiter(linesPerSecond, linesBurst),
 		bytes: rate.NewLimiter(bytesPerSecond, bytesPerSecond),
 	}
@@ -62,9 +61,9 @@ func newOutput(log *slog.Logger, scrub *scrubber, instances []string) *output {
 // do returns.
 func (o *output) readLines(r io.Reader, do func(line []byte)) {
 	reader := bufio.NewReaderSize(r, 32<<10)
-	keep := maxLine + o.scrub.longest // a secret that the cut would part must be whole
 	var line []byte
 	for {
+		keep := maxLine + o.roster.scrub().longest // a secret that the cut would part must be whole
 		part, err := reader.ReadSlice('\n')
 		if room := keep - len(line); room > 0 {
 			line = append(line, part[:min(room, len(part))]...)
@@ -130,7 +129,7 @@ func (o *output) report() {
 	}
 }
 
-func (o *output) clean(text string) string { return cut(plain(o.scrub.text(text)), maxLine) }
+func (o *output) clean(text string) string { return cut(plain(o.roster.scrub().text(text)), maxLine) }
 
 // parse takes a line apart: hclog's JSON with its level, a text with its level in
 // brackets, a panic, or any other text.
@@ -224,8 +223,8 @@ func (o *output) attrs(rest map[string]json.RawMessage) []slog.Attr {
 		if json.Unmarshal(rest[key], &text) == nil {
 			value = text
 		}
-		if key == "instance" && slices.Contains(o.instances, value) {
-			attrs = append(attrs, slog.String(key, value))
+		if address, ok := o.roster.address(value); ok && key == "instance" {
+			attrs = append(attrs, slog.String(key, address))
 			continue
 		}
 		switch key = cut(o.clean(key), 64); key {
@@ -239,7 +238,7 @@ func (o *output) attrs(rest map[string]json.RawMessage) []slog.Attr {
 
 // remember keeps the line among the last.
 func (o *output) remember(line []byte) {
-	kept := bytes.Clone(line[:min(len(line), tailBytes+o.scrub.longest)])
+	kept := bytes.Clone(line[:min(len(line), tailBytes+o.roster.scrub().longest)])
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(o.tail) == tailLines {
@@ -265,7 +264,7 @@ func (o *output) last() []string {
 				}
 			}
 		}
-		lines = append(lines, cut(plain(o.scrub.text(text)), tailBytes))
+		lines = append(lines, cut(plain(o.roster.scrub().text(text)), tailBytes))
 	}
 	return lines
 }

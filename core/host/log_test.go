@@ -92,7 +92,7 @@ func TestReadLines(t *testing.T) {
 			}
 		}
 		text := bytes.Join(lines, []byte("\n"))
-		o := newOutput(quiet(), newScrubber(nil), nil)
+		o := newOutput(quiet(), newRoster())
 		var got []string
 		o.readLines(bytes.NewReader(text), func(l []byte) { got = append(got, string(l)) })
 		if strings.Join(got, "|") != strings.Join(want, "|") {
@@ -143,7 +143,7 @@ func FuzzLogLine(f *testing.F) {
 	f.Add([]byte(`{"@message":"a","@timestamp":7,"kv":[[[]]]}`))
 	f.Fuzz(func(t *testing.T, line []byte) {
 		log, lines := recording()
-		o := newOutput(log, newScrubber([]string{token}), nil)
+		o := newOutput(log, newRoster(token))
 		o.readLines(bytes.NewReader(line), o.stderr)
 		all := lines.all()
 		if strings.Contains(all, token) || !utf8.ValidString(all) || strings.ContainsAny(all, "\x1b\x00\x07") {

@@ -33,15 +33,14 @@ const (
 
 // launch is what a process is made from.
 type launch struct {
-	name      string
-	path      string
-	env       []string
-	instances []string
-	lock      func(path, sha256 string) error // nil: any file
-	run       *runDir
-	scrub     *scrubber
-	log       *slog.Logger
-	timing    Timing
+	name   string
+	path   string
+	env    []string
+	roster *roster
+	lock   func(path, sha256 string) error // nil: any file
+	run    *runDir
+	log    *slog.Logger
+	timing Timing
 }
 
 // process is a running plugin that has described itself.
@@ -76,7 +75,7 @@ func (l launch) start(ctx context.Context) (*process, error) {
 		return nil, &StartError{Plugin: l.name, Path: exe.path, Err: err}
 	}
 	p := &process{sha256: exe.sha256, dir: dir, since: time.Now()}
-	p.runner = newRunner(l.name, exe, l.env, dir, newOutput(l.log, l.scrub, l.instances))
+	p.runner = newRunner(l.name, exe, l.env, dir, newOutput(l.log, l.roster))
 	p.client = plugin.NewClient(l.config(p.runner))
 	if err := p.connect(ctx); err != nil {
 		p.kill()
@@ -325,11 +324,12 @@ func (t *traffic) count() int {
 	return t.flying
 }
 
-// identity tells which instances may share a process.
-func identity(i Instance) string {
+// identity tells which instances may share a process: those with the same executable and
+// environment.
+func (s *Settings) identity(i Instance) string {
 	env := slices.Clone(i.Env)
 	slices.Sort(env)
-	id := i.Plugin + "\x00" + strings.Join(env, "\x00")
+	id := pluginPath(s.PluginDir, i.Plugin) + "\x00" + s.Lock.sum(i.Plugin) + "\x00" + strings.Join(env, "\x00")
 	if i.Own {
 		id += "\x00\x00" + i.Address
 	}

@@ -90,7 +90,7 @@ func (r *runner) Start(ctx context.Context) error {
 			r.line = line
 			return nil
 		}
-		r.line = cut(plain(r.output.scrub.text(line)), tailBytes)
+		r.line = cut(plain(r.output.roster.scrub().text(line)), tailBytes)
 	case <-ctx.Done():
 		err = errors.New("it made no handshake in time")
 	}

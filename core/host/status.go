@@ -42,4 +42,6 @@ type InstanceStatus struct {
 	Since   time.Time
 	// Trouble is what the instance says is wrong, or why it has failed; empty: nothing.
 	Trouble string
+	// Leaving: it is not in force any more, and stays until its work is done.
+	Leaving bool
 }

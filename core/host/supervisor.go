@@ -20,15 +20,23 @@ import (
 //	   └──────────┴────────────┴──▶ failed ──(restart)──▶ starting
 //	                                 any ──(stop)──▶ stopped
 type supervisor struct {
-	launch    launch
-	stateDir  string
-	log       *slog.Logger
-	instances []*instance
+	launch   launch
+	identity string // by Settings.identity
+	stateDir string
+	log      *slog.Logger
 
 	restart chan struct{} // capacity 1: what Host.Restart asks
 	first   chan struct{} // closed after the first attempt to start
+	cancel  context.CancelFunc
+	done    chan struct{} // closed when run has ended
+
+	// Guarded by Host.mu.
+	prepared bool // no change that is in force has an instance in it
+	joining  int  // changes that are about to give it an instance
+	ending   bool // it serves nobody any more
 
 	mu          sync.Mutex
+	instances   []*instance
 	changed     chan struct{} // closed and replaced with each change
 	state       State
 	since       time.Time
@@ -48,10 +56,17 @@ type supervisor struct {
 	deadline    time.Time    // of the stop, once that is asked for
 }
 
+// members are the instances that the process serves now.
+func (s *supervisor) members() []*instance {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.instances)
+}
+
 func newSupervisor(l launch, stateDir string) *supervisor {
 	return &supervisor{
 		launch: l, stateDir: stateDir, log: l.log,
-		restart: make(chan struct{}, 1), first: make(chan struct{}), changed: make(chan struct{}),
+		restart: make(chan struct{}, 1), first: make(chan struct{}), done: make(chan struct{}), changed: make(chan struct{}),
 		state: Starting, since: time.Now(),
 	}
 }
@@ -134,14 +149,22 @@ func (s *supervisor) end(p *process, patience time.Duration) {
 		deadline = time.Now().Add(patience)
 	}
 	var open []string
-	for _, i := range s.instances {
-		open = append(open, i.Address)
+	for _, i := range s.members() {
+		open = append(open, i.name)
 	}
 	p.stop(deadline, open)
 	s.mu.Lock()
 	s.pid, s.alive = 0, nil
 	s.dropped += p.runner.output.dropped.Load()
 	s.mu.Unlock()
+}
+
+// stopBy says until when the end of the process may last, once that has begun.
+func (s *supervisor) stopBy(deadline time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.deadline = deadline
+	s.announce()
 }
 
 // watch returns when the process has to be replaced: nil if somebody asked for it.
@@ -230,7 +253,7 @@ func (s *supervisor) crashed(p *process, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	s.lastError, s.errorAt, s.tail = s.launch.scrub.message(err.Error()), now, tail
+	s.lastError, s.errorAt, s.tail = s.launch.roster.scrub().message(err.Error()), now, tail
 	s.crashes = append(slices.DeleteFunc(s.crashes, func(t time.Time) bool {
 		return now.Sub(t) > s.launch.timing.CrashWindow
 	}), now)
@@ -271,18 +294,19 @@ func (s *supervisor) rest(ctx context.Context, err error) {
 }
 
 // acquire gives the process for one call of an instance, as soon as it runs and is
-// configured; calls.leave hands it back. The error is an *Error with NotSent.
+// configured; instance.leave hands it back. The error is an *Error with NotSent.
 func (s *supervisor) acquire(ctx context.Context, i *instance) (*process, error) {
 	for {
 		s.mu.Lock()
 		p, state, changed := s.process, s.state, s.changed
 		ready, trouble, lastError := i.state == Running, i.trouble, s.lastError
-		refused := i.state == Failed
+		refused, left := i.state == Failed, i.state == Stopped
 		if p != nil && p.endsWithin(0) {
 			p, state = nil, Restarting // the supervisor is about to learn it
 		}
 		if p != nil && ready && ctx.Err() == nil {
 			p.calls.enter()
+			i.calls.enter()
 			s.mu.Unlock()
 			return p, nil
 		}
@@ -290,6 +314,9 @@ func (s *supervisor) acquire(ctx context.Context, i *instance) (*process, error)
 		s.mu.Unlock()
 		e := &Error{Instance: i.Address, Reason: sdk.Failed, Fault: sdk.FaultPlugin, NotSent: true}
 		switch {
+		case left:
+			e.Reason, e.Fault, e.Message = sdk.Retry, "", "it was replaced or removed meanwhile; nothing was sent"
+			return nil, e
 		case state == Stopped || stopping:
 			e.Err, e.Fault, e.Message = ErrStopped, "", "Kelpie stops"
 			return nil, e

@@ -61,8 +61,9 @@ type Matcher struct {
 	Log       *slog.Logger
 	Now       func() time.Time
 
-	failed atomic.Pointer[error] // why the last part was not taken
-	told   time.Time             // when that was last logged
+	swapped atomic.Pointer[Settings] // nil: Settings hold
+	failed  atomic.Pointer[error]    // why the last part was not taken
+	told    time.Time                // when that was last logged
 }
 
 const (
@@ -74,9 +75,12 @@ const (
 
 // Run matches messages until ctx ends or Events does.
 func (m *Matcher) Run(ctx context.Context) error {
-	w := NewWorker(m.Settings)
+	w := NewWorker(m.settings())
 	for {
 		msg, answer, err := m.Events.Next(ctx)
+		if s := m.settings(); s != w.settings {
+			w = NewWorker(s)
+		}
 		if err != nil {
 			if ctx.Err() != nil || errors.Is(err, context.Canceled) {
 				return nil
@@ -91,6 +95,17 @@ func (m *Matcher) Run(ctx context.Context) error {
 			m.wait(ctx, msg, err)
 		}
 	}
+}
+
+// Swap has every message that is taken from now on matched by other settings, which
+// must not change afterwards.
+func (m *Matcher) Swap(s *Settings) { m.swapped.Store(s) }
+
+func (m *Matcher) settings() *Settings {
+	if s := m.swapped.Load(); s != nil {
+		return s
+	}
+	return m.Settings
 }
 
 // wait keeps a log that takes nothing from being asked all the time.
@@ -160,7 +175,7 @@ func (m *Matcher) matched(ctx context.Context, w *Worker, msg Message) ([]byte, 
 // lost to matching and kept for people.
 func (m *Matcher) result(w *Worker, msg Message) (model.MatchResult, []model.Rejected) {
 	if len(msg.Payload) == 0 {
-		return m.about(model.MatchResult{}, msg), nil
+		return about(w, model.MatchResult{}, msg), nil
 	}
 	b, err := model.DecodeBatch(msg.Payload)
 	switch {
@@ -175,19 +190,19 @@ func (m *Matcher) result(w *Worker, msg Message) (model.MatchResult, []model.Rej
 		if msg.Count > 0 {
 			res.Counts.Rejected = map[string]int{reason: msg.Count}
 		}
-		return m.about(res, msg), []model.Rejected{{
+		return about(w, res, msg), []model.Rejected{{
 			Source: msg.Source, Seq: msg.Seq, Reason: reason + ": " + err.Error(),
 			Received: m.Now(), Raw: msg.Payload,
 		}}
 	}
 	b.Source = msg.Source
 	res, rejected := w.Match(&b, msg.Seq)
-	return m.about(res, msg), rejected
+	return about(w, res, msg), rejected
 }
 
 // about fills in what the message's header says.
-func (m *Matcher) about(res model.MatchResult, msg Message) model.MatchResult {
+func about(w *Worker, res model.MatchResult, msg Message) model.MatchResult {
 	res.Seq, res.Source, res.Total, res.Count, res.Damaged = msg.Seq, msg.Source, msg.Total, msg.Count, msg.Damaged
-	res.Config = m.Settings.Version
+	res.Config = w.version(msg.Source)
 	return res
 }

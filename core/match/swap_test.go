@@ -1,0 +1,62 @@
+package match
+
+import (
+	"context"
+	"testing"
+
+	"github.com/kelpie-sec/kelpie/core/model"
+)
+
+// turn hands out messages, and does something before each.
+type turn struct {
+	messages []Message
+	before   func(n int)
+	given    int
+}
+
+func (f *turn) Next(context.Context) (Message, Answer, error) {
+	if f.given == len(f.messages) {
+		return Message{}, nil, context.Canceled
+	}
+	f.before(f.given)
+	f.given++
+	return f.messages[f.given-1], &sink{}, nil
+}
+
+// TestSwapIsBetweenMessages: each message is matched whole by the settings in force when
+// it is taken, and names them; a source that stays behind keeps its own.
+func TestSwapIsBetweenMessages(t *testing.T) {
+	first := suricata(t)
+	first.Version = "first"
+	left := first.Sources[0]
+	left.Version = "first"
+	second := &Settings{Version: "second"}
+	third := &Settings{Version: "third", Sources: []Source{left}}
+
+	m, out := matcher(t, first)
+	b := batch(`{"event_type": "alert", "alert": {"signature": "x", "severity": 1}}`)
+	events := &turn{messages: []Message{message(b, 1), message(b, 2), message(b, 3), message(b, 4)}, before: func(n int) {
+		switch n {
+		case 2:
+			m.Swap(second)
+		case 3:
+			m.Swap(third)
+		}
+	}}
+	m.Events = events
+	if err := m.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []struct {
+		config  string
+		matched int
+	}{{"first", 1}, {"first", 1}, {"second", 0}, {"first", 1}} {
+		in, err := model.DecodeInput(out.parts[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := in.Match; got.Config != want.config || got.Counts.Matched != want.matched {
+			t.Errorf("message %d: %d matched under %q, want %d under %q", i, got.Counts.Matched, got.Config, want.matched, want.config)
+		}
+	}
+}
