@@ -38,8 +38,10 @@ type Settings struct {
 	SyncInterval, Keep                      time.Duration
 	EventsBytes, InputsBytes, RejectedBytes int64
 	RejectedQuota, Reserve                  int64
-	Version                                 string
-	Logger                                  *slog.Logger
+	// AcceptLoss goes on although the log has lost what it had acknowledged.
+	AcceptLoss bool
+	Version    string
+	Logger     *slog.Logger
 
 	trimEvery time.Duration // for tests; 0: trimInterval
 }
@@ -85,12 +87,7 @@ func Open(ctx context.Context, s Settings) (*Kelpie, error) {
 		return nil, errors.Join(err, k.Close())
 	}
 	k.clock = newClock(time.Now, at)
-	k.log, err = eventlog.Open(ctx, eventlog.Settings{
-		Dir: filepath.Join(s.DataDir, logDir), Sync: s.Sync, SyncInterval: s.SyncInterval, Keep: s.Keep,
-		EventsBytes: s.EventsBytes, InputsBytes: s.InputsBytes, RejectedBytes: s.RejectedBytes,
-		RejectedQuota: s.RejectedQuota, Reserve: s.Reserve, Logger: s.Logger,
-	})
-	if err != nil {
+	if err := k.openLog(ctx); err != nil {
 		return nil, errors.Join(err, k.Close())
 	}
 	return k, nil

@@ -206,18 +206,21 @@ func (k *Kelpie) fill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := k.rematch(ctx, st, flags.Events.Low); err != nil {
+		return err
+	}
 	if st.Inputs.Last >= at.Seq && st.Events.Last >= seen {
 		return nil
 	}
-	if k.settings.Sync != eventlog.SyncInterval {
-		return fmt.Errorf("%w: INPUTS ends at %d of %d, EVENTS at %d of %d; was %s replaced by an older copy? Put the newer one back",
+	if k.settings.Sync != eventlog.SyncInterval && !k.settings.AcceptLoss {
+		return fmt.Errorf("%w: INPUTS ends at %d of %d, EVENTS at %d of %d; was %s replaced by an older copy? Put the newer one back, or go on without what is lost: \"kelpie run --accept-loss\"",
 			ErrLogShort, st.Inputs.Last, at.Seq, st.Events.Last, seen, filepath.Join(k.settings.DataDir, logDir))
 	}
 	missing, err := k.log.Fill(ctx, eventlog.Positions{Events: seen, Inputs: at.Seq})
 	if err != nil {
 		return err
 	}
-	k.logger.Error("a power cut has taken the end of the log; what was decided of it is kept, the rest is lost and is read again from sources that can",
+	k.logger.Error("the end of the log is lost, as a power cut may do; what was decided of it is kept, the rest is lost and is read again from sources that can",
 		"events_messages", missing.Events, "inputs_messages", missing.Inputs)
 	return nil
 }

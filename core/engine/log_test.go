@@ -49,7 +49,7 @@ func TestALogThatAPowerCutHasShortenedGoesOnFromTheStore(t *testing.T) {
 	w.check(os.Rename(w.path("copy"), w.path("data/log")))
 
 	o := w.once()
-	if !strings.Contains(w.log.String(), "a power cut has taken the end of the log") {
+	if !strings.Contains(w.log.String(), "the end of the log is lost") {
 		t.Error("the start does not say that something was lost")
 	}
 	if o.counts.Signals != feed.Alerts() || o.calls != feed.Sources || len(o.cases) != feed.Sources {

@@ -2,6 +2,8 @@ package eventlog
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -36,10 +38,10 @@ type Message struct {
 
 // Ack says that the message needs not come again. It is not waited for: after a
 // crash a message may come again all the same.
-func (m *Message) Ack() error { return m.consumer.answer(m, "+ACK") }
+func (m *Message) Ack() error { return m.consumer.answer(m, ack) }
 
 // Nak hands the message back; it comes again at once.
-func (m *Message) Nak() error { return m.consumer.answer(m, "-NAK") }
+func (m *Message) Nak() error { return m.consumer.answer(m, nak) }
 
 // Consumer hands out the messages of EVENTS that were not acknowledged yet, to
 // any number of workers. At most 64 messages and 16 MiB are on their way or
@@ -52,16 +54,24 @@ type Consumer struct {
 	closing <-chan struct{} // ends with cancel
 	done    chan struct{}   // closed when pull has ended
 
+	next uint64 // the sequence that comes next for the first time; pull's alone
+
 	mu     sync.Mutex
 	held   map[uint64]*Message // received and not answered
 	bytes  int
+	again  []*Message    // handed back, and not known to the server
 	change chan struct{} // has room for one; sent to when something was answered
 }
 
 // Events starts a consumer. Close it.
 func (l *Log) Events(ctx context.Context) (*Consumer, error) {
-	if _, err := l.server(ctx); err != nil {
+	srv, err := l.server(ctx)
+	if err != nil {
 		return nil, err
+	}
+	info, err := srv.match.Info(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("consumer %s: %w", matchName, err)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	c := &Consumer{
@@ -71,6 +81,7 @@ func (l *Log) Events(ctx context.Context) (*Consumer, error) {
 		closing: ctx.Done(),
 		done:    make(chan struct{}),
 		held:    map[uint64]*Message{},
+		next:    info.Delivered.Stream + 1,
 		change:  make(chan struct{}, 1),
 	}
 	go c.pull(ctx)
@@ -107,6 +118,7 @@ func (c *Consumer) Close() {
 func (c *Consumer) pull(ctx context.Context) {
 	defer close(c.done)
 	for {
+		c.rehand()
 		messages, bytes, ok := c.room()
 		if !ok {
 			return
@@ -163,13 +175,20 @@ func (c *Consumer) pause(err error) bool {
 	}
 }
 
-// take hands a message to a worker, waiting for one.
+// take hands on a message that the server has handed out.
 func (c *Consumer) take(msg jetstream.Msg) {
 	meta, err := msg.Metadata()
 	if err != nil {
 		return // not a message of the stream
 	}
 	seq := meta.Sequence.Stream
+	for c.next < seq {
+		if !c.skipped(c.next) {
+			return
+		}
+		c.next++
+	}
+	c.next = max(c.next, seq+1)
 	c.mu.Lock()
 	if m := c.held[seq]; m != nil {
 		m.reply = msg.Reply()
@@ -185,12 +204,53 @@ func (c *Consumer) take(msg jetstream.Msg) {
 	} else {
 		m.Payload = msg.Data()
 	}
-	c.held[seq] = m
+	c.mu.Unlock()
+	c.hand(m)
+}
+
+// hand gives a message to a worker, waiting for one.
+func (c *Consumer) hand(m *Message) {
+	c.mu.Lock()
+	c.held[m.Seq] = m
 	c.bytes += m.size
 	c.mu.Unlock()
 	select {
 	case c.out <- m:
 	case <-c.closing:
+	}
+}
+
+// rehand gives out again what was handed back and the server does not know.
+func (c *Consumer) rehand() {
+	c.mu.Lock()
+	again := c.again
+	c.again = nil
+	c.mu.Unlock()
+	for _, m := range again {
+		c.hand(m)
+	}
+}
+
+// skipped looks for a message that the server has passed over, as it does without a
+// word where it can't read one. If it is not there, an empty one takes its place, so
+// that it is accounted for. It returns false when the consumer is closed.
+func (c *Consumer) skipped(seq uint64) bool {
+	for {
+		r, err := c.log.GetEvent(context.Background(), seq)
+		switch {
+		case err == nil:
+			c.hand(&Message{
+				Seq: seq, Instance: r.Source, Time: r.Time, Header: r.Header, Payload: r.Payload,
+				consumer: c, size: len(r.Payload),
+			})
+			return true
+		case errors.Is(err, ErrNotFound):
+			c.log.missing(Damage{Stream: events, First: seq, Last: seq, Reason: "can't be read", Certain: true})
+			c.hand(&Message{Seq: seq, consumer: c})
+			return true
+		case !c.pause(err):
+			return false
+		}
 	}
 }
 
@@ -203,6 +263,9 @@ func (c *Consumer) answer(m *Message, what string) error {
 	delete(c.held, m.Seq)
 	c.bytes -= m.size
 	reply := m.reply
+	if reply == "" && what == nak {
+		c.again = append(c.again, m)
+	}
 	c.mu.Unlock()
 	select {
 	case c.change <- struct{}{}:
@@ -214,6 +277,9 @@ func (c *Consumer) answer(m *Message, what string) error {
 // send answers a message on whichever connection there is now: the server knows
 // the message by its reply subject, also after it was opened again.
 func (c *Consumer) send(reply, what string) error {
+	if reply == "" {
+		return nil // the server did not hand it out
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
 	defer cancel()
 	srv, err := c.log.server(ctx)

@@ -26,28 +26,49 @@ type Input struct {
 // log. It is for one goroutine.
 type Reader struct {
 	scan *scan
+	lost uint64 // what is below is missing, and that was accepted
 }
 
 // Inputs starts a reader whose first input has the sequence from, which is at
 // least 1. It fails with a PositionError that matches ErrShort when the log ends
-// before from-1, and ErrGap when it begins after from. Close it.
+// before from-1, and ErrGap when it begins after from. For messages whose loss was
+// accepted it returns inputs without parts. Close it.
 func (l *Log) Inputs(ctx context.Context, from uint64) (*Reader, error) {
 	if from == 0 {
 		return nil, errors.New("inputs are read from sequence 1 at least")
 	}
 	s := &scan{log: l, stream: inputs, next: from, strict: true}
-	if err := s.start(ctx); err != nil {
+	r := &Reader{scan: s}
+	if err := s.start(ctx); err != nil && !r.accepted(err) {
 		return nil, err
 	}
-	return &Reader{s}, nil
+	return r, nil
+}
+
+// accepted tells whether an error says that messages are missing whose loss was
+// accepted. They are passed over then.
+func (r *Reader) accepted(err error) bool {
+	var gap *PositionError
+	if !errors.Is(err, ErrGap) || !errors.As(err, &gap) || gap.Have-1 > r.scan.log.mark.accepted(inputs) {
+		return false
+	}
+	r.lost = gap.Have
+	r.scan.log.set.Logger.Error("lost inputs are passed over", "from", gap.Want, "to", gap.Have-1)
+	return true
 }
 
 // Next returns the next input, waiting for it until ctx ends. It fails with
 // ErrGap when messages are missing and with ErrDamaged when one cannot be taken
 // apart; it then fails again and skips nothing.
 func (r *Reader) Next(ctx context.Context) (Input, error) {
+	if seq := r.scan.next; seq < r.lost {
+		r.scan.next++
+		return Input{Seq: seq}, nil
+	}
 	msg, err := r.scan.peek(ctx)
-	if err != nil {
+	if err != nil && r.accepted(err) {
+		return r.Next(ctx)
+	} else if err != nil {
 		return Input{}, err
 	}
 	in := Input{Seq: msg.seq, Time: msg.time}
@@ -63,7 +84,7 @@ func (r *Reader) Next(ctx context.Context) (Input, error) {
 }
 
 // Ready tells whether Next would return without waiting.
-func (r *Reader) Ready() bool { return r.scan.ready() }
+func (r *Reader) Ready() bool { return r.scan.next < r.lost || r.scan.ready() }
 
 // Close ends the reader.
 func (r *Reader) Close() { r.scan.close() }

@@ -24,6 +24,8 @@ type Log struct {
 	dial    dialer
 	now     func() time.Time
 	lock    *os.File
+	mark    *mark
+	lost    []Damage
 
 	mu        sync.Mutex
 	srv       *server       // nil while there is none
@@ -69,7 +71,7 @@ func open(ctx context.Context, set Settings, dial dialer) (_ *Log, err error) {
 	if l.lock, err = lockDir(set.Dir); err != nil {
 		return nil, fmt.Errorf("event log: %w", err)
 	}
-	if l.srv, err = startServer(ctx, set, dial); err != nil {
+	if err := l.begin(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("event log: %w", err), l.lock.Close())
 	}
 	if set.Sync == SyncInterval {
@@ -113,12 +115,13 @@ func (l *Log) Close() error {
 	if closed {
 		return nil
 	}
+	well := srv != nil && srv.broken.Err() == nil
 	if srv != nil {
 		if err := srv.stop(); err != nil {
 			return err // and the folder stays locked
 		}
 	}
-	return l.lock.Close()
+	return errors.Join(l.mark.close(well), l.lock.Close())
 }
 
 // Reopen closes the server and opens it again in the same process, which is
@@ -151,7 +154,7 @@ func (l *Log) Reopen(ctx context.Context) error {
 	}
 	if err == nil {
 		old = nil
-		srv, err = startServer(ctx, l.set, l.dial)
+		srv, err = l.start(ctx)
 	}
 
 	l.mu.Lock()

@@ -50,6 +50,12 @@ type Settings struct {
 	// Keep is how long messages stay that nobody needs any more. They go
 	// earlier when a stream is three quarters full.
 	Keep time.Duration
+	// Needed says up to where the log's messages have been worked off. After a good
+	// close what is below is not read again at the start.
+	Needed Positions
+	// AcceptLoss opens a log although messages that it has acknowledged are lost. See
+	// Log.Lost.
+	AcceptLoss bool
 	// Logger gets what the log and its server have to say.
 	Logger *slog.Logger
 }

@@ -47,7 +47,7 @@ func (l *Log) trimInputs(ctx context.Context, srv *server, below uint64) (uint64
 	if err != nil {
 		return 0, err
 	}
-	return srv.purge(ctx, info, min(below, old, info.State.LastSeq))
+	return l.purge(ctx, srv, info, min(below, old, info.State.LastSeq))
 }
 
 func (l *Log) trimEvents(ctx context.Context, srv *server, below uint64) (uint64, error) {
@@ -71,7 +71,7 @@ func (l *Log) trimEvents(ctx context.Context, srv *server, below uint64) (uint64
 	if below, err = l.carry(ctx, srv, info, below); err != nil {
 		return 0, err
 	}
-	return srv.purge(ctx, info, below)
+	return l.purge(ctx, srv, info, below)
 }
 
 // oldBelow returns the sequence below which a stream's messages may go for their
@@ -154,12 +154,15 @@ func (s *server) resize(ctx context.Context, bytes int64) error {
 }
 
 // purge removes what is below a sequence and returns how many messages that was.
-func (s *server) purge(ctx context.Context, info *jetstream.StreamInfo, below uint64) (uint64, error) {
+func (l *Log) purge(ctx context.Context, s *server, info *jetstream.StreamInfo, below uint64) (uint64, error) {
 	first := info.State.FirstSeq
 	if below <= first {
 		return 0, nil
 	}
 	name := info.Config.Name
+	if err := l.mark.floor(name, below); err != nil {
+		return 0, fmt.Errorf("stream %s: %w", name, err)
+	}
 	if err := s.streams[name].Purge(ctx, jetstream.WithPurgeSequence(below)); err != nil {
 		return 0, fmt.Errorf("stream %s: %w", name, err)
 	}
@@ -194,4 +197,17 @@ func (l *Log) fill(ctx context.Context, stream string, to uint64) (uint64, error
 	l.set.Logger.Error("event log had lost its tail; empty messages were put in its place",
 		"stream", stream, "from", st.LastSeq+1, "to", to)
 	return to - st.LastSeq, nil
+}
+
+// Rematch has EVENTS handed out again from a sequence on, also what was acknowledged.
+// Nobody may be consuming.
+func (l *Log) Rematch(ctx context.Context, from uint64) error {
+	srv, err := l.server(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := srv.js.ResetConsumerToSequence(ctx, events, matchName, from); err != nil {
+		return fmt.Errorf("consumer %s: %w", matchName, err)
+	}
+	return nil
 }

@@ -20,6 +20,7 @@ type writer struct {
 	adopt bool
 
 	mu    sync.Mutex
+	slot  *slot  // what is remembered of the subject; nil: not known yet, or nothing
 	seq   uint64 // the subject's last sequence, 0 when there is none
 	doubt bool   // seq is to be asked for before the next publish
 	buf   []byte
@@ -63,7 +64,7 @@ func (w *writer) publish(ctx context.Context, f frame) (uint64, error) {
 	}
 	switch {
 	case err == nil:
-		return w.settled(seq), nil
+		return w.settled(seq, f.total), nil
 	case errors.Is(err, ErrFull), errors.Is(err, ErrTooLarge):
 		return 0, fmt.Errorf("%s: %w", w.subject, err)
 	}
@@ -72,7 +73,7 @@ func (w *writer) publish(ctx context.Context, f frame) (uint64, error) {
 	look, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTimeout)
 	defer cancel()
 	if last, lookErr := w.look(look); lookErr == nil && last.id == f.id {
-		return w.settled(last.seq), nil
+		return w.settled(last.seq, last.total), nil
 	}
 	return 0, w.failed(ctx, srv, err)
 }
@@ -87,11 +88,11 @@ func (w *writer) resolve(ctx context.Context, id string) (uint64, error) {
 	case err != nil:
 		return 0, err
 	case last.seq > 0 && last.id == id:
-		return w.settled(last.seq), nil
+		return w.settled(last.seq, last.total), nil
 	case last.seq != w.seq && !w.adopt:
 		return 0, errWrongLast
 	}
-	w.settled(last.seq)
+	w.settled(last.seq, last.total)
 	return 0, nil
 }
 
@@ -158,11 +159,16 @@ func (w *writer) carry(ctx context.Context, below uint64) (uint64, error) {
 		w.doubt = true
 		return last.seq, fmt.Errorf("%s: %w", w.subject, err)
 	}
-	return w.settled(seq), nil
+	return w.settled(seq, last.total), nil
 }
 
-func (w *writer) settled(seq uint64) uint64 {
+// settled notes the subject's last message, which the log has answered for.
+func (w *writer) settled(seq, total uint64) uint64 {
 	w.seq, w.doubt = seq, false
+	if w.slot == nil {
+		w.slot = w.log.mark.slotOf(w.stream, w.subject)
+	}
+	w.slot.acknowledged(seq, total)
 	return seq
 }
 

@@ -18,20 +18,21 @@ import (
 )
 
 func (p program) runCommand(o *options) *cobra.Command {
-	var once, rewind bool
+	var once, rewind, accept bool
 	c := &cobra.Command{
 		Use: "run", Short: "Run Kelpie", Args: cobra.NoArgs,
 		Long: "Run Kelpie until it is told to stop (Ctrl-C, SIGTERM).\n\n" +
 			"With --once it reads every source that can end to its end, finishes all work, prints a summary, and exits.",
-		RunE: func(c *cobra.Command, _ []string) error { return p.runKelpie(c.Context(), o, once, rewind) },
+		RunE: func(c *cobra.Command, _ []string) error { return p.runKelpie(c.Context(), o, once, rewind, accept) },
 	}
 	c.Flags().BoolVar(&once, "once", false, "read every source that can end to its end, finish, and exit")
 	c.Flags().BoolVar(&rewind, "rewind", false, "forget where the sources were, and read them from their beginning")
+	c.Flags().BoolVar(&accept, "accept-loss", false, "go on although the log has lost events that it had acknowledged")
 	c.Flags().StringVar(&o.level, "log-level", "", "debug, info, warn or error; by default info, with --once warn")
 	return c
 }
 
-func (p program) runKelpie(ctx context.Context, o *options, once, rewind bool) error {
+func (p program) runKelpie(ctx context.Context, o *options, once, rewind, accept bool) error {
 	switch o.level {
 	case "debug", "info", "warn", "error":
 	case "":
@@ -47,6 +48,7 @@ func (p program) runKelpie(ctx context.Context, o *options, once, rewind bool) e
 		return err
 	}
 	options.Once, options.Rewind = once, rewind
+	settings.AcceptLoss = accept
 	var k *engine.Kelpie
 	err = patiently(ctx, func() bool { return answers(settings.DataDir) }, func() error {
 		k, err = engine.Open(ctx, settings)
