@@ -255,7 +255,7 @@ func responseBlock() blockType {
 					expression("to", "Who is told: route.NAME, an address or a list of them."),
 					expression("because", "Why, in a sentence."),
 					duration("wait", "How long to wait for an answer.").notYet(),
-					duration("undo_after", "When to undo it.").notYet(),
+					duration("undo_after", "How long it is held before it is undone. By default until a person lets it go."),
 					boolean("parallel", "Whether it waits for the step before.").notYet(),
 				},
 				blocks: []blockType{

@@ -20,6 +20,7 @@ type changed struct {
 	asks    []model.Ask
 	answers map[string]model.Reply
 	intents map[string]*intentState
+	holds   map[string]model.Hold
 	ledger  map[ledgerKey]*Ledger
 	sources map[string]*SourceState
 	configs []ConfigVersion
@@ -36,6 +37,7 @@ func newChanged() changed {
 		signals: map[correlate.SignalNum]model.Signal{},
 		answers: map[string]model.Reply{},
 		intents: map[string]*intentState{},
+		holds:   map[string]model.Hold{},
 		ledger:  map[ledgerKey]*Ledger{},
 		sources: map[string]*SourceState{},
 	}
@@ -66,6 +68,10 @@ func (m *Machine) Changes() Changes {
 	for _, id := range slices.Sorted(maps.Keys(ch.intents)) {
 		c.Intents = append(c.Intents, ch.intents[id].Intent)
 	}
+	for _, id := range slices.Sorted(maps.Keys(ch.holds)) {
+		c.Holds = append(c.Holds, ch.holds[id])
+	}
+	c.Due = m.nextEnd()
 	for _, row := range ch.ledger {
 		c.Ledger = append(c.Ledger, Ledger{row.Source, row.Hour, row.clone()})
 	}

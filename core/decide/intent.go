@@ -36,11 +36,15 @@ func (m *Machine) plan(cs *caseState) {
 		Pending:   pending,
 		Intents:   m.intentsOf(cs),
 		Facts:     view,
+		Held:      m.heldNow,
 	}, m.at, m.recently)
 	cs.notes = since(cs.notes, p.Notes)
 	cs.limited = p.Limited
 	for i := range p.Intents {
 		m.planIntent(p.Intents[i])
+	}
+	for _, hold := range p.Waits {
+		m.await(hold, m.firstID(cs))
 	}
 }
 
@@ -62,10 +66,17 @@ func (m *Machine) planIntent(in model.Intent) {
 		return
 	}
 	m.keep(in)
-	m.recent[in.Verb] = append(m.recent[in.Verb], in.PlannedAt)
+	if counts(in) {
+		m.recent[in.Verb] = append(m.recent[in.Verb], in.PlannedAt)
+	}
 	m.changed.intents[in.ID] = m.intents[in.ID]
 	m.recordIntent(in)
+	m.seek(m.intents[in.ID])
 }
+
+// counts tells whether an intent counts for its verb's limit: an undo does not, nor
+// what needed no call.
+func counts(in model.Intent) bool { return in.Undoes == "" && in.HeldBy == "" }
 
 func (m *Machine) keep(in model.Intent) {
 	st := &intentState{Intent: in, number: len(m.order)}
@@ -108,7 +119,7 @@ func (m *Machine) outcome(o *model.Outcome) {
 	}
 	switch {
 	case in.State == model.IntentPending, in.State == model.IntentUnknown && o.State != model.IntentUnknown:
-	case o.State == model.IntentUndone && (in.State == model.IntentDone || in.State == model.IntentAlready):
+	case o.State == model.IntentUndone && in.Hold == "" && (in.State == model.IntentDone || in.State == model.IntentAlready):
 	default:
 		return
 	}
@@ -128,7 +139,13 @@ func (m *Machine) outcome(o *model.Outcome) {
 func (m *Machine) finished(in *intentState) {
 	in.FinishedAt = m.at
 	m.changed.intents[in.ID] = in
-	if first, ok := m.firsts[in.Case]; ok {
+	m.touchFirst(in.Case)
+	m.settleHold(in)
+}
+
+// touchFirst marks the case that was first opened under an id.
+func (m *Machine) touchFirst(id string) {
+	if first, ok := m.firsts[id]; ok {
 		m.touch(m.cases[m.index.Group(first)])
 	}
 }
@@ -165,5 +182,7 @@ func (m *Machine) command(c *model.Command) {
 		}
 		m.recordResolve(in, from, c)
 		m.finished(in)
+	case model.ReleaseHold:
+		m.releaseHold(c)
 	}
 }

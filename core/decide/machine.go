@@ -58,6 +58,10 @@ type Machine struct {
 	byFirst map[string][]*intentState // by the case's first id
 	recent  map[string][]time.Time    // by verb, when intents were planned in the last hour
 
+	holds map[string]*holdState
+	clock clock
+	end   nextEnd
+
 	touched []*caseState // by the input that is being applied
 	ticking bool         // it is a tick
 	changed changed
@@ -88,6 +92,7 @@ func New(compile Compiler) *Machine {
 		intents: map[string]*intentState{},
 		byFirst: map[string][]*intentState{},
 		recent:  map[string][]time.Time{},
+		holds:   map[string]*holdState{},
 		changed: newChanged(),
 	}
 }
@@ -127,7 +132,7 @@ func (m *Machine) Apply(seq uint64, part int, in model.Input) error {
 		m.ended = true
 		m.changed.flags = true
 	case in.Tick != nil:
-		m.tick()
+		m.tick(in.Tick)
 	case in.Lost != nil:
 		m.lost(in.Lost)
 	}
@@ -224,8 +229,10 @@ func equalGrouping(a, b correlate.Settings) bool {
 
 // tick plans what was put off, and again what a limit held back, if there may be
 // room now.
-func (m *Machine) tick() {
+func (m *Machine) tick(t *model.Tick) {
 	m.ticking = true
+	m.clock.tick(t)
+	m.expire()
 	for _, cs := range m.cases {
 		if cs.limited || cs.late {
 			m.touch(cs)

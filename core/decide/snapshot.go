@@ -17,7 +17,7 @@ import (
 
 // snapshotVersion heads every snapshot. One of another version is not read: the
 // inputs are replayed instead.
-const snapshotVersion = "kelpie decide 3\n"
+const snapshotVersion = "kelpie decide 4\n"
 
 var (
 	// ErrSnapshot means that bytes are no snapshot of this version.
@@ -39,6 +39,7 @@ type head struct {
 	Events   Spans             `json:"events"`
 	Sources  []SourceState     `json:"sources"`
 	Ledger   []Ledger          `json:"ledger"`
+	Clock    clock             `json:"clock"`
 }
 
 // Snapshot writes all that the machine remembers. Equal machines write equal
@@ -81,6 +82,7 @@ func (m *Machine) Snapshot(w io.Writer) error {
 	for _, in := range m.order {
 		e.json(in.Intent)
 	}
+	m.writeHolds(e)
 	return errors.Join(e.err, e.w.Flush())
 }
 
@@ -88,6 +90,7 @@ func (m *Machine) head() head {
 	h := head{
 		Position: m.position, At: m.at, Config: m.config, Texts: m.configs, Once: m.once, Ended: m.ended,
 		Planned: m.planned, Pause: m.pause, Events: m.events,
+		Clock: m.clock,
 	}
 	for _, source := range slices.Sorted(maps.Keys(m.counts)) {
 		h.Sources = append(h.Sources, *m.counts[source])
@@ -190,10 +193,11 @@ func (m *Machine) Restore(r io.Reader) error {
 	d.each(func(int) {
 		var in model.Intent
 		d.json(&in)
-		if m.keep(in); in.PlannedAt.After(m.at.Add(-time.Hour)) {
+		if m.keep(in); counts(in) && in.PlannedAt.After(m.at.Add(-time.Hour)) {
 			m.recent[in.Verb] = append(m.recent[in.Verb], in.PlannedAt)
 		}
 	})
+	d.each(func(int) { m.readHold(d) })
 	if _, err := d.r.ReadByte(); d.err == nil && err == nil {
 		d.fail("something follows")
 	}
@@ -212,6 +216,7 @@ func (m *Machine) restoreHead(d *decoder) error {
 	}
 	m.position, m.at = h.Position, h.At
 	m.once, m.ended, m.planned, m.pause, m.events = h.Once, h.Ended, h.Planned, h.Pause, h.Events
+	m.clock = h.Clock
 	for i := range h.Sources {
 		m.counts[h.Sources[i].Source] = &h.Sources[i]
 	}

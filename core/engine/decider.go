@@ -23,7 +23,7 @@ type decider struct {
 }
 
 // newDecider makes a decider; wake is called after each commit and must not block.
-func newDecider(k *Kelpie, wake func()) *decider {
+func newDecider(k *Kelpie, wake func(decide.Changes)) *decider {
 	return &decider{k: k, loop: decide.Loop{
 		Compile: config.Compile,
 		Open: func(ctx context.Context, from uint64) (decide.Inputs, error) {
@@ -40,7 +40,7 @@ func newDecider(k *Kelpie, wake func()) *decider {
 		End:   func(ctx context.Context) (uint64, error) { return k.log.InputsEnd(ctx) },
 		Store: k.store,
 		Full:  func(err error) bool { return errors.Is(err, store.ErrFull) },
-		Wake:  func(decide.Changes) { wake() },
+		Wake:  wake,
 		Dir:   filepath.Join(k.settings.DataDir, checkpointDir),
 		Log:   k.logger,
 	}}

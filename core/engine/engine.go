@@ -55,6 +55,7 @@ type Kelpie struct {
 	log      *eventlog.Log
 	logger   *slog.Logger
 	clock    *clock
+	uptime   func() (boot string, uptime time.Duration)
 
 	mu      sync.Mutex
 	running *flow // nil: not running
@@ -78,7 +79,7 @@ func Open(ctx context.Context, s Settings) (*Kelpie, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Kelpie{settings: s, lock: lock, logger: s.Logger, clock: newClock(time.Now, time.Time{})}
+	k := &Kelpie{settings: s, lock: lock, logger: s.Logger, clock: newClock(time.Now, time.Time{}), uptime: machineUptime()}
 	if k.store, err = store.Open(ctx, store.Settings{Dir: s.DataDir, Relaxed: s.Sync == eventlog.SyncInterval}); err != nil {
 		return nil, errors.Join(err, k.Close())
 	}

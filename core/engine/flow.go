@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/kelpie-sec/kelpie/core/decide"
 	"github.com/kelpie-sec/kelpie/core/detect"
 	"github.com/kelpie-sec/kelpie/core/enrich"
 	"github.com/kelpie-sec/kelpie/core/eventlog"
@@ -31,7 +32,8 @@ type flow struct {
 	joiners   []*eventlog.Joiner
 	people    reporter
 	trial     *trial
-	wake      chan struct{} // of the responder
+	wake      chan struct{}      // of the responder
+	due       chan time.Duration // of the ticker
 }
 
 // prepare makes the stages; only plugins run when it returns. Whatever it returns,
@@ -77,7 +79,7 @@ func (f *flow) prepare(ctx context.Context) error {
 	}
 	f.responder = &respond.Responder{
 		Settings: c.Respond, Journal: f.k.store, Caller: actions{f.host}, Reporter: respondReporter{outcomes},
-		Log: f.logger, Epoch: epoch, Now: f.k.clock.now,
+		Log: f.logger, Epoch: epoch, Now: f.k.clock.now, Uptime: f.k.uptime,
 	}
 	if f.options.Once {
 		f.responder.Settings.MaxAttempts = onceAttempts
@@ -100,8 +102,9 @@ func (f *flow) joiner(ctx context.Context, name string, r *reporter) error {
 }
 
 // wakeUp tells those who wait for decide's rows that there are new ones.
-func (f *flow) wakeUp() {
+func (f *flow) wakeUp(c decide.Changes) {
 	f.enricher.Wake()
+	f.dueAfter(c.Due)
 	select {
 	case f.wake <- struct{}{}:
 	default:
@@ -219,20 +222,4 @@ func (f *flow) match(ctx context.Context, fail context.CancelCauseFunc, consumer
 func (f *flow) tend(ctx context.Context) error {
 	f.k.tend(ctx)
 	return nil
-}
-
-// tick passes time to decide.
-func (f *flow) tick(ctx context.Context) error {
-	t := time.NewTicker(tickInterval)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-t.C:
-			if _, err := f.people.input(ctx, model.Input{Tick: &model.Tick{}}); err != nil && ctx.Err() == nil {
-				f.logger.Warn("time can't be told to the log", "error", err)
-			}
-		}
-	}
 }

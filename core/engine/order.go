@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kelpie-sec/kelpie/core/api"
+	"github.com/kelpie-sec/kelpie/core/decide"
 	"github.com/kelpie-sec/kelpie/core/eventlog"
 	"github.com/kelpie-sec/kelpie/core/host"
 	"github.com/kelpie-sec/kelpie/core/model"
@@ -62,7 +63,7 @@ func (k *Kelpie) orderAlone(ctx context.Context, c model.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	d := newDecider(k, func() {})
+	d := newDecider(k, func(decide.Changes) {})
 	failed, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	deciding := start(context.WithoutCancel(ctx), fail, d.run)

@@ -155,12 +155,25 @@ func (a actions) Execute(ctx context.Context, c respond.Call) (respond.Result, e
 	return result(r, err)
 }
 
+func (a actions) Undo(ctx context.Context, c respond.Call) (respond.Result, error) {
+	actor, err := a.host.Action(c.Action)
+	if err != nil {
+		return respond.Result{State: model.IntentFailed, Message: c.Action + " is not in the configuration"}, nil
+	}
+	r, err := actor.Undo(ctx, host.ActionUndo{
+		Verb: c.Verb, Target: c.Target, Token: c.UndoToken, Key: c.Key, NotAfter: c.NotAfter,
+	})
+	return result(r, err)
+}
+
 func (a actions) Check(ctx context.Context, c respond.Call) (respond.Result, error) {
 	actor, err := a.host.Action(c.Action)
 	if err != nil {
 		return respond.Result{}, err
 	}
-	r, err := actor.Check(ctx, host.ActionCheck{Verb: c.Verb, Target: c.Target, Key: c.Key})
+	r, err := actor.Check(ctx, host.ActionCheck{
+		Verb: c.Verb, Target: c.Target, Key: c.Key, Undo: c.Undo, Token: c.UndoToken,
+	})
 	if err != nil { // a check that was not sent says nothing of the call before it
 		return respond.Result{}, fmt.Errorf("the check has no answer: %w", err)
 	}
@@ -172,7 +185,9 @@ func result(r sdk.Result, err error) (respond.Result, error) {
 	var e *host.Error
 	switch {
 	case err == nil:
-		return respond.Result{State: stateOf(r.Outcome), Reference: r.Reference, UndoToken: r.UndoToken, Message: r.Message}, nil
+		return respond.Result{
+			State: stateOf(r.Outcome), Reference: r.Reference, UndoToken: r.UndoToken, SameKey: r.SameKey, Message: r.Message,
+		}, nil
 	case errors.As(err, &e) && e.NotSent:
 		return respond.Result{State: model.IntentFailed, Message: e.Message, RetryAfter: e.RetryAfter}, nil
 	}

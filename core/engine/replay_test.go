@@ -282,6 +282,10 @@ func (*replayOutside) Execute(context.Context, respond.Call) (respond.Result, er
 	return respond.Result{State: model.IntentDone, Reference: fmt.Sprint(rand.N(1000))}, nil
 }
 
+func (o *replayOutside) Undo(ctx context.Context, c respond.Call) (respond.Result, error) {
+	return o.Execute(ctx, c)
+}
+
 func (*replayOutside) Check(context.Context, respond.Call) (respond.Result, error) {
 	return respond.Result{}, errors.New("it can't tell")
 }

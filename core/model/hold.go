@@ -42,6 +42,10 @@ type Hold struct {
 	// Undo is the intent that undoes it, the last of Tries; empty before the first.
 	Undo  string `json:"undo,omitempty"`
 	Tries int    `json:"tries,omitempty"`
+	// By is the person who ordered Undo, empty if the last owner's time was over; Because
+	// says why.
+	By      string `json:"by,omitempty"`
+	Because string `json:"because,omitempty"`
 	// Message says why it is stuck or unknown.
 	Message string `json:"message,omitempty"`
 }

@@ -44,6 +44,9 @@ type Intent struct {
 	Hold string `json:"hold,omitempty"`
 	// UndoAfter is how long its case wants the hold; 0: until a person lets it go.
 	UndoAfter time.Duration `json:"undo_after,omitempty"`
+	// HeldBy is the intent whose effect was held already when this one was planned:
+	// nothing was called, and this one owns the hold as well.
+	HeldBy string `json:"held_by,omitempty"`
 	// Undoes is the intent that this one undoes, by its UndoToken; empty: it does the
 	// verb itself.
 	Undoes string `json:"undoes,omitempty"`

@@ -23,6 +23,18 @@ type Case struct {
 	// order in which they were planned.
 	Intents []model.Intent
 	Facts   Facts
+	// Held says how a hold is; nil: nothing is held.
+	Held func(hold string) Held
+}
+
+// Held is how a hold is, for who wants it.
+type Held struct {
+	// InForce: it is so already, by Kelpie's intent By. Why says since when.
+	InForce bool
+	By      string
+	// Waits: whether it is in force is being decided. Why says by what.
+	Waits bool
+	Why   string
 }
 
 // Pending are the lookups about a case that are not answered yet.
@@ -50,6 +62,8 @@ type Plan struct {
 	Notes []model.Note
 	// Limited: something waits for room in a limit.
 	Limited bool
+	// Waits are the holds that something waits for, each once.
+	Waits []string
 }
 
 // Kinds of targets that are no observables.

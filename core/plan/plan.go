@@ -84,7 +84,7 @@ func waits(r Response, pending Pending, now time.Time) model.Note {
 func (p *Planner) Plan(c Case, now time.Time, recent func(verb string) int) Plan {
 	run := &run{
 		Planner: p, c: c, now: now, recent: recent, planned: map[string]int{},
-		intents: slices.Clip(c.Intents), latest: map[place]int{},
+		intents: slices.Clip(c.Intents), latest: map[place]int{}, waits: map[[2]string]bool{},
 	}
 	for i := range run.intents {
 		run.index(i)
@@ -110,8 +110,36 @@ type run struct {
 	planned map[string]int // by verb, now
 	plan    Plan
 	dropped int
-	intents []model.Intent // the case's, those of this plan included
-	latest  map[place]int  // of intents, that of the last round
+	intents []model.Intent     // the case's, those of this plan included
+	latest  map[place]int      // of intents, that of the last round
+	waits   map[[2]string]bool // responses and steps that wait for a hold
+}
+
+// held marks an intent that will be held, and says how that hold is.
+func (r *run) held(s *Step, in *model.Intent) Held {
+	if !s.Holds || in.DryRun {
+		return Held{}
+	}
+	in.Hold, in.UndoAfter = model.HoldID(in.Action, in.Verb, in.Target), s.UndoAfter
+	// What this plan itself has just planned is waited for as well.
+	for i := range r.plan.Intents {
+		if other := &r.plan.Intents[i]; other.Hold == in.Hold && other.State == model.IntentPending {
+			return Held{Waits: true, Why: "waits for " + other.Response + "." + other.Step + ", which does the same"}
+		}
+	}
+	if r.c.Held == nil {
+		return Held{}
+	}
+	return r.c.Held(in.Hold)
+}
+
+// wait puts an intent off until its hold is settled. Until then its step has no result,
+// and who reads that waits as well.
+func (r *run) wait(in model.Intent) {
+	r.waits[[2]string{in.Response, in.Step}] = true
+	if !slices.Contains(r.plan.Waits, in.Hold) {
+		r.plan.Waits = append(r.plan.Waits, in.Hold)
+	}
 }
 
 // place is what a step does to one target, again only in another round.
@@ -119,6 +147,9 @@ type place struct{ response, step, verb, kind, value string }
 
 func (r *run) index(i int) {
 	in := &r.intents[i]
+	if in.Undoes != "" {
+		return // it is of the hold, and no result of the step
+	}
 	at := place{in.Response, in.Step, in.Verb, in.Target.Kind, in.Target.Value}
 	if old, ok := r.latest[at]; !ok || in.Round >= r.intents[old].Round {
 		r.latest[at] = i
@@ -216,6 +247,9 @@ var results = [...]model.IntentState{
 
 // result of a step is the worst of its targets'; empty if nothing was planned.
 func (r *run) result(response, step string) string {
+	if r.waits[[2]string{response, step}] {
+		return string(model.IntentPending)
+	}
 	worst := len(results)
 	for at, i := range r.latest {
 		if at.response == response && at.step == step {
@@ -249,11 +283,6 @@ func (r *run) target(resp *Response, s *Step, t model.Target) {
 		r.note(resp.Address, s.Name, shown, "protected by %q", by)
 		return
 	}
-	if limit, ok := r.limits[s.Verb]; ok && r.recent(s.Verb)+r.planned[s.Verb] >= limit {
-		r.plan.Limited = true
-		r.note(resp.Address, s.Name, shown, "the limit of %d %s per hour is reached", limit, s.Verb)
-		return
-	}
 	in := model.Intent{
 		ID:   model.IntentID(r.c.FirstID, resp.Address, s.Name, s.Verb, t, round),
 		Case: r.c.FirstID, Response: resp.Address, Step: s.Name,
@@ -261,13 +290,28 @@ func (r *run) target(resp *Response, s *Step, t model.Target) {
 		DryRun:    r.settings.Mode != On,
 		PlannedAt: r.now, State: model.IntentPending,
 	}
+	held := r.held(s, &in)
+	if held.Waits {
+		r.wait(in)
+		r.note(resp.Address, s.Name, shown, "%s", held.Why)
+		return
+	}
+	if limit, ok := r.limits[s.Verb]; ok && !held.InForce && r.recent(s.Verb)+r.planned[s.Verb] >= limit {
+		r.plan.Limited = true
+		r.note(resp.Address, s.Name, shown, "the limit of %d %s per hour is reached", limit, s.Verb)
+		return
+	}
 	in.Because = r.because(resp, s)
 	var err error
 	if in.Parameters, err = r.parameters(s, in); err != nil {
 		r.note(resp.Address, s.Name, shown, "not done: %v", err)
 		return
 	}
-	r.planned[s.Verb]++
+	if held.InForce { // it is so already: nothing is called
+		in.State, in.HeldBy, in.Message, in.FinishedAt = model.IntentAlready, held.By, held.Why, r.now
+	} else {
+		r.planned[s.Verb]++
+	}
 	r.plan.Intents = append(r.plan.Intents, in)
 	r.intents = append(r.intents, in)
 	r.index(len(r.intents) - 1)

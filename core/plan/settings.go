@@ -3,7 +3,11 @@
 // done before in, intents and notes out.
 package plan
 
-import "github.com/kelpie-sec/kelpie/core/expr"
+import (
+	"time"
+
+	"github.com/kelpie-sec/kelpie/core/expr"
+)
 
 // Mode says how far actions go.
 type Mode string
@@ -58,6 +62,10 @@ type Step struct {
 	Contains bool
 	// Because, for people; nil: made from the response.
 	Because *expr.Program
+	// Holds: what it does can be undone, and is held until nobody wants it any more.
+	Holds bool
+	// UndoAfter is how long a case wants the hold; 0: until a person lets it go.
+	UndoAfter time.Duration
 }
 
 // Route finds the person.

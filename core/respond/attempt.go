@@ -54,6 +54,11 @@ func (r *Responder) turn(ctx context.Context, t *task, log *slog.Logger) (time.T
 	todo := r.Settings.next(in, attempts)
 	switch {
 	case todo.what == report:
+		if wait := r.early(in, attempts, todo.outcome); wait > 0 && ctx.Err() == nil {
+			return r.Now().Add(wait), nil
+		} else if wait > 0 {
+			return time.Time{}, errEnded
+		}
 		return time.Time{}, r.report(ctx, todo.outcome)
 	case ctx.Err() != nil:
 		return time.Time{}, errEnded // the next start goes on
@@ -88,6 +93,7 @@ func (r *Responder) try(ctx context.Context, in model.Intent, attempts []Attempt
 		Intent: in.ID, Number: len(attempts) + 1, Epoch: r.Epoch,
 		Claimed: now, NotAfter: now.Add(r.Settings.timeout(in.Action)),
 	}
+	a.Boot, a.Uptime = r.uptime()
 	if err := r.claim(ctx, a); err != nil {
 		if errors.Is(err, ErrSettled) {
 			return time.Time{}, errEnded
@@ -101,7 +107,7 @@ func (r *Responder) try(ctx context.Context, in model.Intent, attempts []Attempt
 	// for, until its own deadline.
 	callCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.NotAfter.Sub(r.Now()))
 	defer cancel()
-	res, err := r.Caller.Execute(callCtx, call(in, a, 1+countLost(attempts)))
+	res, err := r.perform(callCtx, in, a, countLost(attempts))
 	fault.Point(fault.ActionAnswered)
 	if err != nil {
 		res = Result{State: model.IntentUnknown, Message: err.Error()}
@@ -124,16 +130,16 @@ func (r *Responder) check(ctx context.Context, in model.Intent, a Attempt, log *
 	if ctx.Err() != nil && err != nil {
 		return time.Time{}, errEnded
 	}
-	now, settled := r.Now(), a.NotAfter.Add(r.Settings.Actions[in.Action].Verbs[in.Verb].Settle)
+	now, unsettled := r.Now(), r.unsettled(in, a)
 	switch {
 	case err != nil:
 		a.State, a.Message = model.IntentUnknown, "asked what became of it: "+err.Error()
 		a.Checks++
 		a.Again = now.Add(backoff(a.Checks))
 		r.trouble(in.Action, a.Message)
-	case now.Before(settled) && (res.State == model.IntentFailed || res.State == model.IntentUnknown):
+	case unsettled > 0 && (res.State == model.IntentFailed || res.State == model.IntentUnknown):
 		// It may still be on its way: ask again when it can't be any more.
-		a.State, a.Message, a.Again = model.IntentUnknown, res.Message, settled
+		a.State, a.Message, a.Again = model.IntentUnknown, res.Message, now.Add(unsettled)
 	case res.State == model.IntentUnknown:
 		// The vendor itself can't tell: asking again is no use.
 		a.State, a.Message, a.Checks, a.Again = model.IntentUnknown, res.Message, MaxChecks, time.Time{}
@@ -152,6 +158,9 @@ func (r *Responder) learnt(in model.Intent, a Attempt, res Result) Attempt {
 		a.Reference = res.Reference
 	}
 	a.State, a.Message, a.Again = res.State, res.Message, time.Time{}
+	if res.State == model.IntentAlready && res.SameKey {
+		a.State = model.IntentDone // by an earlier attempt
+	}
 	switch a.State {
 	case model.IntentFailed, model.IntentUnknown:
 		a.Again = r.Now().Add(max(backoff(a.Number), min(res.RetryAfter, longestRetry)))
@@ -201,5 +210,6 @@ func call(in model.Intent, a Attempt, attempt int) Call {
 	return Call{
 		Action: in.Action, Verb: in.Verb, Target: in.Target, Parameters: in.Parameters,
 		Key: in.ID, NotAfter: a.NotAfter, DryRun: in.DryRun, Attempt: attempt,
+		Undo: in.Undoes != "", UndoToken: in.UndoToken,
 	}
 }

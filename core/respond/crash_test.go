@@ -153,6 +153,8 @@ func (w *world) Execute(_ context.Context, c Call) (Result, error) {
 	return Result{State: state}, nil
 }
 
+func (w *world) Undo(ctx context.Context, c Call) (Result, error) { return w.Execute(ctx, c) }
+
 func (w *world) Check(_ context.Context, c Call) (Result, error) {
 	if err := w.crash(w.draw(8) == 7); err != nil {
 		return Result{}, err

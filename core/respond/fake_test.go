@@ -174,10 +174,18 @@ func (d *decider) of(intent string) []model.Outcome {
 // caller is an action of funcs.
 type caller struct {
 	execute func(ctx context.Context, c Call) (Result, error)
+	undo    func(ctx context.Context, c Call) (Result, error)
 	check   func(ctx context.Context, c Call) (Result, error)
 }
 
 func (c caller) Execute(ctx context.Context, call Call) (Result, error) { return c.execute(ctx, call) }
+
+func (c caller) Undo(ctx context.Context, call Call) (Result, error) {
+	if c.undo == nil {
+		return Result{}, errors.New("asked to undo, though it can't")
+	}
+	return c.undo(ctx, call)
+}
 
 func (c caller) Check(ctx context.Context, call Call) (Result, error) {
 	if c.check == nil {

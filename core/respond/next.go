@@ -28,6 +28,7 @@ type todo struct {
 // lost answer: both may have taken effect.
 func (s *Settings) next(in model.Intent, attempts []Attempt) todo {
 	action, configured := s.Actions[in.Action]
+	configured = configured && action.can(in)
 	verb := action.Verbs[in.Verb]
 	if len(attempts) == 0 {
 		if !configured {

@@ -45,8 +45,9 @@ type Journal interface {
 
 // Caller calls actions.
 type Caller interface {
-	// Execute and Check return an error if no outcome was learnt. They obey ctx.
+	// Execute, Undo and Check return an error if no outcome was learnt. They obey ctx.
 	Execute(ctx context.Context, call Call) (Result, error)
+	Undo(ctx context.Context, call Call) (Result, error)
 	Check(ctx context.Context, call Call) (Result, error)
 }
 
@@ -66,6 +67,9 @@ type Call struct {
 	DryRun     bool
 	// Attempt is 1, and higher by each earlier attempt that may have taken effect.
 	Attempt int
+	// Undo: it is what UndoToken undoes, or a check of that.
+	Undo      bool
+	UndoToken []byte
 }
 
 // Result of a call. State is never pending.
@@ -73,7 +77,9 @@ type Result struct {
 	State     model.IntentState
 	Reference string
 	UndoToken []byte
-	Message   string
+	// SameKey: it is already so because of an earlier call with the same key.
+	SameKey bool
+	Message string
 	// RetryAfter is the vendor's wish, with a failure that may pass.
 	RetryAfter time.Duration
 }
@@ -89,6 +95,9 @@ type Responder struct {
 	Epoch int64
 	// Now is the clock.
 	Now func() time.Time
+	// Uptime of the machine in the life of it that boot names, empty if nobody knows;
+	// nil: only the clock is known.
+	Uptime func() (boot string, uptime time.Duration)
 
 	mu    sync.Mutex
 	stats map[string]Stat

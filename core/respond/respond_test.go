@@ -104,6 +104,7 @@ func TestCalls(t *testing.T) {
 						a := c.calls[len(calls)-1]
 						return a.result, a.err
 					},
+					nil,
 					func(_ context.Context, call Call) (Result, error) {
 						checks = append(checks, call)
 						a := c.checks[len(checks)-1]

@@ -31,6 +31,8 @@ type Action struct {
 	// Timeout of one call; nothing takes effect after it.
 	Timeout time.Duration
 	Verbs   map[string]Verb
+	// UndoOnly: the configuration has it no more, and it is there to undo what it holds.
+	UndoOnly bool
 }
 
 // Verb is what the connector said of it.
@@ -80,6 +82,9 @@ type Attempt struct {
 	Epoch    int64     `json:"epoch"`
 	Claimed  time.Time `json:"claimed"`
 	NotAfter time.Time `json:"not_after"`
+	// Boot and Uptime tell when it was claimed by a clock that nobody can set.
+	Boot   string        `json:"boot,omitempty"`
+	Uptime time.Duration `json:"uptime,omitempty"`
 	// State is empty until the outcome is known; IntentUnknown: the answer was lost.
 	State     model.IntentState `json:"state,omitempty"`
 	Reference string            `json:"reference,omitempty"`
