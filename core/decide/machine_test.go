@@ -107,6 +107,10 @@ func testCompiler(c model.Config) (*Settings, error) {
 			s.Plan.Mode = plan.Off
 		case "quiet":
 			s.Plan.Responses = nil
+		case "held": // what isolates can be undone
+			s.Plan.Responses[1].Steps[0].Holds, s.Plan.Responses[1].Steps[0].UndoAfter = true, time.Hour
+		case "kept": // and is held until a person lets it go
+			s.Plan.Responses[1].Steps[0].Holds = true
 		case "blind":
 			s.Sources = s.Sources[:1]
 		default:

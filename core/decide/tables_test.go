@@ -16,13 +16,14 @@ type tables struct {
 	rows     map[string]string // "table key" to the row as JSON
 	cases    map[string]model.Case
 	intents  map[string]model.Intent
+	holds    map[string]model.Hold
 	members  map[string]string
 	aliases  map[string]string
 }
 
 func newTables() *tables {
 	return &tables{
-		rows: map[string]string{}, cases: map[string]model.Case{}, intents: map[string]model.Intent{},
+		rows: map[string]string{}, cases: map[string]model.Case{}, intents: map[string]model.Intent{}, holds: map[string]model.Hold{},
 		members: map[string]string{}, aliases: map[string]string{},
 	}
 }
@@ -66,6 +67,10 @@ func (t *tables) commit(c Changes) {
 	for _, in := range c.Intents {
 		t.put("intent", in.ID, in)
 		t.intents[in.ID] = in
+	}
+	for _, h := range c.Holds {
+		t.put("hold", h.ID, h)
+		t.holds[h.ID] = h
 	}
 	for _, l := range c.Ledger {
 		t.put("ledger", l.Source+" "+l.Hour.String(), l)
