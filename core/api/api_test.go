@@ -386,12 +386,18 @@ func TestInternalErrorsAreNotTold(t *testing.T) {
 
 func TestSetAside(t *testing.T) {
 	hour := func(n int) time.Time { return noon.Add(time.Duration(-n) * time.Hour) }
-	got := setAside([]decide.Ledger{
-		{Source: "detector.a", Hour: hour(100), Tally: decide.Tally{Received: 100, Rejected: map[string]int{"too large": 50}}},
-		{Source: "detector.a", Hour: hour(30), Tally: decide.Tally{Received: 100, Rejected: map[string]int{"not an event": 1}}},
-		{Source: "detector.a", Hour: hour(2), Tally: decide.Tally{Received: 100}},
-		{Source: "detector.b", Hour: hour(1), Tally: decide.Tally{Received: 10}},
-		{Source: "detector.c", Hour: hour(1), Tally: decide.Tally{Received: 10, Rejected: map[string]int{"not an event": 2}}},
+	tally := func(received uint64, rejected map[string]int) decide.Tally {
+		return decide.Tally{Received: received, Rejected: rejected}
+	}
+	got := setAside([]decide.SourceState{
+		{Source: "detector.a", Sum: tally(300, map[string]int{"too large": 50, "not an event": 1}), RejectedFirst: hour(100), RejectedLast: hour(30)},
+		{Source: "detector.b", Sum: tally(10, nil)},
+		{Source: "detector.c", Sum: tally(10, map[string]int{"not an event": 2}), RejectedFirst: hour(1), RejectedLast: hour(1)},
+	}, []decide.Ledger{
+		{Source: "detector.a", Hour: hour(24), Tally: tally(100, map[string]int{"not an event": 1})},
+		{Source: "detector.a", Hour: hour(2), Tally: tally(100, nil)},
+		{Source: "detector.b", Hour: hour(1), Tally: tally(10, nil)},
+		{Source: "detector.c", Hour: hour(1), Tally: tally(10, map[string]int{"not an event": 2})},
 	}, noon)
 	want := []SetAside{
 		{
@@ -413,9 +419,12 @@ func TestSetAside(t *testing.T) {
 
 func TestStatusTellsWhatWasSetAside(t *testing.T) {
 	w := newWorld(t)
-	w.commit(decide.Changes{Position: decide.Position{Seq: 1}, At: noon, Ledger: []decide.Ledger{
-		{Source: "detector.a", Hour: noon.Add(-time.Hour), Tally: decide.Tally{Received: 4, Matched: 1, Rejected: map[string]int{"not an event": 3}}},
-	}})
+	counts := decide.Tally{Received: 4, Matched: 1, Rejected: map[string]int{"not an event": 3}}
+	w.commit(decide.Changes{
+		Position: decide.Position{Seq: 1}, At: noon,
+		Ledger:  []decide.Ledger{{Source: "detector.a", Hour: noon.Add(-time.Hour), Tally: counts}},
+		Sources: []decide.SourceState{{Source: "detector.a", Sum: counts}},
+	})
 	var s Status
 	w.get("/v1/status", &s)
 	if len(s.SetAside) != 1 || s.SetAside[0].Events != 3 {

@@ -50,7 +50,7 @@ type SetAside struct {
 	Events   uint64 `json:"events"`   // set aside of them
 	// Reasons, with how many events each has.
 	Reasons map[string]int `json:"reasons"`
-	// First and Last are the hours in which events were set aside.
+	// First and Last are when events were set aside.
 	First time.Time `json:"first"`
 	Last  time.Time `json:"last"`
 	// Day and DayReceived are the same counts over the last 24 hours.
@@ -62,39 +62,28 @@ type SetAside struct {
 // of the last day's events more than one in ten was set aside.
 func (a SetAside) tooMany() bool { return a.Day*10 > a.DayReceived }
 
-// setAside adds up the ledger, which is by source, then hour.
-func setAside(ledger []decide.Ledger, now time.Time) []SetAside {
+// setAside are the sources that events were set aside of; hours are those of the last
+// day.
+func setAside(sources []decide.SourceState, hours []decide.Ledger, now time.Time) []SetAside {
 	all := []SetAside{}
-	a := SetAside{}
-	end := func() {
-		if a.Events > 0 {
-			all = append(all, a)
+	for i := range sources {
+		s := &sources[i]
+		n := decide.Total(s.Sum.Rejected)
+		if n == 0 {
+			continue
 		}
-	}
-	for _, l := range ledger {
-		if l.Source != a.Source {
-			end()
-			a = SetAside{Source: l.Source, Reasons: map[string]int{}}
+		a := SetAside{
+			Source: s.Source, Received: s.Sum.Received, Events: n, Reasons: s.Sum.Rejected,
+			First: s.RejectedFirst, Last: s.RejectedLast,
 		}
-		n := uint64(0)
-		for reason, k := range l.Rejected {
-			a.Reasons[reason] += k
-			n += uint64(k)
-		}
-		a.Received += l.Received
-		a.Events += n
-		if now.Sub(l.Hour) < 24*time.Hour {
-			a.DayReceived += l.Received
-			a.Day += n
-		}
-		if n > 0 {
-			if a.First.IsZero() {
-				a.First = l.Hour
+		for j := range hours {
+			if h := &hours[j]; h.Source == s.Source && now.Sub(h.Hour) < 24*time.Hour {
+				a.DayReceived += h.Received
+				a.Day += decide.Total(h.Rejected)
 			}
-			a.Last = l.Hour
 		}
+		all = append(all, a)
 	}
-	end()
 	return all
 }
 
@@ -103,11 +92,11 @@ func (s *Server) status(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	ledger, err := s.Store.Ledger(r.Context())
+	a, err := s.Store.Account(r.Context(), st.At.Add(-24*time.Hour))
 	if err != nil {
 		return nil, err
 	}
-	st.SetAside = setAside(ledger, st.At)
+	st.SetAside = setAside(a.Sources, a.Hours, st.At)
 	for _, a := range st.SetAside {
 		if a.tooMany() {
 			st.Troubles = append(st.Troubles, Trouble{

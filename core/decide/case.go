@@ -338,6 +338,7 @@ func (m *Machine) row(cs *caseState) model.Case {
 	c.Subjects, c.Reported = view.ranked(maxListed)
 	c.Indicators = view.indicators(maxListed)
 	c.Score = view.score()
+	c.Pending = view.pending().Count
 	return c
 }
 

@@ -13,6 +13,7 @@ import (
 type changed struct {
 	any     bool
 	flags   bool
+	sums    bool
 	signals map[correlate.SignalNum]model.Signal
 	cases   []*caseState
 	members []correlate.SignalNum // some more than once
@@ -91,6 +92,10 @@ func (m *Machine) Changes() Changes {
 	}
 	slices.SortFunc(c.Configs, func(a, b ConfigVersion) int { return strings.Compare(a.Hash, b.Hash) })
 	c.Records = ch.records
+	if ch.sums {
+		s := m.sums.clone()
+		c.Sums = &s
+	}
 	if ch.flags {
 		f := m.flagsNow()
 		c.Flags = &f

@@ -55,6 +55,8 @@ type Changes struct {
 	Ledger []Ledger `json:"ledger,omitempty"`
 	// Sources by Source.
 	Sources []SourceState `json:"sources,omitempty"`
+	// Sums is nil if none of them changed.
+	Sums *Sums `json:"sums,omitempty"`
 	// Configs by Hash.
 	Configs []ConfigVersion `json:"configs,omitempty"`
 	// Records are for the audit, in the order of what happened. They are no rows: each

@@ -117,6 +117,9 @@ type SourceState struct {
 	Events Spans `json:"events"`
 	// Sum of all hours.
 	Sum Tally `json:"sum"`
+	// RejectedFirst and RejectedLast are when the first and the last event was rejected.
+	RejectedFirst time.Time `json:"rejected_first,omitzero"`
+	RejectedLast  time.Time `json:"rejected_last,omitzero"`
 	// Notes say where running totals and counts did not agree; Unnoted counts those
 	// that there was no room for.
 	Notes   []string `json:"notes,omitempty"`
@@ -264,7 +267,13 @@ func (m *Machine) tally(source string, t *Tally) {
 	}
 	m.changed.ledger[ledgerKey{source, row.Hour.Unix()}] = row
 	row.Add(t)
-	m.sourceOf(source).Sum.Add(t)
+	s := m.sourceOf(source)
+	s.Sum.Add(t)
+	if len(t.Rejected) > 0 {
+		if s.RejectedLast = m.at; s.RejectedFirst.IsZero() {
+			s.RejectedFirst = m.at
+		}
+	}
 }
 
 func (m *Machine) sourceOf(source string) *SourceState {
@@ -275,4 +284,37 @@ func (m *Machine) sourceOf(source string) *SourceState {
 	}
 	m.changed.sources[source] = s
 	return s
+}
+
+// Sums are how many asks and intents there are in each state.
+type Sums struct {
+	Asks    map[model.AnswerState]uint64 `json:"asks"`
+	Intents map[model.IntentState]uint64 `json:"intents"`
+}
+
+func newSums() Sums {
+	return Sums{map[model.AnswerState]uint64{}, map[model.IntentState]uint64{}}
+}
+
+func (s Sums) clone() Sums { return Sums{maps.Clone(s.Asks), maps.Clone(s.Intents)} }
+
+// countAsk enters that an ask has another state; one that is new has none before.
+func (m *Machine) countAsk(from, to model.AnswerState) {
+	m.changed.sums = true
+	move(m.sums.Asks, from, to)
+}
+
+// countIntent enters that an intent has another state; one that is new has none before.
+func (m *Machine) countIntent(from, to model.IntentState) {
+	m.changed.sums = true
+	move(m.sums.Intents, from, to)
+}
+
+func move[S ~string](counts map[S]uint64, from, to S) {
+	if from != "" {
+		if counts[from]--; counts[from] == 0 {
+			delete(counts, from)
+		}
+	}
+	counts[to]++
 }

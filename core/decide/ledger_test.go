@@ -1,8 +1,10 @@
 package decide
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -249,4 +251,33 @@ func TestLedgerAddsUp(t *testing.T) {
 		give(model.Input{Lost: &cut}) // once more changes nothing
 		check(lost)
 	})
+}
+
+// sumsAgree holds the sums against the rows that they are sums of.
+func sumsAgree(t *rapid.T, rows *tables, m *Machine) {
+	want := newSums()
+	for _, in := range rows.intents {
+		want.Intents[in.State]++
+	}
+	for key := range rows.rows {
+		id, isAsk := strings.CutPrefix(key, "ask ")
+		if !isAsk {
+			continue
+		}
+		state := model.Pending
+		if answer := rows.rows["answer "+id]; answer != "" {
+			var r model.Reply
+			if err := json.Unmarshal([]byte(answer), &r); err != nil {
+				t.Fatal(err)
+			}
+			state = r.State
+		}
+		want.Asks[state]++
+	}
+	if diff := cmp.Diff(want, m.sums); diff != "" {
+		t.Fatalf("the sums are not those of the rows: %s", diff)
+	}
+	if text := rows.rows["sums "]; text != string(encoded(m.sums)) && (text != "" || len(want.Asks)+len(want.Intents) > 0) {
+		t.Fatalf("the sums are %v, written was %s", m.sums, text)
+	}
 }

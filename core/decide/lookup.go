@@ -76,6 +76,7 @@ func (m *Machine) askAt(v correlate.ValueNum, by string, at time.Time, depth uin
 		l.ask, l.state = id, model.Pending
 		m.asks[id] = l
 		m.pending++
+		m.countAsk("", model.Pending)
 		m.changed.asks = append(m.changed.asks, model.Ask{
 			ID: id, Enrichment: src.Address, Observable: o, At: at.UTC(), AskedAt: m.at,
 		})
@@ -119,6 +120,7 @@ func (m *Machine) reply(r *model.Reply) {
 	} else if l.src != nil {
 		m.pending--
 	}
+	m.countAsk(l.state, r.State)
 	reply := *r
 	l.state, l.reply, l.expires = r.State, &reply, r.Expires
 	m.changed.answers[r.Ask] = reply

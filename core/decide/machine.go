@@ -41,6 +41,7 @@ type Machine struct {
 	events Spans // of EVENTS, by sequence: those that are decided
 	counts map[string]*SourceState
 	ledger map[string]*Ledger // by source, of the hour that at is in
+	sums   Sums
 
 	texts   interner
 	index   *correlate.Index
@@ -82,6 +83,7 @@ func New(compile Compiler) *Machine {
 		configs: map[string][]byte{},
 		counts:  map[string]*SourceState{},
 		ledger:  map[string]*Ledger{},
+		sums:    newSums(),
 		texts:   newInterner(),
 		index:   correlate.NewIndex(correlate.Settings{Window: correlate.DefaultWindow}),
 		opened:  map[correlate.SignalNum]*openedCase{},

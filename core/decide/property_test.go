@@ -292,6 +292,7 @@ func consistent(t *rapid.T, rows *tables, m *Machine) {
 			t.Fatalf("alias %s of %s is not in the case: %v", alias, id, rows.cases[id].Aliases)
 		}
 	}
+	sumsAgree(t, rows, m)
 	pending := 0
 	for _, l := range m.asks {
 		if l.pending() && l.src != nil {

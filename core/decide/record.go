@@ -28,7 +28,9 @@ func clip(text string) string {
 	return text[:cut] + "…"
 }
 
+// Every change of an intent is recorded, and so it is counted here.
 func (m *Machine) recordIntent(in model.Intent) {
+	m.countIntent("", in.State)
 	r := intentRecord(model.RecordIntent, in)
 	r.To, r.Because = string(in.State), in.Because
 	if len(in.Parameters) > 0 {
@@ -39,12 +41,14 @@ func (m *Machine) recordIntent(in model.Intent) {
 }
 
 func (m *Machine) recordOutcome(in *intentState, from model.IntentState) {
+	m.countIntent(from, in.State)
 	r := intentRecord(model.RecordOutcome, in.Intent)
 	r.From, r.To, r.Attempts, r.Reference, r.Message = string(from), string(in.State), in.Attempts, in.Reference, in.Message
 	m.record(r)
 }
 
 func (m *Machine) recordResolve(in *intentState, from model.IntentState, c *model.Command) {
+	m.countIntent(from, in.State)
 	r := intentRecord(model.RecordResolve, in.Intent)
 	r.From, r.To, r.By, r.Because = string(from), string(in.State), c.By, c.Because
 	m.record(r)

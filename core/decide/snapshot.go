@@ -17,7 +17,7 @@ import (
 
 // snapshotVersion heads every snapshot. One of another version is not read: the
 // inputs are replayed instead.
-const snapshotVersion = "kelpie decide 4\n"
+const snapshotVersion = "kelpie decide 5\n"
 
 var (
 	// ErrSnapshot means that bytes are no snapshot of this version.
@@ -39,6 +39,7 @@ type head struct {
 	Events   Spans             `json:"events"`
 	Sources  []SourceState     `json:"sources"`
 	Ledger   []Ledger          `json:"ledger"`
+	Sums     Sums              `json:"sums"`
 	Clock    clock             `json:"clock"`
 }
 
@@ -89,7 +90,7 @@ func (m *Machine) Snapshot(w io.Writer) error {
 func (m *Machine) head() head {
 	h := head{
 		Position: m.position, At: m.at, Config: m.config, Texts: m.configs, Once: m.once, Ended: m.ended,
-		Planned: m.planned, Pause: m.pause, Events: m.events,
+		Planned: m.planned, Pause: m.pause, Events: m.events, Sums: m.sums,
 		Clock: m.clock,
 	}
 	for _, source := range slices.Sorted(maps.Keys(m.counts)) {
@@ -222,6 +223,9 @@ func (m *Machine) restoreHead(d *decoder) error {
 	}
 	for i := range h.Ledger {
 		m.ledger[h.Ledger[i].Source] = &h.Ledger[i]
+	}
+	if h.Sums.Asks != nil && h.Sums.Intents != nil {
+		m.sums = h.Sums
 	}
 	if h.Texts != nil {
 		m.configs = h.Texts

@@ -81,6 +81,9 @@ func (t *tables) commit(c Changes) {
 	for _, v := range c.Configs {
 		t.put("config", v.Hash, v)
 	}
+	if c.Sums != nil {
+		t.put("sums", "", c.Sums)
+	}
 	if c.Flags != nil {
 		t.put("flags", "", c.Flags)
 	}

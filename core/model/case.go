@@ -51,6 +51,8 @@ type Case struct {
 	UpdatedAt time.Time `json:"updated_at"`
 
 	Score Score `json:"score"`
+	// Pending is how many answers about it have been asked for and have not come.
+	Pending int `json:"pending,omitempty"`
 	// Notes say what a person should know of the decision: what was not planned,
 	// and why.
 	Notes []Note `json:"notes,omitempty"`

@@ -17,6 +17,7 @@ const (
 	metaAt       = "decide_time"
 	metaFlags    = "flags" // decide.Flags
 	metaEpoch    = "epoch"
+	metaSums     = "sums"    // decide.Sums
 	metaSource   = "source:" // and the source's address: decide.SourceState
 )
 
@@ -53,10 +54,14 @@ func (w *writer) signals(c decide.Changes) {
 func (w *writer) cases(c decide.Changes) {
 	for i := range c.Cases {
 		k := &c.Cases[i]
-		w.exec(`INSERT INTO cases (id, state, score, first, last, updated, doc) VALUES (?, ?, ?, ?, ?, ?, ?)
+		waiting := 0
+		if k.Pending > 0 {
+			waiting = k.Size
+		}
+		w.exec(`INSERT INTO cases (id, state, score, first, last, updated, waiting, doc) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (id) DO UPDATE SET state = excluded.state, score = excluded.score, first = excluded.first,
-			last = excluded.last, updated = excluded.updated, doc = excluded.doc`,
-			k.ID, string(k.State), int64(k.Score.Total), k.FirstAt.UnixNano(), k.LastAt.UnixNano(), k.UpdatedAt.UnixNano(), w.json(k))
+			last = excluded.last, updated = excluded.updated, waiting = excluded.waiting, doc = excluded.doc`,
+			k.ID, string(k.State), int64(k.Score.Total), k.FirstAt.UnixNano(), k.LastAt.UnixNano(), k.UpdatedAt.UnixNano(), waiting, w.json(k))
 	}
 	for _, m := range c.Members {
 		w.exec(`INSERT INTO case_members (signal, case_id) VALUES (?, ?)
@@ -105,6 +110,9 @@ func (w *writer) counts(c decide.Changes) {
 	}
 	for i := range c.Sources {
 		w.meta(metaSource+c.Sources[i].Source, c.Sources[i])
+	}
+	if c.Sums != nil {
+		w.meta(metaSums, c.Sums)
 	}
 	for i := range c.Configs {
 		v := &c.Configs[i]

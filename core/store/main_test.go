@@ -67,7 +67,7 @@ func changes(first, n int) decide.Changes {
 			Techniques: []string{"T1071"}, Raw: payload,
 		})
 		c.Cases = append(c.Cases, model.Case{
-			ID: id, FirstID: id, State: model.CaseOpen, Title: "ET SCAN something", Severity: i % 100, Size: 1,
+			ID: id, FirstID: id, State: model.CaseOpen, Title: "ET SCAN something", Severity: i % 100, Size: 1, Pending: 1,
 			Rules: []string{"pipeline.ids"}, Subjects: []sdk.Observable{ip}, FirstAt: at, LastAt: at, OpenedAt: at, UpdatedAt: at,
 			Score: model.Score{Total: model.Hundredths(i % 10000), Factors: []model.Factor{{
 				Name: "threat", Combine: "max", Weight: "0.8",
@@ -84,6 +84,11 @@ func changes(first, n int) decide.Changes {
 		})
 		c.Intents = append(c.Intents, anIntent(i, id, at))
 		counted++
+	}
+	all := uint64(first + n)
+	c.Sums = &decide.Sums{
+		Asks:    map[model.AnswerState]uint64{model.Pending: all, model.Known: all},
+		Intents: map[model.IntentState]uint64{model.IntentPending: all},
 	}
 	c.Ledger = []decide.Ledger{{Source: "detector.eve", Hour: at.Truncate(time.Hour), Tally: decide.Tally{Received: counted, Matched: counted}}}
 	c.Sources = []decide.SourceState{{Source: "detector.eve", Total: uint64(first + n), Counted: uint64(first + n), LastSeq: c.Position.Seq}}

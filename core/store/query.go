@@ -9,7 +9,6 @@ import (
 	"slices"
 	"unicode/utf8"
 
-	"github.com/kelpie-sec/kelpie/core/decide"
 	"github.com/kelpie-sec/kelpie/core/model"
 	"github.com/kelpie-sec/kelpie/sdk"
 )
@@ -169,51 +168,4 @@ func (s *Store) CaseIntents(ctx context.Context, ids []string) ([]model.Intent, 
 		return nil, err
 	}
 	return queryDocs[model.Intent](ctx, s, intentsOfCases, string(list))
-}
-
-const (
-	ledger  = `SELECT doc FROM ledger ORDER BY source, hour`
-	sources = `SELECT CAST(value AS BLOB) FROM meta WHERE key >= 'source:' AND key < 'source;' ORDER BY key`
-)
-
-// Ledger lists the counts of all sources and hours.
-func (s *Store) Ledger(ctx context.Context) ([]decide.Ledger, error) {
-	return queryDocs[decide.Ledger](ctx, s, ledger)
-}
-
-// Sources lists how far each source has come.
-func (s *Store) Sources(ctx context.Context) ([]decide.SourceState, error) {
-	return queryDocs[decide.SourceState](ctx, s, sources)
-}
-
-// Counts are the sizes of what the store holds.
-type Counts struct {
-	Signals        int `json:"signals"`
-	Cases          int `json:"cases"`
-	AsksPending    int `json:"asks_pending"`
-	AsksFailed     int `json:"asks_failed"`
-	IntentsPending int `json:"intents_pending"`
-	IntentsUnknown int `json:"intents_unknown"`
-	IntentsFailed  int `json:"intents_failed"`
-	IntentsDone    int `json:"intents_done"`
-}
-
-const counts = `SELECT
-	(SELECT coalesce(max(number), 0) FROM signals),
-	(SELECT count(*) FROM cases WHERE state != 'merged'),
-	(SELECT count(*) FROM asks WHERE state = 'pending'),
-	(SELECT count(*) FROM asks WHERE state = 'failed'),
-	(SELECT count(*) FROM intents WHERE state = 'pending'),
-	(SELECT count(*) FROM intents WHERE state = 'unknown'),
-	(SELECT count(*) FROM intents WHERE state = 'failed'),
-	(SELECT count(*) FROM intents WHERE state IN ('done', 'already'))`
-
-// Counts says how much there is.
-func (s *Store) Counts(ctx context.Context) (Counts, error) {
-	var c Counts
-	err := s.read.QueryRowContext(ctx, counts).Scan(
-		&c.Signals, &c.Cases, &c.AsksPending, &c.AsksFailed,
-		&c.IntentsPending, &c.IntentsUnknown, &c.IntentsFailed, &c.IntentsDone,
-	)
-	return c, classify(err)
 }

@@ -33,16 +33,19 @@ func TestCommitTwice(t *testing.T) {
 	if diff := cmp.Diff(before, dumpOf(t, s)); diff != "" {
 		t.Error(diff)
 	}
-	if n := strings.Count(before, "\n"); n != 3+20+20+20+1+40+20+20+1+1 {
+	if n := strings.Count(before, "\n"); n != 4+20+20+20+1+40+20+20+1+1 {
 		t.Errorf("the dump has %d lines:\n%.2000s", n, before)
 	}
 	if at, err := s.Position(t.Context()); err != nil || at != c.Position {
 		t.Errorf("position %v, %v", at, err)
 	}
 	counts, err := s.Counts(t.Context())
-	want := Counts{Signals: 20, Cases: 20, AsksPending: 20, IntentsPending: 20}
-	if err != nil || counts != want {
-		t.Errorf("counts %+v, %v", counts, err)
+	want := Counts{
+		Signals: 20, SignalsWaiting: 20, Cases: 20, AsksPending: 20, IntentsPending: 20,
+		Intents: map[model.IntentState]uint64{model.IntentPending: 20},
+	}
+	if diff := cmp.Diff(want, counts); diff != "" || err != nil {
+		t.Errorf("counts %v, %s", err, diff)
 	}
 	mustCommit(t, s, decide.Changes{Position: c.Position, At: c.At, Aliases: []decide.Alias{{ID: "c-old"}}})
 	if strings.Contains(dumpOf(t, s), "c-old") {
@@ -64,7 +67,7 @@ func TestGroupsDoNotShow(t *testing.T) {
 				Members: c.Members[i : i+1], Asks: c.Asks[2*i : 2*i+2], Answers: c.Answers[i : i+1], Intents: c.Intents[i : i+1],
 			}
 			if i == len(c.Signals)-1 {
-				part.Ledger, part.Sources = c.Ledger, c.Sources
+				part.Ledger, part.Sources, part.Sums = c.Ledger, c.Sources, c.Sums
 			}
 			mustCommit(t, many, part)
 		}
