@@ -21,6 +21,7 @@ func (p *parser) compile(e hclsyntax.Expression, env expr.Env, at place) (*expr.
 	maps.Copy(roots, env.Roots)
 	env.Roots = roots
 	env.Functions = p.functions()
+	env.Index = p.index
 	var ok bool
 	if env.Constants, ok = p.readable(e, env); !ok {
 		return nil, false

@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 
 	"github.com/kelpie-sec/kelpie/core/expr"
+	"github.com/kelpie-sec/kelpie/core/match"
 )
 
 // parser makes a Config of a Source. It goes on after a complaint, so that an
@@ -32,6 +33,7 @@ type parser struct {
 	missing  map[string]bool     // addresses of blocks that are not there by a mistake elsewhere
 
 	shapes map[place]map[string]*expr.Shape
+	index  *expr.Index
 	config *Config
 }
 
@@ -39,7 +41,7 @@ func newParser(src *Source, w world) *parser {
 	return &parser{
 		src: src, world: w,
 		constantsUsed: map[string]bool{}, named: map[string]*section{}, missing: map[string]bool{},
-		shapes: map[place]map[string]*expr.Shape{},
+		shapes: map[place]map[string]*expr.Shape{}, index: match.NewIndex(),
 		config: &Config{Source: src},
 	}
 }

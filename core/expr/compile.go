@@ -17,14 +17,19 @@ const maxNesting = 200
 // Program is a compiled expression. It is safe for concurrent use, each user with a [Scope] of its own.
 type Program struct {
 	eval   evalFunc
+	test   truthFunc
 	locals int
 	strict bool
 	shape  *Shape
 	paths  []Path
+	places []place
 	value  *Value
 }
 
 type evalFunc func(*Scope) Value
+
+// truthFunc is an evalFunc of what is true, false or null: in a condition there are many of them, and a Value is large.
+type truthFunc func(*Scope) Truth
 
 // Compile checks an expression of HCL's native syntax and makes a program of it. The program is nil when the
 // diagnostics have errors.
@@ -42,7 +47,7 @@ func Compile(e hcl.Expression, env Env) (*Program, hcl.Diagnostics) {
 	if c.diags.HasErrors() {
 		return nil, c.diags
 	}
-	p := &Program{eval: n.eval, locals: c.mostLocals, strict: env.Strict, shape: n.shape, paths: c.recorded()}
+	p := &Program{eval: n.eval, test: n.truth(), locals: c.mostLocals, strict: env.Strict, shape: n.shape, paths: c.recorded(), places: c.places}
 	if n.constant {
 		p.value = &n.value
 	}
@@ -66,7 +71,17 @@ func (p *Program) Eval(s *Scope) Value {
 }
 
 // Truth is the result of a condition; what is not a bool is Null.
-func (p *Program) Truth(s *Scope) Truth { return p.Eval(s).Truth() }
+func (p *Program) Truth(s *Scope) Truth {
+	if s == nil {
+		s = &Scope{}
+	}
+	s.begin(p.locals, p.strict)
+	t := p.test(s)
+	if s.exceeded {
+		return Null
+	}
+	return t
+}
 
 // Constant is the result, if it reads nothing that a Scope gives.
 func (p *Program) Constant() (Value, bool) {
@@ -103,6 +118,7 @@ type compiler struct {
 	mostLocals int
 	items      map[*hclsyntax.AnonSymbolExpr]int // of splats, by their place in locals
 	paths      []Path
+	places     []place
 }
 
 type local struct {
@@ -114,6 +130,7 @@ type local struct {
 // node is a compiled part of an expression.
 type node struct {
 	eval     evalFunc
+	test     truthFunc // nil: what eval gives
 	shape    *Shape
 	outer    bool // it reads a root
 	lowest   int  // the lowest place in locals that it reads
@@ -128,6 +145,19 @@ func (n node) kind() Kind {
 		return n.value.kind
 	}
 	return n.shape.kind()
+}
+
+// truth is what the node gives as a condition.
+func (n node) truth() truthFunc {
+	switch eval := n.eval; {
+	case n.constant:
+		t := n.value.Truth()
+		return func(*Scope) Truth { return t }
+	case n.test != nil:
+		return n.test
+	default:
+		return func(s *Scope) Truth { return eval(s).Truth() }
+	}
 }
 
 func constant(v Value) node {
@@ -160,6 +190,15 @@ func (c *compiler) combine(shape *Shape, eval evalFunc, parts ...node) node {
 	s.begin(c.mostLocals, c.env.Strict)
 	if v := eval(s); !s.exceeded {
 		return constant(v)
+	}
+	return n
+}
+
+// test makes the node of a condition over parts.
+func (c *compiler) test(test truthFunc, parts ...node) node {
+	n := c.combine(of(BoolKind), func(s *Scope) Value { return test(s).value() }, parts...)
+	if !n.constant {
+		n.test = test
 	}
 	return n
 }

@@ -1,6 +1,8 @@
 package expr
 
 import (
+	"cmp"
+
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
@@ -8,28 +10,22 @@ func of(kind Kind) *Shape { return &Shape{Kind: kind} }
 
 func (c *compiler) binary(e *hclsyntax.BinaryOpExpr) node {
 	l, r := c.expr(e.LHS), c.expr(e.RHS)
-	a, b := l.eval, r.eval
 	switch e.Op {
 	case hclsyntax.OpLogicalAnd:
 		c.requireBoth(e, l, r, boolKind, "&&")
-		return c.combine(of(BoolKind), and(a, b), l, r)
+		return c.test(and(l.truth(), r.truth()), l, r)
 	case hclsyntax.OpLogicalOr:
 		c.requireBoth(e, l, r, boolKind, "||")
-		return c.combine(of(BoolKind), or(a, b), l, r)
+		return c.test(or(l.truth(), r.truth()), l, r)
 	case hclsyntax.OpEqual, hclsyntax.OpNotEqual:
 		return c.equality(e, l, r)
 	}
 	sign := operators[e.Op]
 	c.requireBoth(e, l, r, numberKind, sign)
-	if holds, ok := orders[e.Op]; ok {
-		return c.combine(of(BoolKind), func(s *Scope) Value {
-			x, y := a(s), b(s)
-			if x.kind != NumberKind || y.kind != NumberKind {
-				return Value{}
-			}
-			return Bool(holds(x.decimal().compare(y.decimal())))
-		}, l, r)
+	if o, ok := orders[e.Op]; ok {
+		return c.test(o.compare(l, r), l, r)
 	}
+	a, b := l.eval, r.eval
 	compute := arithmetic[e.Op]
 	return c.combine(of(NumberKind), func(s *Scope) Value {
 		x, y := a(s), b(s)
@@ -52,11 +48,47 @@ var operators = map[*hclsyntax.Operation]string{
 	hclsyntax.OpModulo:             "%",
 }
 
-var orders = map[*hclsyntax.Operation]func(int) bool{
-	hclsyntax.OpGreaterThan:        func(c int) bool { return c > 0 },
-	hclsyntax.OpGreaterThanOrEqual: func(c int) bool { return c >= 0 },
-	hclsyntax.OpLessThan:           func(c int) bool { return c < 0 },
-	hclsyntax.OpLessThanOrEqual:    func(c int) bool { return c <= 0 },
+// order is what a comparison says of a number that is less than, equal to or greater than another.
+type order struct{ less, equal, greater Truth }
+
+var orders = map[*hclsyntax.Operation]order{
+	hclsyntax.OpGreaterThan:        {False, False, True},
+	hclsyntax.OpGreaterThanOrEqual: {False, True, True},
+	hclsyntax.OpLessThan:           {True, False, False},
+	hclsyntax.OpLessThanOrEqual:    {True, True, False},
+}
+
+func (o order) of(c int) Truth {
+	switch {
+	case c < 0:
+		return o.less
+	case c > 0:
+		return o.greater
+	}
+	return o.equal
+}
+
+func (o order) compare(l, r node) truthFunc {
+	a, b := l.eval, r.eval
+	if k, ok := r.value.small(); ok && r.constant {
+		return func(s *Scope) Truth {
+			x := a(s)
+			if n, ok := x.small(); ok {
+				return o.of(cmp.Compare(n, k))
+			}
+			if x.kind != NumberKind {
+				return Null
+			}
+			return o.of(x.decimal().compare(whole(k)))
+		}
+	}
+	return func(s *Scope) Truth {
+		x, y := a(s), b(s)
+		if x.kind != NumberKind || y.kind != NumberKind {
+			return Null
+		}
+		return o.of(x.decimal().compare(y.decimal()))
+	}
 }
 
 var arithmetic = map[*hclsyntax.Operation]func(a, b decimal) (decimal, bool){
@@ -72,37 +104,29 @@ func (c *compiler) requireBoth(e *hclsyntax.BinaryOpExpr, l, r node, kinds kinds
 	c.require(r, kinds, e.RHS.Range(), sign)
 }
 
-func and(a, b evalFunc) evalFunc {
-	return func(s *Scope) Value {
-		l := a(s).Truth()
+func and(a, b truthFunc) truthFunc {
+	return func(s *Scope) Truth {
+		l := a(s)
 		if l == False {
-			return Bool(false)
+			return False
 		}
-		r := b(s).Truth()
-		if r == False {
-			return Bool(false)
+		if r := b(s); r != True {
+			return r
 		}
-		if l == Null || r == Null {
-			return Value{}
-		}
-		return Bool(true)
+		return l
 	}
 }
 
-func or(a, b evalFunc) evalFunc {
-	return func(s *Scope) Value {
-		l := a(s).Truth()
+func or(a, b truthFunc) truthFunc {
+	return func(s *Scope) Truth {
+		l := a(s)
 		if l == True {
-			return Bool(true)
+			return True
 		}
-		r := b(s).Truth()
-		if r == True {
-			return Bool(true)
+		if r := b(s); r != False {
+			return r
 		}
-		if l == Null || r == Null {
-			return Value{}
-		}
-		return Bool(false)
+		return l
 	}
 }
 
@@ -113,18 +137,38 @@ func (c *compiler) equality(e *hclsyntax.BinaryOpExpr, l, r node) node {
 			article(k), article(o))
 	}
 	a, b := l.eval, r.eval
-	var eval evalFunc
+	var test truthFunc
 	switch {
 	case isNullLiteral(e.RHS):
-		eval = func(s *Scope) Value { return Bool(a(s).IsNull() != negated) }
+		test = func(s *Scope) Truth { return truth(a(s).IsNull() != negated) }
 	case isNullLiteral(e.LHS):
-		eval = func(s *Scope) Value { return Bool(b(s).IsNull() != negated) }
+		test = func(s *Scope) Truth { return truth(b(s).IsNull() != negated) }
+	case negated && r.constant && r.value.kind == StringKind:
+		text := r.value.str
+		test = func(s *Scope) Truth { return s.equalText(a(s), text).not() }
 	case negated:
-		eval = func(s *Scope) Value { return s.equal(a(s), b(s)).not().value() }
+		test = func(s *Scope) Truth { return s.equal(a(s), b(s)).not() }
+	case r.constant && r.value.kind == StringKind:
+		text := r.value.str
+		test = func(s *Scope) Truth { return s.equalText(a(s), text) }
 	default:
-		eval = func(s *Scope) Value { return s.equal(a(s), b(s)).value() }
+		test = func(s *Scope) Truth { return s.equal(a(s), b(s)) }
 	}
-	return c.combine(of(BoolKind), eval, l, r)
+	return c.test(test, l, r)
+}
+
+// equalText is equal with a text that is known.
+func (s *Scope) equalText(v Value, text string) Truth {
+	switch {
+	case v.kind == StringKind:
+		if !s.spend(len(v.str) + len(text)) {
+			return Null
+		}
+		return truth(v.str == text)
+	case v.kind == NullKind && s.strict:
+		return Null
+	}
+	return False
 }
 
 // isNullLiteral is about what is written: a constant that happens to be null is none.
@@ -140,11 +184,12 @@ func isNullLiteral(e hclsyntax.Expression) bool {
 
 func (c *compiler) unary(e *hclsyntax.UnaryOpExpr) node {
 	n := c.expr(e.Val)
-	eval := n.eval
 	if e.Op == hclsyntax.OpLogicalNot {
 		c.require(n, boolKind, e.Val.Range(), "!")
-		return c.combine(of(BoolKind), func(s *Scope) Value { return eval(s).Truth().not().value() }, n)
+		test := n.truth()
+		return c.test(func(s *Scope) Truth { return test(s).not() }, n)
 	}
+	eval := n.eval
 	c.require(n, numberKind, e.Val.Range(), "-")
 	return c.combine(of(NumberKind), func(s *Scope) Value {
 		v := eval(s)
@@ -165,9 +210,9 @@ func (c *compiler) conditional(e *hclsyntax.ConditionalExpr) node {
 	if yes.shape == no.shape {
 		shape = yes.shape
 	}
-	test, a, b := condition.eval, yes.eval, no.eval
+	test, a, b := condition.truth(), yes.eval, no.eval
 	return c.combine(shape, func(s *Scope) Value {
-		switch test(s).Truth() {
+		switch test(s) {
 		case True:
 			return a(s)
 		case Null:

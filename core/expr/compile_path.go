@@ -49,7 +49,47 @@ func (c *compiler) traversal(e *hclsyntax.ScopeTraversalExpr) node {
 		return broken()
 	}
 	n.eval = func(s *Scope) Value { return s.walk(s.root(root), steps) }
+	if at, ok := c.env.Index.place(root, steps); ok {
+		c.places = append(c.places, at)
+		n.eval = at.eval(root, steps, len(steps)-len(at.names))
+	}
 	return c.record(n, e.SrcRange)
+}
+
+// eval reads the place: from the document, where it has looked for it, and else from the root. The steps from the
+// given one on lead from the text's root to the place.
+func (p place) eval(root string, steps []step, from int) evalFunc {
+	slot := int32(p.slot)
+	names := int32(len(p.names))
+	return func(s *Scope) Value {
+		d := s.document
+		if d == nil || int(slot) >= len(d.found) {
+			return s.walk(s.root(root), steps)
+		}
+		f := &d.found[slot]
+		switch {
+		case f.generation != d.generation:
+			if d.plan != nil && d.plan.covers(slot) {
+				return Value{}
+			}
+			return s.walk(s.root(root), steps)
+		case f.decoded && f.taken == names:
+			return f.value
+		}
+		return s.found(f, slot, steps[from:])
+	}
+}
+
+// found decodes what a document has found, and goes on from there.
+func (s *Scope) found(f *found, slot int32, steps []step) Value {
+	v := f.value
+	if !f.decoded {
+		v = s.document.decode(f, slot)
+		if cost := v.decodeCost(); cost > 0 && !s.spend(cost) {
+			return Value{}
+		}
+	}
+	return s.walk(v, steps[f.taken:])
 }
 
 func (c *compiler) local(place int, at hcl.Range) node {
@@ -172,18 +212,12 @@ func (c *compiler) recorded() []Path {
 
 func (s *Scope) walk(v Value, steps []step) Value {
 	for len(steps) > 0 && v.kind != NullKind {
-		taken, cost := 1, 0
-		switch d := v.document(); {
-		case d != nil:
-			if v, taken, cost = d.walk(int32(v.num), steps); cost > 0 && !s.spend(cost) {
-				return Value{}
-			}
-		case steps[0].index:
+		if steps[0].index {
 			v = s.index(v, steps[0].key)
-		default:
+		} else {
 			v = s.attr(v, steps[0].name)
 		}
-		steps = steps[taken:]
+		steps = steps[1:]
 	}
 	return v
 }

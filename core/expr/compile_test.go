@@ -192,19 +192,25 @@ func TestConcurrentUse(t *testing.T) {
 		s = join(",", sort([for a in event.raw.list : "${a.n}${event.raw.x}" if a.n > 1]))
 		r = regex("b+", event.raw.x) && contains(["abbc", "x"], event.raw.x)
 		n = sum(event.raw.list.n) / 4
-	}`, Env{Roots: eventRoots()})
+	}`, Env{Roots: eventRoots(), Index: NewIndex("event", "raw")})
+	plan := NewPlan(p)
 	var wait sync.WaitGroup
 	for worker := range 8 {
 		wait.Go(func() {
 			scope := &Scope{}
 			e := &testEvent{}
 			scope.Set("event", Record(e))
+			scope.SetDocument(&e.document)
 			for i := range 200 {
 				x := "abbc"
 				if (i+worker)%2 == 0 {
 					x = "acc"
 				}
-				e.document.Reset(fmt.Appendf(nil, `{"list": [{"n": 3}, {"n": 1}, {"n": 2}, {"n": %d}], "x": %q}`, i+4, x))
+				text := fmt.Appendf(nil, `{"list": [{"n": 3}, {"n": 1}, {"n": 2}, {"n": %d}], "x": %q}`, i+4, x)
+				if err := e.document.Read(text, plan); err != nil {
+					t.Error(err)
+					return
+				}
 				want := fmt.Sprintf(`{"n":%s,"r":%v,"s":%q}`,
 					Number(fmt.Sprint(i+10)).quotient(4), x == "abbc", sortedJoin("2"+x, "3"+x, fmt.Sprint(i+4)+x))
 				if got := p.Eval(scope).String(); got != want {

@@ -38,10 +38,20 @@ var (
 		"a", "", "b", "1", "é", "cafe\u0301", "10.1.2.3", "10.0.0.0/8", "::ffff:10.1.2.3", "2026-08-14T08:00:00Z", "x y,z", "1h", "true", "http://a.b/c",
 		"a\\b\"c\n", "\U0001F600", "{\"a\":1}", "aGk=", "%41", "abcabc", "unknown", "ünï",
 	}
+	// Longer than what the scanner takes at once, with what stops it at any place in it.
+	someTails    = []string{"", "0123456", "01234567", "0123456789abcdef", "01234567890123456789\"", "0123456789\\012345678\\", "0123456789é", "\t89abcdef0"}
 	somePatterns = []string{`a`, `^(b|a)+$`, `(?i)A(.)`, `(?P<n>[0-9]+)`, `é`, ``}
 	someZones    = []string{"UTC", "Europe/Berlin", "Asia/Kolkata"}
 	someLayouts  = []string{"%s", "%d-%s", "%05.2f", "%q%x", "%%"}
 )
+
+// event makes a JSON document that mostly is an object.
+func (g *generator) event() string {
+	if g.pick(8) == 1 {
+		return g.json(3)
+	}
+	return g.jsonObject(3)
+}
 
 // json makes a JSON document.
 func (g *generator) json(depth int) string {
@@ -53,7 +63,11 @@ func (g *generator) json(depth int) string {
 	case 0:
 		return oneOf(g, someNumbers)
 	case 1:
-		return quoteJSON(oneOf(g, someStrings), g.pick(3) == 1)
+		text := oneOf(g, someStrings)
+		if g.pick(4) == 1 {
+			text += oneOf(g, someTails)
+		}
+		return quoteJSON(text, g.pick(3) == 1)
 	case 2:
 		return oneOf(g, []string{"true", "false"})
 	case 3:
@@ -65,13 +79,22 @@ func (g *generator) json(depth int) string {
 		}
 		return "[" + strings.Join(items, oneOf(g, []string{",", " ,\n"})) + "]"
 	}
+	return g.jsonObject(depth)
+}
+
+func (g *generator) jsonObject(depth int) string {
 	var fields []string
 	for _, name := range someNames {
 		if g.pick(3) > 0 {
 			fields = append(fields, quoteJSON(name, g.pick(4) == 1)+oneOf(g, []string{":", " : "})+g.json(depth-1))
 		}
 	}
-	return "{" + strings.Join(fields, ",") + "}"
+	if g.pick(16) == 1 { // more than are looked at one by one
+		for i := range 2 * fewNames {
+			fields = append(fields, fmt.Sprintf(`"n%d":%d`, i*i, i))
+		}
+	}
+	return oneOf(g, []string{"{", "{ ", "{\n\t"}) + strings.Join(fields, oneOf(g, []string{",", " , ", ",\r\n"})) + oneOf(g, []string{"}", " }"})
 }
 
 // quoteJSON writes a string, also in the long way.
@@ -295,10 +318,13 @@ func (g *generator) argument(depth int, function string, p param) string {
 // differ compiles and evaluates one generated case in both ways. It says whether the case was one that compiles, and
 // whether it had a result.
 func differ(t *testing.T, data []byte) (compiles, result bool) {
-	g := &generator{data: data}
-	strict := g.pick(2) == 1
-	payload, tree, plain := g.json(3), g.json(3), g.json(2)
+	// One half makes the expression and one the data, so that neither takes all.
+	g, d := &generator{data: data[:len(data)/2]}, &generator{data: data[len(data)/2:]}
+	strict, planned := g.pick(2) == 1, g.pick(4) != 1
 	source := g.expr(5, anyKind)
+	payload, tree, plain := d.event(), d.json(2), d.json(2)
+	// What the document was of before, and whether its plan is for the expression, must not matter.
+	before := d.event() + oneOf(d, []string{"", "", "", "{"})
 
 	e, diags := hclsyntax.ParseExpression([]byte(source), "fuzz.hcl", hcl.InitialPos)
 	if diags.HasErrors() {
@@ -315,7 +341,27 @@ func differ(t *testing.T, data []byte) (compiles, result bool) {
 	scope.Set("case", fromCty(decode(tree)))
 	scope.Set("plain", JSON([]byte(plain)))
 	got, want := p.Eval(scope), Reference(e, env, scope)
-	if got.String() != want.String() && !scope.Exceeded() {
+	exceeded := scope.Exceeded()
+	env.Index = NewIndex("event", "raw")
+	indexed, other := mustCompile(t, source, env), mustCompile(t, "event.raw.b.c", env)
+	plan := NewPlan(indexed, other)
+	if !planned {
+		plan = NewPlan(other)
+	}
+	_ = scope.document.Read([]byte(before), plan)
+	indexed.Eval(scope)
+	if err := scope.document.Read([]byte(payload), plan); err != nil {
+		t.Fatalf("%s: %v", payload, err)
+	}
+	fast := indexed.Eval(scope)
+	if fast.String() != want.String() && !scope.Exceeded() && !exceeded {
+		t.Errorf("%s\n strict %v, planned %v\n before %s\n event  %s\n case   %s\n plain  %s\n from the index  %s\n Reference %s",
+			source, strict, planned, before, payload, tree, plain, fast, want)
+	}
+	if truth := indexed.Truth(scope); truth != fast.Truth() && !scope.Exceeded() {
+		t.Errorf("%s\n event %s: as a condition %s, as a value %s", source, payload, truth, fast)
+	}
+	if got.String() != want.String() && !exceeded {
 		t.Errorf("%s\n strict %v\n event  %s\n case   %s\n plain  %s\n closures  %s\n Reference %s",
 			source, strict, payload, tree, plain, got, want)
 	}
@@ -356,7 +402,7 @@ func TestDifferential(t *testing.T) {
 
 func randomBytes(seed uint64) []byte {
 	r := rand.New(rand.NewPCG(seed, 1))
-	data := make([]byte, 300)
+	data := make([]byte, 400)
 	for i := range data {
 		data[i] = byte(r.UintN(256))
 	}

@@ -17,5 +17,8 @@
 // Nothing here reads a clock, a file or the environment. However hostile the data, an evaluation takes bounded time and
 // memory: see [Scope.Exceeded].
 //
+// What many programs read of one JSON text is found in one pass over it, which checks it as well: an [Index] numbers the
+// paths, a [Plan] says which of them to look for, and a [Document] has the places. A condition is then a few look-ups.
+//
 // [Reference] is the same, slow and obvious; the tests hold the two against each other.
 package expr

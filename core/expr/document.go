@@ -1,152 +1,91 @@
 package expr
 
-// Document is one JSON text that many expressions read. It remembers where it has found what, so that no part of the
-// text is passed over twice. It is used again for the next text without allocating. It is not safe for concurrent use,
-// and neither are the values that come from it; [Value.Own] gives one that is.
+// Document is one JSON text that many expressions read: it knows where the text has what a [Plan] asks for. It is used
+// again for the next text without allocating. It is not safe for concurrent use; the values that come from it are.
 type Document struct {
 	text       string
-	generation int32
-	objects    []indexedObject
-	members    []indexedMember
+	plan       *Plan
+	start, end int32 // of the text's value
+	generation uint32
+	found      []found // by slot
+	decoded    []int32 // slots of the found that have a value
+	reader     reader
 }
 
-type indexedObject struct {
-	start       int32 // where it opens
-	first, last int32 // its known members, 1 more than their place; 0 is none
-	complete    bool  // there are no more
+// found is where the text has the value at the end of a path, or the list on the way to it.
+type found struct {
+	generation uint32 // of the text; another: the text has nothing there
+	start, end int32
+	taken      int32 // steps of the path that lead here
+	plain      bool  // a string that means what it says
+	decoded    bool
+	value      Value // when decoded
 }
 
-type indexedMember struct {
-	member       // its end is 0 as long as it is not known
-	next   int32 // 1 more than its place
-	object int32 // 1 more than the place of the object that it holds, once somebody has looked into it
+// Read makes the document one of text, which must not change while values of it are in use, and passes over it once, to
+// check it as [CheckJSON] does and to find what the plan asks for; a nil plan asks for nothing. After an error the
+// document is empty, as it is at first.
+func (d *Document) Read(text []byte, plan *Plan) error {
+	d.empty()
+	d.text, d.plan = view(text), plan
+	var root *planNode
+	if plan != nil {
+		root = plan.root
+		if len(d.found) < plan.slots {
+			d.found = append(d.found, make([]found, plan.slots-len(d.found))...)
+		}
+	}
+	d.reader.text, d.reader.doc = d.text, d
+	if err := d.reader.read(root); err != nil {
+		d.empty()
+		return err
+	}
+	return nil
 }
 
-// Reset makes the document one of text, which must not change while values of it are in use. Values of the text before
-// stay right, but are no longer fast.
-func (d *Document) Reset(text []byte) {
-	d.text = view(text)
-	d.generation++
-	d.objects = d.objects[:0]
-	d.members = d.members[:0]
+// empty lets the text go, and forgets what was found in it.
+func (d *Document) empty() {
+	// What a rare path has found must not keep its text in memory until that path is found again.
+	for _, slot := range d.decoded {
+		d.found[slot].value = Value{}
+	}
+	d.decoded = d.decoded[:0]
+	d.text, d.plan, d.start, d.end, d.reader.text = "", nil, 0, 0, ""
+	if d.generation++; d.generation == 0 {
+		clear(d.found)
+		d.generation = 1
+	}
 }
 
 // Value is the whole text as a value.
-func (d *Document) Value() Value {
-	start := skipSpace(d.text, 0)
-	if start == len(d.text) || d.text[start] != '{' {
-		v, _ := parseValue(d.text)
-		return v
-	}
-	if len(d.objects) == 0 {
-		d.objects = append(d.objects, indexedObject{start: int32(start)})
-	}
-	return Value{kind: ObjectKind, form: indexed, exp: d.generation, str: d.text[start:], ref: d}
-}
+func (d *Document) Value() Value { return parseSpan(d.text[d.start:d.end]) }
 
-// walk follows the steps, of which there is at least one, as far as they lead through objects. It returns what it has
-// come to, how many steps that took, and what they cost, in bytes looked at.
-func (d *Document) walk(object int32, steps []step) (v Value, taken, cost int) {
-	for i := range steps {
-		m, n := d.find(object, steps[i].name)
-		cost += n
-		if m == nil {
-			return Value{}, len(steps), cost
-		}
-		if i == len(steps)-1 || d.text[m.start] != '{' {
-			v = d.value(m)
-			return v, i + 1, cost + v.decodeCost()
-		}
-		object = d.child(m)
+// note takes the place of a value that is on the plan.
+func (d *Document) note(n *planNode, start, end int, plain bool) {
+	if n.slot != none {
+		d.set(n.slot, n.depth, start, end, plain)
 	}
-	return Value{}, 0, cost
-}
-
-// find returns the member of that name, or nil.
-func (d *Document) find(object int32, name string) (*indexedMember, int) {
-	o := &d.objects[object]
-	passed := 0
-	for at := o.first; at != 0; {
-		m := &d.members[at-1]
-		if m.hasKey(d.text, name) {
-			return m, passed
-		}
-		passed += int(m.keyEnd - m.keyStart)
-		at = m.next
-	}
-	if o.complete {
-		return nil, passed
-	}
-	return d.scan(o, name, passed)
-}
-
-// scan goes on to the member of that name. An object that is found is not passed over before that is needed: what is
-// asked for next is most likely in it.
-func (d *Document) scan(o *indexedObject, name string, passed int) (*indexedMember, int) {
-	i := int(o.start) + 1
-	if o.last != 0 {
-		i = int(d.end(&d.members[o.last-1]))
-	}
-	from := i - passed
-	for {
-		key, ok := nextKey(d.text, i)
-		if !ok {
-			o.complete = true
-			return nil, i - from
-		}
-		d.members = append(d.members, indexedMember{})
-		at := int32(len(d.members))
-		m := &d.members[at-1]
-		m.set(key)
-		found := m.hasKey(d.text, name)
-		if !found || d.text[m.start] != '{' {
-			i = skipValue(d.text, int(m.start))
-			m.end = int32(i)
-		}
-		if o.last == 0 {
-			o.first = at
-		} else {
-			d.members[o.last-1].next = at
-		}
-		o.last = at
-		if found {
-			return m, i - from
+	if len(n.below) > 0 && d.text[start] == '[' {
+		// An attribute of a list is one of its elements: who asks for it goes on from the list.
+		for _, slot := range n.below {
+			d.set(slot, n.depth, start, end, false)
 		}
 	}
 }
 
-// end is the place after the member's value. Of an object, what is known of it already is not passed over again.
-func (d *Document) end(m *indexedMember) int32 {
-	if m.end != 0 {
-		return m.end
-	}
-	if m.object == 0 {
-		m.end = int32(skipValue(d.text, int(m.start)))
-		return m.end
-	}
-	o := d.objects[m.object-1]
-	i := o.start + 1
-	if o.last != 0 {
-		i = d.end(&d.members[o.last-1])
-	}
-	m.end = int32(skipNested(d.text, int(i), 1))
-	return m.end
+func (d *Document) set(slot, taken int32, start, end int, plain bool) {
+	f := &d.found[slot]
+	f.generation, f.taken, f.start, f.end, f.plain, f.decoded = d.generation, taken, int32(start), int32(end), plain, false
 }
 
-// child is the place of the object that the member holds.
-func (d *Document) child(m *indexedMember) int32 {
-	if m.object == 0 {
-		d.objects = append(d.objects, indexedObject{start: m.start})
-		m.object = int32(len(d.objects))
+// decode makes a value of what was found.
+func (d *Document) decode(f *found, slot int32) Value {
+	if f.plain {
+		f.value = Value{kind: StringKind, form: borrowed, str: d.text[f.start+1 : f.end-1]}
+	} else {
+		f.value = parseSpan(d.text[f.start:f.end])
 	}
-	return m.object - 1
-}
-
-func (d *Document) value(m *indexedMember) Value {
-	d.end(m)
-	v := m.value(d.text)
-	if v.kind == ObjectKind {
-		v.form, v.exp, v.num, v.ref = indexed, d.generation, int64(d.child(m)), d
-	}
-	return v
+	f.decoded = true
+	d.decoded = append(d.decoded, slot)
+	return f.value
 }

@@ -42,7 +42,8 @@ func Example_condition() {
 			"title": {Kind: expr.StringKind},
 			"raw":   nil, // free-form
 		}}},
-		Want: expr.BoolKind,
+		Index: expr.NewIndex("event", "raw"),
+		Want:  expr.BoolKind,
 	}
 	when, diags := expr.Compile(parse(`event.raw.event_type == "alert" && event.raw.alert.severity <= 2`), env)
 	if diags.HasErrors() {
@@ -51,12 +52,16 @@ func Example_condition() {
 	var current event
 	var scope expr.Scope
 	scope.Set("event", expr.Record(&current))
+	scope.SetDocument(&current.payload)
+	plan := expr.NewPlan(when)
 	for _, line := range []string{
 		`{"event_type": "alert", "alert": {"severity": 1}}`,
 		`{"event_type": "alert", "alert": {"severity": 3}}`,
 		`{"event_type": "alert"}`,
 	} {
-		current.payload.Reset([]byte(line))
+		if err := current.payload.Read([]byte(line), plan); err != nil {
+			panic(err)
+		}
 		fmt.Println(when.Truth(&scope))
 	}
 

@@ -11,7 +11,7 @@ import (
 func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\t' || c == '\r' }
 
 func skipSpace(text string, i int) int {
-	for i < len(text) && isSpace(text[i]) {
+	for i < len(text) && text[i] <= ' ' && isSpace(text[i]) {
 		i++
 	}
 	return i
@@ -20,15 +20,9 @@ func skipSpace(text string, i int) int {
 // plainUntil returns the place of the first byte from i on that is not simply a character of a string: a quote, a
 // backslash, a control character, or not ASCII. It looks at eight bytes at once.
 func plainUntil(text string, i int) int {
-	const ones, tops = 0x0101010101010101, 0x8080808080808080
 	for ; i+8 <= len(text); i += 8 {
-		w := text[i : i+8]
-		x := uint64(w[0]) | uint64(w[1])<<8 | uint64(w[2])<<16 | uint64(w[3])<<24 |
-			uint64(w[4])<<32 | uint64(w[5])<<40 | uint64(w[6])<<48 | uint64(w[7])<<56
-		quotes, slashes := x^ones*'"', x^ones*'\\' // what is looked for has become 0
-		found := ((quotes-ones)&^quotes | (slashes-ones)&^slashes | (x-ones*' ')&^x | x) & tops
-		if found != 0 {
-			return i + bits.TrailingZeros64(found)/8
+		if odd := oddBytes(load8(text[i : i+8])); odd != 0 {
+			return i + bits.TrailingZeros64(odd)/8
 		}
 	}
 	for ; i < len(text); i++ {
@@ -37,6 +31,21 @@ func plainUntil(text string, i int) int {
 		}
 	}
 	return i
+}
+
+// oddBytes has the top bit of the lowest byte that is not simply a character of a string; what is above it says nothing.
+func oddBytes(x uint64) uint64 {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	// A byte that is looked for becomes 0, or less than ' ', and the subtraction takes it below 0.
+	quotes, slashes, controls := (x^ones*'"')-ones, (x^ones*'\\')-ones, x-ones*' '
+	return (quotes | slashes | controls | x) & tops
+}
+
+// load8 is the first eight bytes of s, which must have them.
+func load8(s string) uint64 {
+	_ = s[7]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
 // skipString returns the place after the closing quote of the string that opens at i.

@@ -67,10 +67,13 @@ func TestArithmetic(t *testing.T) {
 				t.Fatalf("%s %s %s = %s, want %s", x, operators[op], y, got, want)
 			}
 		}
-		for op, holds := range orders {
-			got, want := holds(a.decimal().compare(b.decimal())), calculate(op, p, q).True()
-			if got != want {
-				t.Fatalf("%s %s %s is %v", x, operators[op], y, got)
+		for op, o := range orders {
+			want := truth(calculate(op, p, q).True())
+			if got := o.of(a.decimal().compare(b.decimal())); got != want {
+				t.Fatalf("%s %s %s is %s", x, operators[op], y, got)
+			}
+			if got := o.compare(constant(a), constant(b))(&Scope{}); got != want {
+				t.Fatalf("%s %s the constant %s is %s", x, operators[op], y, got)
 			}
 		}
 		if got, want := a.decimal().equal(b.decimal()), p.Equals(q).True(); got != want {

@@ -104,7 +104,7 @@ func toCty(v Value) cty.Value {
 		return cty.StringVal(v.str)
 	}
 	switch {
-	case v.form == raw || v.form == indexed:
+	case v.form == raw:
 		return decode(v.str)
 	case v.Kind() == ListKind:
 		var items []cty.Value

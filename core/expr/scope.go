@@ -11,8 +11,9 @@ const (
 // Scope holds the values of an expression's roots for one evaluation, and the room it works in. It is meant to be used
 // again and again by one goroutine, with any number of programs; after the first few evaluations it allocates nothing.
 type Scope struct {
-	names  []string
-	values []Value
+	names    []string
+	values   []Value
+	document *Document
 
 	locals []Value // of for expressions and splats, by the place that Compile gave them
 	stack  []Value // arguments of the calls that are being prepared
@@ -33,6 +34,10 @@ func (s *Scope) Set(root string, v Value) {
 	s.names = append(s.names, root)
 	s.values = append(s.values, v)
 }
+
+// SetDocument gives the text that programs compiled with an [Index] read; nil takes it away. What the document does not
+// know, because its plan is not for the program or it has none, is read from the root all the same.
+func (s *Scope) SetDocument(d *Document) { s.document = d }
 
 // Exceeded says that the latest evaluation was given up, with the result null, because it would have taken too much
 // work: some tenths of a second at most. Whoever must not miss what the expression says looks here.
@@ -64,7 +69,7 @@ func (s *Scope) spendDeep(v Value) bool {
 	default:
 		return s.spend(8)
 	}
-	if v.form == raw || v.form == indexed {
+	if v.form == raw {
 		// Each level of a raw value is passed over before what is in it is read.
 		return s.spend(len(v.str)) && s.spend((8+nesting(v.str))*len(v.str))
 	}

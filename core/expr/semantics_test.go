@@ -40,11 +40,17 @@ func (e *testEvent) Field(name string) Value {
 
 func (e *testEvent) Names() []string { return []string{"raw", "severity", "subjects", "title"} }
 
-func eventScope(payload string) *Scope {
+func eventScope(payload string) *Scope { return plannedScope(payload, nil) }
+
+// plannedScope is an event as match has it.
+func plannedScope(payload string, plan *Plan) *Scope {
 	e := &testEvent{}
-	e.document.Reset([]byte(payload))
+	if err := e.document.Read([]byte(payload), plan); err != nil {
+		panic(err)
+	}
 	s := &Scope{}
 	s.Set("event", Record(e))
+	s.SetDocument(&e.document)
 	return s
 }
 
@@ -82,7 +88,7 @@ func testSemantics(t *testing.T, file string) {
 		t.Fatal(err)
 	}
 	env := Env{Roots: eventRoots()}
-	scope := &Scope{}
+	scope, payload := &Scope{}, "{}"
 	for line := range strings.Lines(string(text)) {
 		line = strings.TrimSpace(line)
 		switch {
@@ -90,7 +96,7 @@ func testSemantics(t *testing.T, file string) {
 		case line == "strict":
 			env.Strict = true
 		case strings.HasPrefix(line, "event "):
-			payload := line[len("event "):]
+			payload = line[len("event "):]
 			if err := CheckJSON([]byte(payload)); err != nil {
 				t.Fatal(err)
 			}
@@ -106,6 +112,12 @@ func testSemantics(t *testing.T, file string) {
 			}
 			if got := p.Eval(scope).String(); got != compactJSON(t, want) {
 				t.Errorf("%s\n got  %s\n want %s", source, got, want)
+			}
+			env := env
+			env.Index = NewIndex("event", "raw")
+			planned := mustCompile(t, source, env)
+			if got := planned.Eval(plannedScope(payload, NewPlan(planned))).String(); got != compactJSON(t, want) {
+				t.Errorf("%s, from an index\n got  %s\n want %s", source, got, want)
 			}
 			if got := Reference(e, env, scope).String(); got != compactJSON(t, want) {
 				t.Errorf("Reference: %s\n got  %s\n want %s", source, got, want)

@@ -31,6 +31,8 @@ type Env struct {
 	// Strict is for ignore and protect: == and != with a null operand are null, save a comparison with the literal
 	// null; and so is ?: with a null condition, and a for expression with a null if.
 	Strict bool
+	// Index numbers what is read of the text that it is of; nil: such a text is read from its root each time.
+	Index *Index
 	// Want is the kind that the result must have; a result known to have another is an error. Zero asks nothing.
 	Want Kind
 }

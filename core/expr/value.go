@@ -35,22 +35,20 @@ const (
 	held     form = iota // in Go memory of its own
 	borrowed             // a string that shares the bytes of a JSON text
 	raw                  // a list or object that is still JSON text
-	indexed              // a raw object, known to a Document
 )
 
 // Value is null, a bool, a number, a string, a list or an object. The zero Value is null. A list or object may still be
 // JSON text, and is then read only as far as somebody asks.
 //
-// A Value is read-only and safe for concurrent use, except one that comes from a [Document]. It may share the JSON
-// bytes it was made from: these must not change while it is in use, and they stay in memory as long as it does.
-// [Value.Own] gives one that shares nothing.
+// A Value is read-only and safe for concurrent use. It may share the JSON bytes it was made from: these must not change
+// while it is in use, and they stay in memory as long as it does. [Value.Own] gives one that shares nothing.
 type Value struct {
 	kind Kind
 	form form
-	exp  int32  // of a number; generation of the Document of an indexed object
-	num  int64  // of a number: its coefficient; of a bool: 0 or 1; of an indexed object: its place in the Document
+	exp  int32  // of a number
+	num  int64  // of a number: its coefficient; of a bool: 0 or 1
 	str  string // the text of a string, the JSON of a raw value
-	ref  any    // *big.Int, *list, *object, Fields or *Document
+	ref  any    // *big.Int, *list, *object or Fields
 }
 
 type list struct{ items []Value }

@@ -23,6 +23,11 @@ func (v Value) Truth() Truth {
 	return False
 }
 
+// small is a number that is its coefficient.
+func (v *Value) small() (int64, bool) {
+	return v.num, v.kind == NumberKind && v.exp == 0 && v.ref == nil
+}
+
 // Int is a whole number that fits.
 func (v Value) Int() (int64, bool) {
 	if v.kind != NumberKind {
@@ -109,30 +114,11 @@ func (v Value) Attr(name string) Value {
 	return found
 }
 
-// document is what knows the object, as long as it is of the text that it knows.
-func (v *Value) document() *Document {
-	if v.form != indexed {
-		return nil
-	}
-	if d := v.ref.(*Document); d.generation == v.exp {
-		return d
-	}
-	return nil
-}
-
 // attr also says what it cost, in bytes looked at or what is alike.
 func (v Value) attr(name string) (Value, int) {
 	switch v.kind {
 	case ObjectKind:
-		if d := v.document(); d != nil {
-			m, cost := d.find(int32(v.num), name)
-			if m == nil {
-				return Value{}, cost
-			}
-			found := d.value(m)
-			return found, cost + found.decodeCost()
-		}
-		if v.form == raw || v.form == indexed {
+		if v.form == raw {
 			return rawAttr(v.str, name)
 		}
 		switch ref := v.ref.(type) {
@@ -219,7 +205,7 @@ func (v Value) fields() *object {
 		return o
 	}
 	b := builder{}
-	if v.form == raw || v.form == indexed {
+	if v.form == raw {
 		rawFields(v.str, func(key string, field Value) { b.add(key, field) })
 	} else {
 		for key, field := range v.Fields() {
@@ -252,14 +238,14 @@ func (v Value) leaves(yield func(Value) bool) bool {
 // Equal compares as == does outside of ignore and protect: numbers by value, lists and objects in depth.
 func (v Value) Equal(o Value) bool { return equal(v, o, false) == True }
 
-// Own is the value, sharing nothing with the JSON text it came from, and free of a [Document].
+// Own is the value, sharing nothing with the JSON text it came from.
 func (v Value) Own() Value {
 	switch v.form {
 	case borrowed:
 		v.str = strings.Clone(v.str)
 		v.form = held
 		return v
-	case raw, indexed:
+	case raw:
 		return Value{kind: v.kind, form: raw, str: strings.Clone(v.str)}
 	}
 	switch ref := v.ref.(type) {

@@ -1,7 +1,6 @@
 package match
 
 import (
-	"bytes"
 	"fmt"
 	"runtime/debug"
 	"slices"
@@ -30,7 +29,7 @@ var earliest = time.Unix(0, 0)
 // Worker matches batches. It is for one goroutine; any number may share Settings.
 type Worker struct {
 	settings *Settings
-	sources  map[string]*Source
+	sources  map[string]source
 	scope    expr.Scope
 	doc      expr.Document
 	event    eventFields
@@ -40,13 +39,21 @@ type Worker struct {
 	watch *watch
 }
 
+// source with what its programs read of an event's payload.
+type source struct {
+	pipelines []Pipeline
+	plan      *expr.Plan
+}
+
 // NewWorker makes a worker. Settings must not change afterwards.
 func NewWorker(s *Settings) *Worker {
-	w := &Worker{settings: s, sources: make(map[string]*Source, len(s.Sources))}
+	w := &Worker{settings: s, sources: make(map[string]source, len(s.Sources))}
 	for i := range s.Sources {
-		w.sources[s.Sources[i].Detector] = &s.Sources[i]
+		from := &s.Sources[i]
+		w.sources[from.Detector] = source{from.Pipelines, expr.NewPlan(from.programs()...)}
 	}
 	w.scope.Set("event", expr.Record(&w.event))
+	w.scope.SetDocument(&w.doc)
 	return w
 }
 
@@ -55,12 +62,12 @@ func NewWorker(s *Settings) *Worker {
 func (w *Worker) Match(b *model.Batch, seq uint64) (model.MatchResult, []model.Rejected) {
 	res := model.MatchResult{Seq: seq, Source: b.Source, Config: w.version(b.Source)}
 	var rejected []model.Rejected
-	source := w.sources[b.Source]
+	from, known := w.sources[b.Source]
 	for i := range b.Events {
 		e := &b.Events[i]
 		reason := w.watch.event(i)
 		if reason == "" {
-			reason = w.one(b, e, source, model.Position{Seq: seq, Index: i}, &res)
+			reason = w.one(b, e, from, known, model.Position{Seq: seq, Index: i}, &res)
 		}
 		if reason != "" {
 			rejected = append(rejected, setAside(b, i, reason, &res))
@@ -98,7 +105,7 @@ func kindOf(reason string) string {
 }
 
 // one adds to res what becomes of one event, or says why it is set aside.
-func (w *Worker) one(b *model.Batch, e *model.Event, source *Source, at model.Position, res *model.MatchResult) (reason string) {
+func (w *Worker) one(b *model.Batch, e *model.Event, from source, known bool, at model.Position, res *model.MatchResult) (reason string) {
 	signals := len(res.Signals)
 	defer func() {
 		if p := recover(); p != nil {
@@ -106,19 +113,18 @@ func (w *Worker) one(b *model.Batch, e *model.Event, source *Source, at model.Po
 			reason = fmt.Sprintf("not processed: %v at %s", p, debug.Stack())
 		}
 	}()
-	if reason := check(e); reason != "" {
+	if reason := w.read(e, from.plan); reason != "" {
 		return reason
 	}
-	if source == nil {
+	if !known {
 		res.Counts.Passed++
 		return ""
 	}
 	w.exceeded = ""
-	w.doc.Reset(e.Raw)
 	w.event.reset(b, e, w.doc.Value())
 	class, ignore := passed, ""
-	for i := range source.Pipelines {
-		c, ig, reason := w.pipeline(&source.Pipelines[i], b, e, at, res)
+	for i := range from.pipelines {
+		c, ig, reason := w.pipeline(&from.pipelines[i], b, e, at, res)
 		if reason != "" {
 			res.Signals = res.Signals[:signals]
 			return reason
@@ -150,8 +156,8 @@ const (
 	matched
 )
 
-// check says why an event can't be processed at all.
-func check(e *model.Event) string {
+// read takes an event's payload in, or says why it can't be processed at all.
+func (w *Worker) read(e *model.Event, plan *expr.Plan) string {
 	switch {
 	case e.Oversize != nil:
 		return fmt.Sprintf("too large: %d bytes at %s", e.Oversize.Length, e.Oversize.Place)
@@ -159,10 +165,10 @@ func check(e *model.Event) string {
 		// What a connector says may tell a place, and so be another for each event.
 		return "not read: " + e.Problem
 	}
-	if err := expr.CheckJSON(e.Raw); err != nil {
+	if err := w.doc.Read(e.Raw, plan); err != nil {
 		return "not an event: " + err.Error()
 	}
-	if first := bytes.TrimLeft(e.Raw, " \t\r\n"); first[0] != '{' {
+	if w.doc.Value().Kind() != expr.ObjectKind {
 		return "not an event: not a JSON object"
 	}
 	return ""
@@ -224,7 +230,18 @@ func (w *Worker) pipeline(p *Pipeline, b *model.Batch, e *model.Event, at model.
 }
 
 // truth evaluates a condition.
-func (w *Worker) truth(p *expr.Program) expr.Truth { return w.eval(p).Truth() }
+func (w *Worker) truth(p *expr.Program) expr.Truth {
+	if p == nil {
+		return expr.Null
+	}
+	t := p.Truth(&w.scope)
+	if w.scope.Exceeded() {
+		w.exceeded = gaveUp
+	}
+	return t
+}
+
+const gaveUp = "too much work: an expression was given up"
 
 // eval evaluates a program; none gives null. What takes too much work is given up,
 // and the event is set aside: as false it would hide from the rule.
@@ -234,7 +251,7 @@ func (w *Worker) eval(p *expr.Program) expr.Value {
 	}
 	v := p.Eval(&w.scope)
 	if w.scope.Exceeded() {
-		w.exceeded = "too much work: an expression was given up"
+		w.exceeded = gaveUp
 	}
 	return v
 }

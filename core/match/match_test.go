@@ -15,6 +15,9 @@ import (
 	"github.com/kelpie-sec/kelpie/sdk"
 )
 
+// index of all programs, as a configuration has one.
+var index = NewIndex()
+
 func program(t testing.TB, text string, strict bool) *expr.Program {
 	t.Helper()
 	if text == "" {
@@ -24,7 +27,7 @@ func program(t testing.TB, text string, strict bool) *expr.Program {
 	if diags.HasErrors() {
 		t.Fatal(diags)
 	}
-	p, diags := expr.Compile(e, expr.Env{Roots: map[string]*expr.Shape{"event": nil}, Strict: strict})
+	p, diags := expr.Compile(e, expr.Env{Roots: map[string]*expr.Shape{"event": nil}, Strict: strict, Index: index})
 	if diags.HasErrors() {
 		t.Fatal(diags)
 	}

@@ -8,6 +8,10 @@ import (
 	"github.com/kelpie-sec/kelpie/core/expr"
 )
 
+// NewIndex numbers what the expressions about events read of their payloads. Those
+// that are compiled with it need no second look at a payload.
+func NewIndex() *expr.Index { return expr.NewIndex("event", "raw") }
+
 // Settings is what the configuration says about matching.
 type Settings struct {
 	// Version is the hash of the configuration.
@@ -34,6 +38,24 @@ type Pipeline struct {
 	Alerts  bool
 	Ignores []Ignore
 	Rules   []Rule
+}
+
+// programs are all that read the source's events.
+func (s *Source) programs() []*expr.Program {
+	var all []*expr.Program
+	for i := range s.Pipelines {
+		p := &s.Pipelines[i]
+		all = append(all, p.When...)
+		m := &p.Map
+		all = append(all, m.Title, m.Severity, m.Time, m.Stopped, m.Techniques, m.Link, m.Subjects, m.Indicators, m.Observables)
+		for j := range p.Ignores {
+			all = append(all, p.Ignores[j].When)
+		}
+		for j := range p.Rules {
+			all = append(all, p.Rules[j].When, p.Rules[j].Title)
+		}
+	}
+	return all
 }
 
 // Mapping reads an event's common fields from its payload. A nil program leaves
