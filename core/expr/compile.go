@@ -23,6 +23,7 @@ type Program struct {
 	shape  *Shape
 	paths  []Path
 	places []place
+	costs  []Cost
 	value  *Value
 }
 
@@ -47,7 +48,7 @@ func Compile(e hcl.Expression, env Env) (*Program, hcl.Diagnostics) {
 	if c.diags.HasErrors() {
 		return nil, c.diags
 	}
-	p := &Program{eval: n.eval, test: n.truth(), locals: c.mostLocals, strict: env.Strict, shape: n.shape, paths: c.recorded(), places: c.places}
+	p := &Program{eval: n.eval, test: n.truth(), locals: c.mostLocals, strict: env.Strict, shape: n.shape, paths: c.recorded(), places: c.places, costs: ordered(c.costs)}
 	if n.constant {
 		p.value = &n.value
 	}
@@ -119,6 +120,7 @@ type compiler struct {
 	items      map[*hclsyntax.AnonSymbolExpr]int // of splats, by their place in locals
 	paths      []Path
 	places     []place
+	costs      []Cost
 }
 
 type local struct {
@@ -235,6 +237,15 @@ func (c *compiler) expr(e hclsyntax.Expression) node {
 		}
 		return broken()
 	}
+	before := len(c.costs)
+	n := c.part(e)
+	if n.constant {
+		c.costs = c.costs[:before]
+	}
+	return n
+}
+
+func (c *compiler) part(e hclsyntax.Expression) node {
 	switch e := e.(type) {
 	case *hclsyntax.LiteralValueExpr:
 		return c.literal(e)

@@ -31,6 +31,7 @@ func (c *compiler) call(e *hclsyntax.FunctionCallExpr) node {
 	if !c.checkArguments(e, f, args) {
 		return broken()
 	}
+	c.callCosts(f, args, e.Range())
 	evals := make([]evalFunc, len(args))
 	for i := range args {
 		evals[i] = args[i].eval

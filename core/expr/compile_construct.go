@@ -30,6 +30,9 @@ func (c *compiler) template(e *hclsyntax.TemplateExpr) node {
 // join is a template's for directive: the texts of a list, one after the other.
 func (c *compiler) join(e *hclsyntax.TemplateJoinExpr) node {
 	tuple := c.expr(e.Tuple)
+	if !tuple.constant {
+		c.cost(Loop, e.Range())
+	}
 	eval := tuple.eval
 	return c.combine(of(StringKind), func(s *Scope) Value { return s.join("", eval(s)) }, tuple)
 }

@@ -19,6 +19,9 @@ func (c *compiler) forExpr(e *hclsyntax.ForExpr) node {
 	c.require(collection, listKind|objectKind, e.CollExpr.Range(), "for")
 	l := loop{collection: collection.eval, place: len(c.locals), group: e.Group}
 	parts := []node{collection}
+	if !collection.constant {
+		c.cost(Loop, e.SrcRange)
+	}
 	part := func(e hclsyntax.Expression) (evalFunc, node) {
 		if e == nil {
 			return nil, node{}
@@ -146,6 +149,9 @@ func (c *compiler) splat(e *hclsyntax.SplatExpr) node {
 	}
 	if source.recorded > 0 {
 		c.paths[source.recorded-1] = Path{}
+	}
+	if !source.constant {
+		c.cost(Loop, e.SrcRange)
 	}
 	place := len(c.locals)
 	c.items[e.Item] = place

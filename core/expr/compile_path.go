@@ -42,6 +42,7 @@ func (c *compiler) traversal(e *hclsyntax.ScopeTraversalExpr) node {
 		path:   []string{root},
 	}
 	if len(e.Traversal) == 1 {
+		c.scans(n.path, e.SrcRange)
 		return c.record(n, e.SrcRange)
 	}
 	steps, n, ok := c.resolve(n, e.Traversal[1:])
@@ -52,6 +53,8 @@ func (c *compiler) traversal(e *hclsyntax.ScopeTraversalExpr) node {
 	if at, ok := c.env.Index.place(root, steps); ok {
 		c.places = append(c.places, at)
 		n.eval = at.eval(root, steps, len(steps)-len(at.names))
+	} else {
+		c.scans(n.path, e.SrcRange)
 	}
 	return c.record(n, e.SrcRange)
 }
@@ -119,6 +122,7 @@ func (c *compiler) steps(from node, rest hcl.Traversal, at hcl.Range) node {
 		return n
 	}
 	n.path, n.recorded = path, from.recorded
+	c.scans(path, at)
 	return c.record(n, at)
 }
 
@@ -182,6 +186,7 @@ func (c *compiler) index(e *hclsyntax.IndexExpr) node {
 		return n
 	}
 	n.path, n.recorded = append(slices.Clone(collection.path), "*"), collection.recorded
+	c.scans(n.path, e.SrcRange)
 	return c.record(n, e.SrcRange)
 }
 
