@@ -66,13 +66,13 @@ func (p place) eval(root string, steps []step, from int) evalFunc {
 	names := int32(len(p.names))
 	return func(s *Scope) Value {
 		d := s.document
-		if d == nil || int(slot) >= len(d.found) {
+		if d == nil || d.plan == nil || d.plan.index != p.index || int(slot) >= len(d.found) {
 			return s.walk(s.root(root), steps)
 		}
 		f := &d.found[slot]
 		switch {
 		case f.generation != d.generation:
-			if d.plan != nil && d.plan.covers(slot) {
+			if d.plan.covers(slot) {
 				return Value{}
 			}
 			return s.walk(s.root(root), steps)

@@ -21,6 +21,7 @@ func NewIndex(root ...string) *Index {
 
 // place is a path below an index's root.
 type place struct {
+	index *Index
 	names []string
 	slot  int
 }
@@ -35,7 +36,7 @@ func (x *Index) place(root string, steps []step) (place, bool) {
 			return place{}, false
 		}
 	}
-	p := place{names: make([]string, 0, len(steps))}
+	p := place{index: x, names: make([]string, 0, len(steps))}
 	for _, st := range steps[len(x.root)-1:] {
 		if st.index && st.key.kind == NullKind {
 			return place{}, false // a number beyond the limits is the name of nothing
@@ -54,12 +55,14 @@ func (x *Index) place(root string, steps []step) (place, bool) {
 
 // Plan is what one pass over a text has to find for some programs. It is safe for concurrent use.
 type Plan struct {
+	index   *Index
 	root    *planNode
 	slots   int    // one more than the highest number
 	covered []bool // by number
 }
 
-// NewPlan makes a plan for programs that were compiled with one [Index]. Nil programs are left out.
+// NewPlan makes a plan for programs that were compiled with one [Index]. Nil programs are left out, and so are those of
+// another index than the first: they read the text from its root.
 func NewPlan(programs ...*Program) *Plan {
 	places := map[int]place{}
 	plan := &Plan{root: &planNode{}}
@@ -68,6 +71,12 @@ func NewPlan(programs ...*Program) *Plan {
 			continue
 		}
 		for _, at := range p.places {
+			if plan.index == nil {
+				plan.index = at.index
+			}
+			if at.index != plan.index {
+				break
+			}
 			places[at.slot] = at
 			plan.slots = max(plan.slots, at.slot+1)
 		}

@@ -54,6 +54,18 @@ func TestIndexedPaths(t *testing.T) {
 	}
 }
 
+// Programs of different configurations may meet in one plan after a reload; their numbers mean different paths.
+func TestPlanOfTwoIndexes(t *testing.T) {
+	p := mustCompile(t, `[event.raw.a, event.raw.b]`, indexedEnv())
+	q := mustCompile(t, `[event.raw.b, event.raw.c, event.raw.a]`, indexedEnv())
+	for _, programs := range [][]*Program{{p, q}, {q, p}, {p}, {q}, {}} {
+		scope := plannedScope(`{"a": 1, "b": 2, "c": 3}`, NewPlan(programs...))
+		if got := p.Eval(scope).String() + q.Eval(scope).String(); got != "[1,2][2,3,1]" {
+			t.Errorf("planned for %d: got %s", len(programs), got)
+		}
+	}
+}
+
 // A document that is read again knows nothing of the text before, whatever became of reading it.
 func TestDocumentIsReadAgain(t *testing.T) {
 	env := indexedEnv()

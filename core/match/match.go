@@ -41,8 +41,8 @@ type Worker struct {
 
 // source with what its programs read of an event's payload.
 type source struct {
-	pipelines []Pipeline
-	plan      *expr.Plan
+	*Source
+	plan *expr.Plan
 }
 
 // NewWorker makes a worker. Settings must not change afterwards.
@@ -50,7 +50,7 @@ func NewWorker(s *Settings) *Worker {
 	w := &Worker{settings: s, sources: make(map[string]source, len(s.Sources))}
 	for i := range s.Sources {
 		from := &s.Sources[i]
-		w.sources[from.Detector] = source{from.Pipelines, expr.NewPlan(from.programs()...)}
+		w.sources[from.Detector] = source{from, expr.NewPlan(from.programs()...)}
 	}
 	w.scope.Set("event", expr.Record(&w.event))
 	w.scope.SetDocument(&w.doc)
@@ -62,12 +62,12 @@ func NewWorker(s *Settings) *Worker {
 func (w *Worker) Match(b *model.Batch, seq uint64) (model.MatchResult, []model.Rejected) {
 	res := model.MatchResult{Seq: seq, Source: b.Source, Config: w.version(b.Source)}
 	var rejected []model.Rejected
-	from, known := w.sources[b.Source]
+	from := w.sources[b.Source]
 	for i := range b.Events {
 		e := &b.Events[i]
 		reason := w.watch.event(i)
 		if reason == "" {
-			reason = w.one(b, e, from, known, model.Position{Seq: seq, Index: i}, &res)
+			reason = w.one(b, e, from, model.Position{Seq: seq, Index: i}, &res)
 		}
 		if reason != "" {
 			rejected = append(rejected, setAside(b, i, reason, &res))
@@ -78,7 +78,7 @@ func (w *Worker) Match(b *model.Batch, seq uint64) (model.MatchResult, []model.R
 
 // version is the hash of the configuration that a source is matched by.
 func (w *Worker) version(source string) string {
-	if s := w.sources[source]; s != nil && s.Version != "" {
+	if s := w.sources[source]; s.Source != nil && s.Version != "" {
 		return s.Version
 	}
 	return w.settings.Version
@@ -105,7 +105,7 @@ func kindOf(reason string) string {
 }
 
 // one adds to res what becomes of one event, or says why it is set aside.
-func (w *Worker) one(b *model.Batch, e *model.Event, from source, known bool, at model.Position, res *model.MatchResult) (reason string) {
+func (w *Worker) one(b *model.Batch, e *model.Event, from source, at model.Position, res *model.MatchResult) (reason string) {
 	signals := len(res.Signals)
 	defer func() {
 		if p := recover(); p != nil {
@@ -116,15 +116,15 @@ func (w *Worker) one(b *model.Batch, e *model.Event, from source, known bool, at
 	if reason := w.read(e, from.plan); reason != "" {
 		return reason
 	}
-	if !known {
+	if from.Source == nil {
 		res.Counts.Passed++
 		return ""
 	}
 	w.exceeded = ""
 	w.event.reset(b, e, w.doc.Value())
 	class, ignore := passed, ""
-	for i := range from.pipelines {
-		c, ig, reason := w.pipeline(&from.pipelines[i], b, e, at, res)
+	for i := range from.Pipelines {
+		c, ig, reason := w.pipeline(&from.Pipelines[i], b, e, at, res)
 		if reason != "" {
 			res.Signals = res.Signals[:signals]
 			return reason
