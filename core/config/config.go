@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/sha256"
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
@@ -36,6 +37,8 @@ type Config struct {
 	NotBuilt Diagnostics
 
 	instances []*instance
+	kelpie    *section // nil: there is none
+	parts     map[part][sha256.Size]byte
 }
 
 // Refusals are the reasons not to run this configuration: NotBuilt, as errors.

@@ -69,6 +69,7 @@ func Parse(src *Source) (*Config, hcl.Diagnostics) {
 	}
 	p.config.finish(hash)
 	p.config.NotBuilt = sorted(p.notBuilt)
+	p.config.kelpie, p.config.parts = p.first("kelpie"), p.parts()
 	return p.config, sorted(p.diags)
 }
 

@@ -32,10 +32,15 @@ func (s *Source) Listing() map[string]string {
 // itself, and what to write instead. files gives the texts by name; of one that is
 // not in it no line is shown. Colour is for terminals.
 func WriteText(w io.Writer, diags Diagnostics, files map[string]string, colour bool) error {
+	return WriteMessages(w, Messages(diags, files), colour)
+}
+
+// WriteMessages prints what Messages gave, in this process or in another, as WriteText
+// would.
+func WriteMessages(w io.Writer, messages []Message, colour bool) error {
 	var b strings.Builder
-	p := printer{files: files, bodies: map[string]*hclsyntax.Body{}}
-	for _, d := range diags {
-		p.text(&b, d, colour)
+	for i := range messages {
+		messages[i].text(&b, colour)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -47,29 +52,29 @@ type printer struct {
 	bodies map[string]*hclsyntax.Body // parsed when needed
 }
 
-func (p printer) text(b *strings.Builder, d *hcl.Diagnostic, colour bool) {
+func (m *Message) text(b *strings.Builder, colour bool) {
 	start, reset := "", ""
 	if colour {
 		reset = "\x1b[0m"
 		start = "\x1b[1;31m"
-		if d.Severity == hcl.DiagWarning {
+		if m.Severity == warning {
 			start = "\x1b[1;33m"
 		}
 	}
-	fmt.Fprintf(b, "%s%s:%s %s\n", start, sentence(severity(d)), reset, clean(d.Summary))
-	if d.Subject != nil {
-		in := p.context(d.Subject)
+	fmt.Fprintf(b, "%s%s:%s %s\n", start, sentence(clean(m.Severity)), reset, clean(m.Summary))
+	if m.Line > 0 {
+		in := clean(m.In)
 		if in != "" {
 			in = ", in " + in
 		}
-		where := []rune("  " + position(d) + in)
+		where := []rune("  " + clean(m.File) + ":" + strconv.Itoa(m.Line) + ":" + strconv.Itoa(m.Column) + in)
 		if len(where) > width {
 			where = append(where[:width-1], '…')
 		}
 		fmt.Fprintf(b, "%s\n", string(where))
-		p.snippet(b, d)
+		m.snippet(b)
 	}
-	if detail := clean(d.Detail); detail != "" {
+	if detail := clean(m.Detail); detail != "" {
 		for _, line := range strings.Split(wordwrap.WrapString(detail, width-2), "\n") {
 			fmt.Fprintf(b, "  %s\n", line)
 		}
@@ -77,16 +82,13 @@ func (p printer) text(b *strings.Builder, d *hcl.Diagnostic, colour bool) {
 	b.WriteString("\n")
 }
 
+const warning = "warning"
+
 func severity(d *hcl.Diagnostic) string {
 	if d.Severity == hcl.DiagWarning {
-		return "warning"
+		return warning
 	}
 	return "error"
-}
-
-func position(d *hcl.Diagnostic) string {
-	r := d.Subject
-	return clean(r.Filename) + ":" + strconv.Itoa(r.Start.Line) + ":" + strconv.Itoa(r.Start.Column)
 }
 
 // context is the block around a place, and the blocks around that, as their headers
@@ -164,12 +166,12 @@ func hiddenFrom(line string) int {
 }
 
 // snippet prints the line that is meant, and marks the part.
-func (p printer) snippet(b *strings.Builder, d *hcl.Diagnostic) {
-	line, from, to, ok := lineOf(d, p.files)
-	if !ok {
+func (m *Message) snippet(b *strings.Builder) {
+	line, from, to := m.Snippet, m.Mark[0], m.Mark[1]
+	if from < 0 || from > to || to > len(line) || from == 0 && to == 0 && line == "" {
 		return
 	}
-	number := strconv.Itoa(d.Subject.Start.Line)
+	number := strconv.Itoa(m.Line)
 	before, marked, after := clean(line[:from]), clean(line[from:to]), clean(line[to:])
 	room := width - 5 - len(number)
 	// A long line is shown around its mark.
@@ -216,7 +218,9 @@ type Message struct {
 	EndLine   int    `json:"end_line,omitempty"`
 	EndColumn int    `json:"end_column,omitempty"`
 	In        string `json:"in,omitempty"`      // the block around it
-	Snippet   string `json:"snippet,omitempty"` // absent where it may hold a secret
+	Snippet   string `json:"snippet,omitempty"` // the line; absent where it may hold a secret
+	// Mark is the part of Snippet that is meant, in bytes: from, and behind the last.
+	Mark [2]int `json:"mark,omitzero"`
 }
 
 // Messages makes diagnostics ready for JSON.
@@ -230,7 +234,10 @@ func Messages(diags Diagnostics, files map[string]string) []Message {
 			m.Line, m.Column = d.Subject.Start.Line, d.Subject.Start.Column
 			m.EndLine, m.EndColumn = d.Subject.End.Line, d.Subject.End.Column
 			m.In = p.context(d.Subject)
-			m.Snippet, _, _, _ = lineOf(d, files)
+			line, from, to, ok := lineOf(d, files)
+			if ok {
+				m.Snippet, m.Mark = line, [2]int{from, to}
+			}
 		}
 		out = append(out, m)
 	}

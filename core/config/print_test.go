@@ -25,11 +25,11 @@ func TestWriteJSON(t *testing.T) {
 	want := []Message{
 		{
 			Severity: "error", Summary: "Unknown attribute", Detail: `Kelpie has no "actoins". Did you mean "actions"?`,
-			File: "config.hcl", Line: 2, Column: 3, EndLine: 2, EndColumn: 10, In: "kelpie", Snippet: "  actoins = …",
+			File: "config.hcl", Line: 2, Column: 3, EndLine: 2, EndColumn: 10, In: "kelpie", Snippet: "  actoins = …", Mark: [2]int{2, 9},
 		},
 		{
 			Severity: "error", Summary: "Wrong type", Detail: `"listen" takes a text, and this is a number. Write it in quotes.`,
-			File: "config.hcl", Line: 3, Column: 12, EndLine: 3, EndColumn: 13, In: "kelpie", Snippet: "  listen = 5",
+			File: "config.hcl", Line: 3, Column: 12, EndLine: 3, EndColumn: 13, In: "kelpie", Snippet: "  listen = 5", Mark: [2]int{11, 12},
 		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

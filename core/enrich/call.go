@@ -26,10 +26,11 @@ func (q *queue) call(ctx context.Context, lookups []*lookup) {
 	}
 	q.busy++
 	q.stat.Calls++
+	address, timeout := q.source.Address, q.source.Timeout
 	q.calls.Go(func() {
-		callCtx, cancel := context.WithTimeout(ctx, q.source.Timeout)
+		callCtx, cancel := context.WithTimeout(ctx, timeout)
 		defer cancel()
-		answers, err := q.e.Asker.Enrich(callCtx, q.source.Address, asks)
+		answers, err := q.e.Asker.Enrich(callCtx, address, asks)
 		if err == nil && len(answers) != len(asks) {
 			err = fmt.Errorf("%d answers to %d questions", len(answers), len(asks))
 		}

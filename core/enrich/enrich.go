@@ -86,9 +86,11 @@ type Enricher struct {
 	Log      *slog.Logger
 	Now      func() time.Time
 
-	mu    sync.Mutex
-	wakes []chan struct{}
-	stats map[string]Stat
+	mu      sync.Mutex
+	asked   chan change
+	sources []Source // in force, once Run has begun
+	wakes   map[string]chan struct{}
+	stats   map[string]Stat
 }
 
 // Stat is how one source is doing.
@@ -112,20 +114,22 @@ func (e *Enricher) Run(ctx context.Context) error {
 		return err
 	}
 	defer memory.close()
-	var queues []*queue
-	e.mu.Lock()
-	e.stats, e.wakes = map[string]Stat{}, nil
-	for _, s := range e.Settings.Sources {
-		q := newQueue(e, s, memory)
-		queues = append(queues, q)
-		e.wakes = append(e.wakes, q.wake)
-	}
-	e.mu.Unlock()
+	lanes := map[string]*lane{}
+	e.apply(ctx, memory, lanes, e.Settings.Sources)
 	var running sync.WaitGroup
-	for _, q := range queues {
-		running.Go(func() { q.run(ctx) })
-	}
 	running.Go(func() { e.answerOrphans(ctx) })
+	changes := e.changes()
+	for ctx.Err() == nil {
+		select {
+		case c := <-changes:
+			e.apply(ctx, memory, lanes, c.sources)
+			close(c.done)
+		case <-ctx.Done():
+		}
+	}
+	for _, l := range lanes {
+		<-l.done
+	}
 	running.Wait()
 	return nil
 }
@@ -146,8 +150,8 @@ func (e *Enricher) Wake() {
 func (e *Enricher) Stats() []Stat {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	all := make([]Stat, 0, len(e.Settings.Sources))
-	for _, s := range e.Settings.Sources {
+	all := make([]Stat, 0, len(e.sources))
+	for _, s := range e.sources {
 		st := e.stats[s.Address]
 		st.Enrichment = s.Address
 		all = append(all, st)
@@ -158,5 +162,7 @@ func (e *Enricher) Stats() []Stat {
 func (e *Enricher) setStat(s Stat) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.stats[s.Enrichment] = s
+	if e.wakes[s.Enrichment] != nil {
+		e.stats[s.Enrichment] = s
+	}
 }

@@ -2,7 +2,6 @@ package enrich
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/kelpie-sec/kelpie/core/model"
@@ -30,7 +29,7 @@ func (e *Enricher) orphans(ctx context.Context) error {
 		return err
 	}
 	for _, enrichment := range asked {
-		if slices.ContainsFunc(e.Settings.Sources, func(s Source) bool { return s.Address == enrichment }) {
+		if e.configured(enrichment) {
 			continue
 		}
 		if err := e.failAll(ctx, enrichment); err != nil {
@@ -38,6 +37,12 @@ func (e *Enricher) orphans(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+func (e *Enricher) configured(enrichment string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.wakes[enrichment] != nil
 }
 
 func (e *Enricher) failAll(ctx context.Context, enrichment string) error {

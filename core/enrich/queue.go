@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kelpie-sec/kelpie/core/model"
@@ -41,6 +42,7 @@ type queue struct {
 	memory *memory
 	log    *slog.Logger
 
+	next    atomic.Pointer[Source] // settings to take up; nil: none
 	wake    chan struct{}
 	results chan result
 	calls   sync.WaitGroup
@@ -88,6 +90,9 @@ func (q *queue) run(ctx context.Context) {
 	defer q.keepLast(ctx)
 	woken := true
 	for ctx.Err() == nil {
+		if s := q.next.Swap(nil); s != nil {
+			q.settle(*s)
+		}
 		if woken || q.e.Now().Sub(q.scanned) >= rescan || q.hasRoom() {
 			q.scan(ctx)
 		}

@@ -1,0 +1,121 @@
+package config
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"maps"
+	"slices"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+)
+
+// What became of a block or of something that a configuration reads.
+const (
+	Added   = "added"
+	Changed = "changed"
+	Removed = "removed"
+)
+
+// Difference is something that two configurations do not have alike. Comments and
+// layout are none.
+type Difference struct {
+	// Kind is the block's, such as "rule", or "file" and "environment" of what the
+	// configuration reads.
+	Kind string `json:"kind"`
+	// Address of the block, "rule.beacon"; of one without a name its kind. Of what is
+	// read, its name.
+	Address string `json:"address"`
+	What    string `json:"what"`
+}
+
+// Differences tells what a configuration that comes after this one has differently, by
+// kind and address.
+func (c *Config) Differences(next *Config) []Difference {
+	var all []Difference
+	compare := func(kind, address string, was, is [sha256.Size]byte, had, has bool) {
+		d := Difference{Kind: kind, Address: address}
+		switch {
+		case !had:
+			d.What = Added
+		case !has:
+			d.What = Removed
+		case was != is:
+			d.What = Changed
+		default:
+			return
+		}
+		all = append(all, d)
+	}
+	for part := range union(c.parts, next.parts) {
+		was, had := c.parts[part]
+		is, has := next.parts[part]
+		compare(part.kind, part.address, was, is, had, has)
+	}
+	slices.SortFunc(all, func(a, b Difference) int {
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Address, b.Address))
+	})
+	return all
+}
+
+func union[K comparable, V any](a, b map[K]V) map[K]V {
+	all := maps.Clone(a)
+	if all == nil {
+		all = map[K]V{}
+	}
+	maps.Copy(all, b)
+	return all
+}
+
+// part names something that a configuration is made of.
+type part struct{ kind, address string }
+
+// parts are the blocks at the top, and what is read from outside, each by its digest.
+// Several blocks of one name are one part.
+func (p *parser) parts() map[part][sha256.Size]byte {
+	texts := map[part][]byte{}
+	files := p.src.Listing()
+	for _, body := range p.bodies {
+		for _, block := range body.Blocks {
+			at := part{block.Type, block.Type}
+			if n := len(block.Labels); n > 0 {
+				at.address += "." + block.Labels[n-1]
+			}
+			texts[at] = append(texts[at], essence(files[block.TypeRange.Filename], hcl.RangeBetween(block.TypeRange, block.CloseBraceRange))...)
+		}
+	}
+	for name, text := range p.src.Texts {
+		texts[part{"file", name}] = []byte(text.Problem + "\x00" + text.Text)
+	}
+	for name, value := range p.src.Env {
+		text := []byte{0}
+		if value != nil {
+			text = []byte(*value)
+		}
+		texts[part{"environment", name}] = text
+	}
+	for name, value := range p.src.Variables {
+		at := part{"variable", "variable." + name}
+		texts[at] = append(append(texts[at], 0), value...)
+	}
+	digests := make(map[part][sha256.Size]byte, len(texts))
+	for at, text := range texts {
+		digests[at] = sha256.Sum256(text)
+	}
+	return digests
+}
+
+// essence of a text is its tokens, without comments and line ends.
+func essence(text string, at hcl.Range) []byte {
+	tokens, _ := hclsyntax.LexConfig([]byte(text[at.Start.Byte:at.End.Byte]), at.Filename, hcl.InitialPos)
+	var b bytes.Buffer
+	for _, t := range tokens {
+		if t.Type == hclsyntax.TokenComment || t.Type == hclsyntax.TokenNewline {
+			continue
+		}
+		b.Write(t.Bytes)
+		b.WriteByte(0)
+	}
+	return b.Bytes()
+}

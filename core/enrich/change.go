@@ -1,0 +1,128 @@
+package enrich
+
+import (
+	"context"
+	"reflect"
+	"time"
+)
+
+// change is a set of sources that takes the place of the one before.
+type change struct {
+	sources []Source
+	done    chan struct{}
+}
+
+// lane is one source's queue, running.
+type lane struct {
+	queue  *queue
+	source Source
+	leave  context.CancelFunc
+	done   chan struct{}
+}
+
+// Apply answers for these sources from now on. One that was there before keeps what it
+// has queued and under way, and goes on by its new settings; the askers of one that is
+// gone are told so. It returns when that holds, or ctx has ended, and then it may come
+// to hold yet. Run must be running.
+func (e *Enricher) Apply(ctx context.Context, s Settings) error {
+	c := change{sources: s.Sources, done: make(chan struct{})}
+	select {
+	case e.changes() <- c:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-c.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (e *Enricher) changes() chan change {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.asked == nil {
+		e.asked = make(chan change)
+	}
+	return e.asked
+}
+
+// apply begins and ends queues, and hands out settings. Run alone calls it.
+func (e *Enricher) apply(ctx context.Context, m *memory, lanes map[string]*lane, sources []Source) {
+	wanted := map[string]bool{}
+	for _, s := range sources {
+		wanted[s.Address] = true
+	}
+	var leaving []*lane
+	e.mu.Lock()
+	e.sources = append([]Source{}, sources...)
+	if e.stats == nil {
+		e.stats, e.wakes = map[string]Stat{}, map[string]chan struct{}{}
+	}
+	for address, l := range lanes {
+		if !wanted[address] {
+			l.leave()
+			leaving = append(leaving, l)
+			delete(lanes, address)
+			delete(e.wakes, address)
+			delete(e.stats, address)
+		}
+	}
+	var fresh []*lane
+	for _, s := range sources {
+		l := lanes[s.Address]
+		switch {
+		case l == nil:
+			l = &lane{queue: newQueue(e, s, m), source: s, done: make(chan struct{})}
+			lanes[s.Address], e.wakes[s.Address] = l, l.queue.wake
+			fresh = append(fresh, l)
+		case !reflect.DeepEqual(l.source, s):
+			l.source = s
+			l.queue.next.Store(&s)
+		}
+	}
+	e.mu.Unlock()
+	// Their calls are cut, so that this is soon.
+	for _, l := range leaving {
+		<-l.done
+	}
+	for _, l := range fresh {
+		var stay context.Context
+		stay, l.leave = context.WithCancel(ctx)
+		go func() {
+			defer close(l.done)
+			defer l.leave()
+			l.queue.run(stay)
+		}()
+	}
+	e.Wake()
+}
+
+// settle goes on by other settings.
+func (q *queue) settle(s Source) {
+	before := q.source
+	s.BatchLimit = max(s.BatchLimit, 1)
+	q.source = s
+	if s.Patience != before.Patience {
+		q.hurry()
+	}
+	if s.PerMinute != before.PerMinute || s.PerDay != before.PerDay || s.Key != before.Key {
+		// What held it back may be no more.
+		q.heldUntil, q.heldReason, q.stat.Limited = time.Time{}, "", time.Time{}
+	}
+}
+
+// hurry gives every asker that waits the patience that holds now. Their order stays, as
+// it is that of asking.
+func (q *queue) hurry() {
+	q.deadlines.keep(func(d *deadline) bool {
+		for _, a := range d.lookup.asks {
+			if a.ID == d.ask {
+				d.at = a.AskedAt.Add(q.source.Patience)
+				return !d.lookup.gone
+			}
+		}
+		return false
+	})
+}
