@@ -51,7 +51,7 @@ func (r *Responder) turn(ctx context.Context, t *task, log *slog.Logger) (time.T
 		a.State, a.Message = model.IntentFailed, "it was claimed and never called"
 		return a.Again, r.settle(ctx, a, log)
 	}
-	todo := r.Settings.next(in, attempts)
+	todo := r.settings().next(in, attempts)
 	switch {
 	case todo.what == report:
 		if wait := r.early(in, attempts, todo.outcome); wait > 0 && ctx.Err() == nil {
@@ -91,7 +91,7 @@ func (r *Responder) try(ctx context.Context, in model.Intent, attempts []Attempt
 	now := r.Now()
 	a := Attempt{
 		Intent: in.ID, Number: len(attempts) + 1, Epoch: r.Epoch,
-		Claimed: now, NotAfter: now.Add(r.Settings.timeout(in.Action)),
+		Claimed: now, NotAfter: now.Add(r.settings().timeout(in.Action)),
 	}
 	a.Boot, a.Uptime = r.uptime()
 	if err := r.claim(ctx, a); err != nil {
@@ -124,7 +124,7 @@ func (r *Responder) claim(ctx context.Context, a Attempt) error {
 
 // check asks what became of an attempt whose answer was lost.
 func (r *Responder) check(ctx context.Context, in model.Intent, a Attempt, log *slog.Logger) (time.Time, error) {
-	callCtx, cancel := context.WithTimeout(ctx, r.Settings.timeout(in.Action))
+	callCtx, cancel := context.WithTimeout(ctx, r.settings().timeout(in.Action))
 	defer cancel()
 	res, err := r.Caller.Check(callCtx, call(in, a, 1))
 	if ctx.Err() != nil && err != nil {

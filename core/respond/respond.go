@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kelpie-sec/kelpie/core/model"
@@ -99,6 +100,8 @@ type Responder struct {
 	// nil: only the clock is known.
 	Uptime func() (boot string, uptime time.Duration)
 
+	applied atomic.Pointer[Settings] // nil: Settings hold
+
 	mu    sync.Mutex
 	stats map[string]Stat
 }
@@ -139,6 +142,17 @@ func (r *Responder) Run(ctx context.Context, wake <-chan struct{}) error {
 		timer.Stop()
 	}
 	return nil
+}
+
+// Apply goes on by other settings, which must not change afterwards, from each intent's
+// next turn on; calls that are under way end by those under which they began.
+func (r *Responder) Apply(s Settings) { r.applied.Store(&s) }
+
+func (r *Responder) settings() *Settings {
+	if s := r.applied.Load(); s != nil {
+		return s
+	}
+	return &r.Settings
 }
 
 // Stats of the actions that have had something to do, by address.

@@ -109,7 +109,7 @@ func (s *schedule) read(ctx context.Context) error {
 func (s *schedule) start(ctx context.Context) {
 	now := s.r.Now()
 	for _, l := range s.lanes {
-		for !s.fenced && l.busy < s.r.Settings.workers() && len(l.tasks) > 0 && !l.tasks[0].due.After(now) {
+		for !s.fenced && l.busy < s.r.settings().workers() && len(l.tasks) > 0 && !l.tasks[0].due.After(now) {
 			t := heap.Pop(&l.tasks).(*task)
 			l.busy++
 			s.running.Go(func() {
@@ -150,7 +150,7 @@ func (s *schedule) idle() time.Duration {
 	now := s.r.Now()
 	wait := s.looked.Add(rescan).Sub(now)
 	for _, l := range s.lanes {
-		if !s.fenced && l.busy < s.r.Settings.workers() && len(l.tasks) > 0 {
+		if !s.fenced && l.busy < s.r.settings().workers() && len(l.tasks) > 0 {
 			wait = min(wait, l.tasks[0].due.Sub(now))
 		}
 	}

@@ -26,7 +26,7 @@ func (a Action) can(in model.Intent) bool { return in.Undoes != "" || !a.UndoOnl
 // where that is known, so that no change of the clock makes a call forgotten that is
 // still on its way.
 func (r *Responder) unsettled(in model.Intent, a Attempt) time.Duration {
-	window := r.Settings.Actions[in.Action].Verbs[in.Verb].Settle
+	window := r.settings().Actions[in.Action].Verbs[in.Verb].Settle
 	if a.Claimed.IsZero() {
 		return a.NotAfter.Add(window).Sub(r.Now())
 	}
