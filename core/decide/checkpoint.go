@@ -22,7 +22,19 @@ type Checkpoint struct {
 	Hash string
 	// Seq is the last message of INPUTS in it.
 	Seq uint64
+	// Before is the one before it, which is kept too, in case this one is damaged: what
+	// is above it must stay in INPUTS. Its File is empty if there is none.
+	Before EarlierCheckpoint
 }
+
+// EarlierCheckpoint is a Checkpoint without the one before it.
+type EarlierCheckpoint struct {
+	File, Hash string
+	Seq        uint64
+}
+
+// earlier is c as the one before the next.
+func (c Checkpoint) earlier() EarlierCheckpoint { return EarlierCheckpoint{c.File, c.Hash, c.Seq} }
 
 const (
 	checkpointPrefix = "checkpoint-"
@@ -33,7 +45,7 @@ const (
 var errBusy = errors.New("the last checkpoint is still being written")
 
 // restore fills a new machine from a checkpoint whose hash agrees.
-func restore(dir string, c Checkpoint, m *Machine) error {
+func restore(dir string, c EarlierCheckpoint, m *Machine) error {
 	f, err := os.Open(filepath.Join(dir, filepath.Base(c.File)))
 	if err != nil {
 		return err
@@ -62,11 +74,12 @@ type saver struct {
 	store Store
 	log   *slog.Logger
 
-	taken Position      // of the last snapshot
-	parts int           // inputs since then
-	bytes int64         // of these
-	at    time.Time     // decide's time then
-	busy  chan struct{} // closed when the one under way is done; nil: none was begun
+	last  EarlierCheckpoint // that is good; the next one's Before
+	taken Position          // of the last snapshot
+	parts int               // inputs since then
+	bytes int64             // of these
+	at    time.Time         // decide's time then
+	busy  chan struct{}     // closed when the one under way is done; nil: none was begun
 }
 
 // due tells whether it is time for the next one.
@@ -108,12 +121,14 @@ func (s *saver) save(m *Machine) error {
 		return err
 	}
 	s.taken, s.parts, s.bytes, s.at = m.Position(), 0, 0, m.At()
-	c := Checkpoint{File: name, Hash: sum, Seq: m.Position().Seq}
+	c := Checkpoint{File: name, Hash: sum, Seq: m.Position().Seq, Before: s.last}
+	s.last = c.earlier()
 	busy := make(chan struct{})
 	s.busy = busy
 	go func() {
 		defer close(busy)
 		if err := s.record(f, c); err != nil {
+			s.last = c.Before // read when busy is closed
 			s.log.Warn("no checkpoint was written", "error", err)
 		}
 	}()
@@ -153,7 +168,7 @@ func (s *saver) record(f *os.File, c Checkpoint) error {
 	}
 	old, err := os.ReadDir(s.dir)
 	for _, o := range old {
-		if strings.HasPrefix(o.Name(), checkpointPrefix) && o.Name() != c.File {
+		if strings.HasPrefix(o.Name(), checkpointPrefix) && o.Name() != c.File && o.Name() != c.Before.File {
 			err = errors.Join(err, os.Remove(filepath.Join(s.dir, o.Name())))
 		}
 	}

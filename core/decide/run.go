@@ -139,19 +139,22 @@ func (l *Loop) start(ctx context.Context) error {
 	if err := os.MkdirAll(l.Dir, 0o700); err != nil {
 		return fmt.Errorf("checkpoints: %w", err)
 	}
-	if c.File == "" {
-		return nil
+	for _, c := range []EarlierCheckpoint{c.earlier(), c.Before} {
+		if c.File == "" {
+			continue
+		}
+		m := New(l.Compile)
+		if err := restore(l.Dir, c, m); err != nil {
+			l.Log.Warn("the checkpoint can't be used; more inputs are read again", "file", c.File, "error", err)
+			continue
+		}
+		if m.Position().After(l.committed) {
+			return fmt.Errorf("checkpoint %s is at input %d, the store at %d: the store is older than the checkpoint", c.File, m.Position().Seq, l.committed.Seq)
+		}
+		l.machine = m
+		l.saver.last, l.saver.taken, l.saver.at = c, m.Position(), m.At()
+		break
 	}
-	m := New(l.Compile)
-	if err := restore(l.Dir, c, m); err != nil {
-		l.Log.Warn("the checkpoint can't be used; all inputs are read again", "file", c.File, "error", err)
-		return nil
-	}
-	if m.Position().After(l.committed) {
-		return fmt.Errorf("checkpoint %s is at input %d, the store at %d: the store is older than the checkpoint", c.File, m.Position().Seq, l.committed.Seq)
-	}
-	l.machine = m
-	l.saver.taken, l.saver.at = m.Position(), m.At()
 	return nil
 }
 

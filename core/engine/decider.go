@@ -114,7 +114,8 @@ const lostInput = `{"at":"0001-01-01T00:00:00Z","tick":{}}`
 func (i decideInputs) Ready() bool { return i.reader.Ready() }
 func (i decideInputs) Close()      { i.reader.Close() }
 
-// trimmable says up to where neither the store nor the checkpoint needs the log.
+// trimmable says up to where neither the store nor the older of the two checkpoints
+// needs the log: should the newer one be damaged, the start goes on from the older.
 func (k *Kelpie) trimmable(ctx context.Context) (eventlog.Positions, error) {
 	at, err := k.store.Position(ctx)
 	if err != nil {
@@ -129,5 +130,5 @@ func (k *Kelpie) trimmable(ctx context.Context) (eventlog.Positions, error) {
 		return eventlog.Positions{}, err
 	}
 	// A message of which only some parts are committed is needed once more.
-	return eventlog.Positions{Events: flags.Events.Low, Inputs: min(max(at.Seq, 1)-1, c.Seq)}, nil
+	return eventlog.Positions{Events: flags.Events.Low, Inputs: min(max(at.Seq, 1)-1, c.Before.Seq)}, nil
 }

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -187,20 +186,27 @@ func (s *Store) getMeta(ctx context.Context, key string, v any) error {
 	return nil
 }
 
+// metaCheckpointBefore holds the decide.EarlierCheckpoint before the last one.
+const metaCheckpointBefore = "checkpoint_before"
+
 // Checkpoint returns the last one; its File is empty if there is none.
 func (s *Store) Checkpoint(ctx context.Context) (decide.Checkpoint, error) {
 	var c decide.Checkpoint
 	err := s.read.QueryRowContext(ctx, `SELECT file, hash, seq FROM checkpoints WHERE id = 1`).Scan(&c.File, &c.Hash, &c.Seq)
-	if errors.Is(err, sql.ErrNoRows) {
+	if err == nil {
+		err = s.getMeta(ctx, metaCheckpointBefore, &c.Before)
+	}
+	if err = classify(err); errors.Is(err, ErrNotFound) {
 		err = nil
 	}
-	return c, classify(err)
+	return c, err
 }
 
-// SaveCheckpoint replaces the last one.
+// SaveCheckpoint replaces the last one and the one before it.
 func (s *Store) SaveCheckpoint(ctx context.Context, c decide.Checkpoint) error {
 	return s.transact(ctx, func(w *writer) error {
 		w.exec(`INSERT OR REPLACE INTO checkpoints (id, file, hash, seq) VALUES (1, ?, ?, ?)`, c.File, c.Hash, int64(c.Seq))
+		w.meta(metaCheckpointBefore, c.Before)
 		return nil
 	})
 }

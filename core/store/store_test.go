@@ -334,3 +334,22 @@ func cpu(t testing.TB) time.Duration {
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
+
+func TestCheckpointsAreTwo(t *testing.T) {
+	s := mustOpen(t, t.TempDir())
+	for _, c := range []decide.Checkpoint{
+		{},
+		{File: "checkpoint-1", Hash: "a", Seq: 1},
+		{File: "checkpoint-9", Hash: "b", Seq: 9, Before: decide.EarlierCheckpoint{File: "checkpoint-1", Hash: "a", Seq: 1}},
+		{File: "checkpoint-11", Hash: "c", Seq: 11},
+	} {
+		if c.File != "" {
+			if err := s.SaveCheckpoint(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, err := s.Checkpoint(t.Context()); err != nil || got != c {
+			t.Errorf("checkpoint is %+v, %v; want %+v", got, err, c)
+		}
+	}
+}
