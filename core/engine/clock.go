@@ -3,6 +3,8 @@ package engine
 import (
 	"sync"
 	"time"
+
+	"github.com/kelpie-sec/kelpie/core/fault"
 )
 
 // clock is the time that goes into messages: UTC, and never back. Where the machine's
@@ -26,7 +28,7 @@ func (c *clock) now() time.Time {
 	defer c.mu.Unlock()
 	seen := c.machine()
 	passed := max(seen.Sub(c.seen), 0)
-	if wall := seen.Round(0).UTC(); wall.After(c.last) {
+	if wall := fault.Wall(seen).UTC(); wall.After(c.last) {
 		c.last = wall
 	} else {
 		c.last = c.last.Add(passed / 2)
@@ -38,5 +40,5 @@ func (c *clock) now() time.Time {
 // ahead is how far the machine's clock stands before the time given out.
 func (c *clock) ahead() time.Duration {
 	now := c.now()
-	return now.Sub(c.machine().Round(0))
+	return now.Sub(fault.Wall(c.machine()))
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/kelpie-sec/kelpie/core/detect"
 	"github.com/kelpie-sec/kelpie/core/enrich"
+	"github.com/kelpie-sec/kelpie/core/fault"
 	"github.com/kelpie-sec/kelpie/core/host"
 	"github.com/kelpie-sec/kelpie/core/model"
 	"github.com/kelpie-sec/kelpie/core/respond"
@@ -150,7 +151,7 @@ func (a actions) Execute(ctx context.Context, c respond.Call) (respond.Result, e
 	}
 	r, err := actor.Execute(ctx, host.ActionCall{
 		Verb: c.Verb, Target: c.Target, Parameters: c.Parameters, Key: c.Key,
-		NotAfter: c.NotAfter, DryRun: c.DryRun, Attempt: c.Attempt,
+		NotAfter: fault.Machine(c.NotAfter), DryRun: c.DryRun, Attempt: c.Attempt,
 	})
 	return result(r, err)
 }

@@ -1,7 +1,8 @@
 //go:build kelpiefault
 
-// Package fault names the places at which the fault harness stops or kills the
-// program. Without the build tag "kelpiefault" a point is nothing at all.
+// Package fault is where the fault harness reaches into the program: places at which
+// it kills, and a wall clock that it can move. Without the build tag "kelpiefault"
+// none of it is there.
 package fault
 
 import (
@@ -12,41 +13,73 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 )
 
-// plans maps a point to what happens there; from KELPIE_FAULT, a comma list of
-// point@hit=victim, where hit counts from 1 and victim is "core" or the name of a
-// plugin's executable.
-var plans = sync.OnceValue(func() map[string]*plan {
-	all := map[string]*plan{}
-	for _, f := range strings.Split(os.Getenv("KELPIE_FAULT"), ",") {
+// armed is what is to happen, where. It is read from the environment (KELPIE_FAULT) and
+// from the file that KELPIE_FAULT_PLAN names, which may change while the program runs:
+// each time it does, its hits count anew.
+type armed struct {
+	mu      sync.Mutex
+	plans   map[string]*plan
+	file    string
+	changed time.Time
+}
+
+// plan of one kill: at a hit, counted from 1, of a victim, which is "core" or the name
+// of a plugin's executable.
+type plan struct {
+	at, hits int
+	victim   string
+}
+
+var theArmed = sync.OnceValue(func() *armed {
+	a := &armed{plans: map[string]*plan{}, file: os.Getenv("KELPIE_FAULT_PLAN")}
+	a.add(os.Getenv("KELPIE_FAULT"))
+	return a
+})
+
+// add takes a comma list of point@hit=victim.
+func (a *armed) add(text string) {
+	for f := range strings.SplitSeq(strings.TrimSpace(text), ",") {
 		where, victim, ok := strings.Cut(f, "=")
 		point, hit, ok2 := strings.Cut(where, "@")
 		n, err := strconv.Atoi(hit)
 		if !ok || !ok2 || err != nil {
 			continue
 		}
-		all[point] = &plan{at: n, victim: victim}
+		a.plans[point] = &plan{at: n, victim: victim}
 	}
-	return all
-})
+}
 
-type plan struct {
-	mu     sync.Mutex
-	at     int
-	hits   int
-	victim string
+// refresh reads the file again if it was written.
+func (a *armed) refresh() {
+	if a.file == "" {
+		return
+	}
+	info, err := os.Stat(a.file)
+	if err != nil || info.ModTime().Equal(a.changed) {
+		return
+	}
+	data, err := os.ReadFile(a.file)
+	if err != nil {
+		return
+	}
+	a.changed, a.plans = info.ModTime(), map[string]*plan{}
+	a.add(string(data))
 }
 
 // Point kills the victim with SIGKILL if this is the hit that was asked for. What
 // it did is appended to the file that KELPIE_FAULT_LOG names, before it is done.
 func Point(name string) {
-	p := plans()[name]
+	a := theArmed()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.refresh()
+	p := a.plans[name]
 	if p == nil {
 		return
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.hits++
 	if p.hits != p.at {
 		return

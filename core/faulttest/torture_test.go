@@ -1,16 +1,22 @@
 package faulttest
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 )
 
 var (
-	torture = flag.Bool("torture", false, "kill core and plugin at every point, three times each; with -short once")
-	hits    = 3
+	torture = flag.Bool("torture", false, "run the fault harness")
+	seeds   = flag.Int("seeds", 8, "how many seeds")
+	from    = flag.Uint64("seed", 0, "the one seed to run; 0: seeds from 1 on")
+	workers = flag.Int("worlds", 3, "how many worlds at once")
+	result  = flag.String("json", "", "the file that the summary is written to")
 )
 
 var build = sync.OnceValues(func() (Programs, error) {
@@ -30,6 +36,7 @@ func temporary(tags string) (Programs, error) {
 }
 
 func TestMain(m *testing.M) {
+	flag.Parse()
 	code := m.Run()
 	for _, dir := range made.dirs {
 		os.RemoveAll(dir)
@@ -37,90 +44,83 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func programs(t *testing.T) Programs {
-	t.Helper()
-	p, err := build()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
-
-// feed of a trial: small enough to be quick, large enough for several batches at
-// every point.
-var feed = Model{Events: 3000, Sources: 12, Every: 10}
-
-var reference = sync.OnceValue(func() *Outcome { return new(Outcome) })
-
-// undisturbed runs the feed without a kill, once for all trials.
-func undisturbed(t *testing.T) *Outcome {
-	t.Helper()
-	r := reference()
-	if r.Cases == "" {
-		w := NewWorld(t, programs(t), feed)
-		*r = w.Finish()
-		r.Check(t, feed)
-	}
-	return r
-}
-
-// TestTorture kills with SIGKILL at each named point.
+// TestTorture runs seeds, several worlds at once.
 func TestTorture(t *testing.T) {
 	if !*torture {
 		t.Skip("takes minutes: \"make torture\", or for the short form \"make torture SHORT=1\"")
 	}
-	want := undisturbed(t)
-	if t.Failed() {
-		t.Fatal("the undisturbed run is not as the model says")
+	p, err := build()
+	if err != nil {
+		t.Fatal(err)
 	}
-	most := hits
-	if testing.Short() {
-		most = 1
-	}
-	kills := 0
-	for _, point := range points {
-		for _, victim := range []string{"core", "file"} {
-			for hit := 1; hit <= most; hit++ {
-				t.Run(fmt.Sprintf("%s/%s/%d", point, victim, hit), func(t *testing.T) {
-					got := trial(t, point, victim, hit)
-					got.Check(t, feed)
-					if got.Cases != want.Cases {
-						t.Errorf("cases are not as without the kill:\n%s\nwant\n%s", got.Cases, want.Cases)
-					}
-					kills++
-				})
+	todo := make(chan uint64)
+	reports := make(chan Report)
+	var running sync.WaitGroup
+	for range *workers {
+		running.Go(func() {
+			for seed := range todo {
+				reports <- runSeed(p, seed)
 			}
+		})
+	}
+	go func() {
+		defer close(reports)
+		defer running.Wait()
+		defer close(todo)
+		if *from > 0 {
+			todo <- *from
+			return
+		}
+		for i := range *seeds {
+			todo <- uint64(i + 1)
+		}
+	}()
+	total := NewTally()
+	for r := range reports {
+		total.Add(r.Tally)
+		fmt.Printf("seed %d: %s, %.1f s\n", r.Seed, verdict(r), r.Took.Seconds())
+		if len(r.Problems) > 0 || *from > 0 {
+			fmt.Println(strings.Join(r.Trace, "\n"))
+		}
+		if len(r.Problems) > 0 {
+			t.Errorf("seed %d: %s\n%s\nits schedule:\n%s\nrun it again: make torture SEED=%d", r.Seed,
+				strings.Join(r.Problems, "\n"), strings.Join(r.Trace, "\n"), Text(r.Schedule), r.Seed)
 		}
 	}
-	t.Logf("%d aimed kills", kills)
+	fmt.Print("\n", total)
+	if *result != "" {
+		data, err := json.MarshalIndent(total, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(*result, append(data, '\n'), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
-// trial is one kill while the feed grows, and all that follows.
-func trial(t *testing.T, point, victim string, hit int) Outcome {
-	w := NewWorld(t, programs(t), feed)
-	w.Feed(100)
-	w.Start(plan(point, hit, victim))
-	// The feed goes on until the kill has happened, and has work left then.
-	w.Until("the kill", func() bool {
-		if len(w.Kills()) > 0 {
-			return true
-		}
-		if w.Left() > 500 {
-			w.Feed(10)
-		}
-		return false
-	})
-	kill := w.Kills()[0]
-	var name, who string
-	var pid int
-	if _, err := fmt.Sscanf(kill, "%s %s %d", &name, &who, &pid); err != nil || pid <= 0 || w.Left() == 0 {
-		t.Fatalf("kill %q found no work (%d lines left)", kill, w.Left())
+func verdict(r Report) string {
+	if len(r.Problems) > 0 {
+		return "NOT AS THE MODEL SAYS"
 	}
-	if victim == "core" {
-		w.Died()
-		w.Start("")
+	return fmt.Sprintf("as the model says; %d faults found work, %d did not; %d events, %d effects",
+		sum(r.Tally.Faults), r.Tally.Idle, r.Tally.Events, sum(r.Tally.Effects))
+}
+
+// runSeed runs one seed in a folder of its own, which is kept if anything is wrong.
+func runSeed(p Programs, seed uint64) Report {
+	dir, err := os.MkdirTemp("", fmt.Sprintf("kelpie-seed-%d-", seed))
+	if err != nil {
+		return Report{Seed: seed, Problems: []string{err.Error()}, Tally: NewTally()}
 	}
-	w.Feed(w.Left() / 2)
-	w.Stop()
-	return w.Finish()
+	r := Run(p, dir, seed, Schedule(seed))
+	if len(r.Problems) == 0 {
+		err = os.RemoveAll(dir)
+	} else {
+		r.Problems = append(r.Problems, "its folder is kept: "+filepath.Clean(dir))
+	}
+	if err != nil {
+		r.Problems = append(r.Problems, err.Error())
+	}
+	return r
 }

@@ -1,324 +1,306 @@
 package faulttest
 
 import (
-	"bytes"
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"math/rand/v2"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
-	"testing"
 	"time"
-
-	"github.com/kelpie-sec/kelpie/core/fault"
 )
 
-// patience bounds every wait for a condition.
-const patience = 60 * time.Second
+const (
+	// patience bounds every wait for a condition.
+	patience = 60 * time.Second
+	// askPatience bounds a question to the core, which may be stopped.
+	askPatience = 500 * time.Millisecond
+)
 
-// Programs are what a world runs, built once: the core with its fault points armed,
-// the plugins as they ship.
-type Programs struct {
-	Dir     string
-	Kelpie  string
-	Sink    string
-	Plugins string
+// World is a folder in which the real program runs, and everything around it: feeds
+// that grow, what is behind enrichments and actions, a mail server. All of it is made
+// from a seed. It is for one goroutine.
+type World struct {
+	Seed  uint64
+	Feeds []Feed
+	Far   *FarEnd
+
+	dir  string
+	p    Programs
+	core *Core
+	api  *http.Client
+	sink *exec.Cmd
+
+	starts  int
+	groups  int
+	counted map[string]int // by source, when the core last answered
+	ration  int            // events that the present step may still offer
 }
 
-// Build makes the programs.
-func Build(dir string, tags string) (Programs, error) {
-	p := Programs{
-		Dir: dir, Kelpie: filepath.Join(dir, "kelpie"), Sink: filepath.Join(dir, "smtpsink"),
-		Plugins: filepath.Join(dir, "plugins"),
+// NewWorld makes a world in an empty folder, whose feeds have offered nothing yet.
+func NewWorld(p Programs, dir string, seed uint64) (*World, error) {
+	r := stream(seed, "world")
+	groups := 20 + r.IntN(30)
+	w := &World{Seed: seed, dir: dir, p: p, groups: groups, counted: map[string]int{}}
+	w.Feeds = []Feed{
+		newFileFeed("grows", stream(seed, "grows"), 1000+r.IntN(1000), groups),
+		newScriptFeed("plays", stream(seed, "plays"), 600+r.IntN(600), groups, 0),
+		newScriptFeed("repeats", stream(seed, "repeats"), 300+r.IntN(300), groups, 1+r.IntN(8)),
 	}
-	root, err := output("go", "list", "-m", "-f", "{{.Dir}}", "github.com/kelpie-sec/kelpie")
-	if err != nil {
-		return p, err
+	w.api = dialAPI(w.path("data/kelpie.sock"))
+	var err error
+	if w.Far, err = newFarEnd(seed, dir); err != nil {
+		return nil, err
 	}
-	for out, pkg := range map[string]string{
-		p.Kelpie: "./core/cmd/kelpie", p.Sink: "./examples/quickstart/smtpsink",
-		filepath.Join(p.Plugins, "file"): "./plugins/file", filepath.Join(p.Plugins, "email"): "./plugins/email",
-		filepath.Join(p.Plugins, "table"): "./plugins/table", filepath.Join(p.Plugins, "counter"): "./core/faulttest/counter",
-	} {
-		c := exec.Command("go", "build", "-tags", tags, "-o", out, pkg)
-		c.Dir = strings.TrimSpace(root)
-		if text, err := c.CombinedOutput(); err != nil {
-			return p, fmt.Errorf("go build %s: %w\n%s", pkg, err, text)
+	if err := w.startSink(); err != nil {
+		return w, err
+	}
+	for name, text := range map[string]string{"config.hcl": w.configuration(), "clock": "\x00\x00\x00\x00\x00\x00\x00\x00"} {
+		if err := os.WriteFile(w.path(name), []byte(text), 0o600); err != nil {
+			return w, err
 		}
 	}
-	return p, nil
+	if err := w.Offer(0); err != nil {
+		return w, err
+	}
+	_, err = w.kelpie("plugin", "lock", "--plugin-dir", p.Plugins)
+	return w, err
 }
 
-func output(name string, args ...string) (string, error) {
-	out, err := exec.Command(name, args...).Output()
-	return string(out), err
+// Close ends all that still runs.
+func (w *World) Close() error {
+	if w.core != nil && w.alive() == nil {
+		w.core.cmd.Process.Kill()
+		<-w.core.ended
+	}
+	if w.sink != nil && w.sink.Process != nil {
+		w.sink.Process.Kill()
+		_ = w.sink.Wait() // it was killed, and says so
+	}
+	return w.Far.close()
 }
 
-// World is a folder with a configuration, a growing feed, and a mail server.
-type World struct {
-	t     *testing.T
-	p     Programs
-	dir   string
-	model Model
-	sent  int // lines written to the feed
+func (w *World) path(name string) string { return filepath.Join(w.dir, name) }
 
-	sink *exec.Cmd
-	core *exec.Cmd
-	log  *bytes.Buffer
-	wait chan error
-}
+// actThreshold is the severity from which a case is acted on; weighThreshold the score
+// from which a ticket is opened about it.
+const (
+	actThreshold   = 50
+	weighThreshold = 80
+)
 
-// configuration of a world. %[1]s is the mail server's address, %[2]s the plugins.
-const configuration = `
+// configuration is short of patience, so that a run sees the end of it.
+func (w *World) configuration() string {
+	var b, from strings.Builder
+	for i, f := range w.Feeds {
+		if i > 0 {
+			from.WriteString(", ")
+		}
+		from.WriteString("detector." + f.Name())
+		b.WriteString(f.Block(w.dir) + "\n")
+	}
+	fmt.Fprintf(&b, `
 kelpie {
   actions    = "on"
-  plugin_dir = %[2]q
+  plugin_dir = %[1]q
 }
 
-detector "file" "feed" {
-  path     = "feed.json"
-  interval = "10ms"
+case {
+  lateness = "1h"
 }
 
 pipeline "alerts" {
-  from    = [detector.feed]
-  when    = event.raw.kind == "alert"
+  from    = [%[2]s]
+  when    = event.raw.kind != "flow"
   alerts  = true
-  respond = [response.tell]
+  respond = [response.act, response.weigh]
 
   map {
-    title      = "alert of ${event.raw.from}"
+    title      = event.raw.title
     time       = event.raw.time
-    severity   = 70
+    severity   = event.raw.severity
+    subjects   = { host = event.raw.hosts }
     indicators = { ip = event.raw.from }
   }
 }
 
-enrichment "table" "names" {
-  path  = "names.csv"
-  takes = ["ip"]
+ignore "noise" {
+  on      = [pipeline.alerts]
+  when    = event.raw.kind == "noise"
+  owner   = "soc"
+  reason  = "it is known"
+  expires = "2099-01-01"
+}
+
+enrichment "lookup" "honest" {
+  socket   = %[3]q
+  source   = "enrichment.honest"
+  takes    = ["ip"]
+  timeout  = "1s"
+  patience = "3s"
+}
+
+enrichment "lookup" "wild" {
+  socket    = %[3]q
+  source    = "enrichment.wild"
+  takes     = ["ip"]
+  timeout   = "1s"
+  patience  = "2s"
+  isolation = "own"
 }
 
 score {
-  preset = "balanced"
+  factor "threat" {
+    weight  = 1
+    combine = "max"
+
+    evidence "severity" {
+      points  = case.severity
+      because = "reported at ${case.severity}"
+    }
+    evidence "verdicts" {
+      for_each = case.verdicts
+      points   = each.value.score
+      because  = "${each.value.source} says so"
+    }
+  }
 }
 
-response "tell" {
-  when = case.score.total >= 10
+response "act" {
+  when = case.severity >= %[4]d
 
+  step "scan" {
+    do      = action.edr.scan_host
+    targets = case.hosts
+  }
+  step "collect" {
+    do      = action.edr.collect
+    targets = case.hosts
+  }
+  step "tell" {
+    do = action.desk.notify
+    to = "soc@example.org"
+  }
   step "mail" {
     do = action.mail.notify
     to = "soc@example.org"
   }
 }
 
+response "weigh" {
+  when = case.score.total >= %[5]d
+
+  step "ticket" {
+    do      = action.desk.ticket
+    targets = case.hosts
+  }
+}
+
+action "vendor" "edr" {
+  socket    = %[3]q
+  timeout   = "1500ms"
+  isolation = "own"
+}
+
+action "vendor" "desk" {
+  socket    = %[3]q
+  timeout   = "1500ms"
+  isolation = "own"
+}
+
 action "email" "mail" {
-  server = "smtp://%[1]s"
-  from   = "kelpie@example.org"
+  server  = "smtp://%[6]s"
+  from    = "kelpie@example.org"
+  timeout = "3s"
 }
-`
-
-// NewWorld makes a world whose feed is empty.
-func NewWorld(t *testing.T, p Programs, m Model) *World {
-	t.Helper()
-	w := &World{t: t, p: p, dir: t.TempDir(), model: m}
-	w.startSink()
-	w.write("config.hcl", fmt.Sprintf(configuration, w.sinkAddress(), p.Plugins))
-	w.write("names.csv", "cidr,disposition,score,confidence\n198.51.100.0/25,malicious,80,90\n")
-	w.write("feed.json", "")
-	w.must(w.kelpie("plugin", "lock", "--plugin-dir", p.Plugins))
-	return w
+`, w.p.Plugins, from.String(), w.Far.socket, actThreshold, weighThreshold, w.sinkAddress())
+	return b.String()
 }
 
-func (w *World) write(name, text string) {
-	w.t.Helper()
-	if err := os.WriteFile(filepath.Join(w.dir, name), []byte(text), 0o600); err != nil {
-		w.t.Fatal(err)
-	}
-}
-
-func (w *World) must(out string, err error) string {
-	w.t.Helper()
-	if err != nil {
-		w.t.Fatalf("%v\n%s", err, out)
-	}
-	return out
-}
-
-// kelpie runs a command of the core to its end.
-func (w *World) kelpie(args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
-	defer cancel()
-	c := exec.CommandContext(ctx, w.p.Kelpie, args...)
-	c.Dir = w.dir
-	var out, errs bytes.Buffer
-	c.Stdout, c.Stderr = &out, &errs
-	if err := c.Run(); err != nil {
-		return out.String() + errs.String(), fmt.Errorf("kelpie %s: %w", strings.Join(args, " "), err)
-	}
-	return out.String(), nil
-}
-
-// Feed appends n lines, or as many as are left.
-func (w *World) Feed(n int) {
-	w.t.Helper()
-	f, err := os.OpenFile(filepath.Join(w.dir, "feed.json"), os.O_APPEND|os.O_WRONLY, 0)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer f.Close()
-	var b strings.Builder
-	for range min(n, w.model.Events-w.sent) {
-		b.WriteString(w.model.Line(w.sent))
-		w.sent++
-	}
-	if _, err := io.WriteString(f, b.String()); err != nil {
-		w.t.Fatal(err)
-	}
-}
-
-// Left is how many lines are still to be fed.
-func (w *World) Left() int { return w.model.Events - w.sent }
-
-// Start runs the core; plan is what KELPIE_FAULT says.
-func (w *World) Start(plan string) {
-	w.t.Helper()
-	w.core = exec.Command(w.p.Kelpie, "run", "--log-level", "info")
-	w.core.Dir = w.dir
-	w.core.Env = append(os.Environ(), "KELPIE_FAULT="+plan, "KELPIE_FAULT_LOG="+w.faultLog())
-	w.log = &bytes.Buffer{}
-	w.core.Stderr = w.log
-	if err := w.core.Start(); err != nil {
-		w.t.Fatal(err)
-	}
-	w.wait = make(chan error, 1)
-	go func(c *exec.Cmd, done chan<- error) { done <- c.Wait() }(w.core, w.wait)
-}
-
-// Stop ends the core in good order, once it is up.
-func (w *World) Stop() {
-	w.t.Helper()
-	w.Until("the core's socket", func() bool {
-		c, err := net.Dial("unix", filepath.Join(w.dir, "data", "kelpie.sock"))
-		if err != nil {
-			return false
+// Offer lets the plugins see about n more events, of all feeds in proportion.
+func (w *World) Offer(n int) error {
+	left := w.Left()
+	for _, f := range w.Feeds {
+		share := len(f.Events()) - f.Offered()
+		if left > 0 {
+			share = (share*n + left - 1) / left
 		}
-		return c.Close() == nil
-	})
-	if err := w.core.Process.Signal(syscall.SIGTERM); err != nil {
-		w.t.Fatal(err)
-	}
-	select {
-	case err := <-w.wait:
-		if err != nil {
-			w.t.Fatalf("stopped by SIGTERM: %v\n%s", err, w.log)
+		if err := f.Offer(w.dir, share); err != nil {
+			return err
 		}
-	case <-time.After(patience):
-		w.core.Process.Kill()
-		w.t.Fatalf("did not stop within %s\n%s", patience, w.log)
 	}
+	return nil
 }
 
-// Died waits until the core was killed.
-func (w *World) Died() {
-	w.t.Helper()
-	select {
-	case err := <-w.wait:
-		var exit *exec.ExitError
-		if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
-			w.t.Fatalf("the core ended by itself: %v\n%s", err, w.log)
-		}
-	case <-time.After(patience):
-		w.core.Process.Kill()
-		w.t.Fatalf("the core was not killed within %s\n%s", patience, w.log)
-	}
-}
-
-func (w *World) faultLog() string { return filepath.Join(w.dir, "faults") }
-
-// Kills lists what the armed core has killed: lines of point, victim and process.
-func (w *World) Kills() []string {
-	data, err := os.ReadFile(w.faultLog())
-	if err != nil || !bytes.HasSuffix(data, []byte("\n")) {
+// Drip offers about n more events, as far as the present step's ration reaches.
+func (w *World) Drip(n int) error {
+	n = min(n, w.ration)
+	if n <= 0 {
 		return nil
 	}
-	return strings.Split(strings.TrimSpace(string(data)), "\n")
+	before := w.Left()
+	err := w.Offer(n)
+	w.ration -= before - w.Left()
+	return err
+}
+
+// Left is how many events are still to be offered.
+func (w *World) Left() int {
+	n := 0
+	for _, f := range w.Feeds {
+		n += len(f.Events()) - f.Offered()
+	}
+	return n
 }
 
 // Until waits for a condition.
-func (w *World) Until(what string, ok func() bool) {
-	w.t.Helper()
-	deadline := time.Now().Add(patience)
-	for !ok() {
-		if time.Now().After(deadline) {
-			w.core.Process.Kill()
-			w.t.Fatalf("waited %s for %s\n%s", patience, what, w.log)
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
+func (w *World) Until(what string, ok func() (bool, error)) error {
+	return w.within(patience, what, ok)
 }
 
-// Finish feeds what is left, runs all of it to the end, and checks the outcome.
-func (w *World) Finish() Outcome {
-	w.t.Helper()
-	w.Feed(w.Left())
-	w.must(w.kelpie("run", "--once"))
-	var o Outcome
-	w.decode(&o.summary, "--json", "run", "--once")
-	o.Cases = w.must(w.kelpie("--json", "case", "list"))
-	w.decode(&o.intents, "--json", "intent", "list")
-	o.mails = w.mails()
-	return o
-}
-
-func (w *World) decode(v any, args ...string) {
-	w.t.Helper()
-	if err := json.Unmarshal([]byte(w.must(w.kelpie(args...))), v); err != nil {
-		w.t.Fatal(err)
-	}
-}
-
-func (w *World) startSink() {
-	w.t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	address := l.Addr().String()
-	l.Close()
-	w.sink = exec.Command(w.p.Sink, "-addr", address, "-maildir", filepath.Join(w.dir, "mail"))
-	if err := w.sink.Start(); err != nil {
-		w.t.Fatal(err)
-	}
-	w.t.Cleanup(func() {
-		w.sink.Process.Kill()
-		w.sink.Wait()
-	})
-	deadline := time.Now().Add(patience)
+func (w *World) within(limit time.Duration, what string, ok func() (bool, error)) error {
+	deadline := time.Now().Add(limit)
 	for {
-		c, err := net.Dial("tcp", address)
-		if err == nil {
-			c.Close()
-			return
+		done, err := ok()
+		if done || err != nil {
+			return err
 		}
 		if time.Now().After(deadline) {
-			w.t.Fatalf("mail server: %v", err)
+			return fmt.Errorf("waited %s for %s: %w", limit, what, errPatience)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
 }
 
-func (w *World) sinkAddress() string { return w.sink.Args[2] }
+// errPatience means that a condition did not come true.
+var errPatience = errors.New("it did not come")
 
-// plan of one kill: at the hit-th time that the point is passed.
-func plan(point string, hit int, victim string) string {
-	return fmt.Sprintf("%s@%d=%s", point, hit, victim)
+// pick gives one of some.
+func pick[T any](r *rand.Rand, all []T) T { return all[r.IntN(len(all))] }
+
+func (w *World) startSink() error {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	address := l.Addr().String()
+	if err := l.Close(); err != nil {
+		return err
+	}
+	w.sink = exec.Command(w.p.Sink, "-addr", address, "-maildir", w.path("mail"))
+	if err := w.sink.Start(); err != nil {
+		return err
+	}
+	return w.Until("the mail server", func() (bool, error) {
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			return false, nil
+		}
+		return true, c.Close()
+	})
 }
 
-var points = fault.Points()
+func (w *World) sinkAddress() string { return w.sink.Args[2] }

@@ -1,0 +1,156 @@
+package faulttest
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/kelpie-sec/kelpie/core/fault"
+)
+
+// coreKilled ends the core with SIGKILL at any moment, also while it starts.
+type coreKilled struct{}
+
+func (coreKilled) Name() string { return "core killed" }
+
+func (coreKilled) Apply(w *World, r *rand.Rand) (Work, error) {
+	work, err := w.Press(w.Work)
+	if err != nil {
+		return work, err
+	}
+	time.Sleep(time.Duration(r.IntN(30)) * time.Millisecond)
+	if err := w.Kill(); err != nil {
+		return work, err
+	}
+	return work, w.Start()
+}
+
+// pluginKilled ends one plugin's process with SIGKILL.
+type pluginKilled struct{}
+
+func (pluginKilled) Name() string { return "plugin killed" }
+
+func (pluginKilled) Apply(w *World, r *rand.Rand) (Work, error) {
+	_, pid, work, err := w.victim(r)
+	if err != nil || pid == 0 {
+		return Work{}, err
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		return Work{}, nil // it has just ended by itself
+	}
+	return work, nil
+}
+
+// plugins that a fault may be after.
+var plugins = []string{"file", "script", "lookup", "vendor", "email"}
+
+// victim draws a plugin, and gives one of its processes when there is work for it.
+func (w *World) victim(r *rand.Rand) (name string, pid int, work Work, err error) {
+	name = pick(r, plugins)
+	n := r.IntN(8)
+	err = w.within(pressPatience, name+" to run", func() (bool, error) {
+		pids := w.Children()[name]
+		if len(pids) == 0 {
+			return false, w.alive()
+		}
+		pid = pids[n%len(pids)]
+		return true, nil
+	})
+	if err != nil {
+		return name, 0, Work{}, ignorePatience(err)
+	}
+	work, err = w.Press(func() Work { return w.WorkOf(name) })
+	return name, pid, work, err
+}
+
+// killedAtPoint has the core or a plugin killed at one of the named points.
+type killedAtPoint struct{}
+
+func (killedAtPoint) Name() string { return "killed at a point" }
+
+func (killedAtPoint) Apply(w *World, r *rand.Rand) (Work, error) {
+	point := pick(r, fault.Points())
+	victim := "core"
+	if r.IntN(3) == 0 {
+		victim = pick(r, plugins)
+	}
+	return w.KillAt(point, victim, 1+r.IntN(4))
+}
+
+// KillAt has a victim killed when the core comes to a point for the hit-th time from
+// now. To have come there is to have found work: each point is between two steps of
+// something.
+func (w *World) KillAt(point, victim string, hit int) (Work, error) {
+	before := len(w.kills())
+	plan := fmt.Sprintf("%s@%d=%s", point, hit, victim)
+	if err := os.WriteFile(w.path("plan"), []byte(plan), 0o600); err != nil {
+		return Work{}, err
+	}
+	var work Work
+	err := w.within(pointPatience, point, func() (bool, error) {
+		if len(w.kills()) > before {
+			return true, nil
+		}
+		work = w.Work()
+		return false, w.Drip(2)
+	})
+	// The next core, or the same one, is not to be killed by it again.
+	if err := errors.Join(ignorePatience(err), os.Remove(w.path("plan"))); err != nil {
+		return Work{}, err
+	}
+	if len(w.kills()) == before {
+		return Work{}, nil
+	}
+	var name, who string
+	var pid int
+	last := w.kills()[len(w.kills())-1]
+	if _, err := fmt.Sscanf(last, "%s %s %d", &name, &who, &pid); err != nil {
+		return Work{}, fmt.Errorf("kill %q: %w", last, err)
+	}
+	if victim == "core" {
+		if err := w.Killed(); err != nil {
+			return Work{}, err
+		}
+		return work, w.Start()
+	}
+	if pid == 0 {
+		return Work{}, nil // it was not there
+	}
+	return work, nil
+}
+
+// pointPatience is how long a point is waited for.
+const pointPatience = 2 * time.Second
+
+// kills lists what armed points have killed: lines of point, victim and process.
+func (w *World) kills() []string {
+	data, err := os.ReadFile(w.path("kills"))
+	if err != nil || len(data) == 0 {
+		return nil
+	}
+	whole := data[:strings.LastIndexByte(string(data), '\n')+1]
+	return strings.Split(strings.TrimSuffix(string(whole), "\n"), "\n")
+}
+
+// coreRestarted stops the core in good order, under load.
+type coreRestarted struct{}
+
+func (coreRestarted) Name() string { return "core restarted" }
+
+func (coreRestarted) Apply(w *World, _ *rand.Rand) (Work, error) {
+	if err := w.Up(); err != nil {
+		return Work{}, err
+	}
+	work, err := w.Press(w.Work)
+	if err != nil {
+		return work, err
+	}
+	if err := w.Stop(); err != nil {
+		return work, err
+	}
+	return work, w.Start()
+}

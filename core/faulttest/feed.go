@@ -1,0 +1,266 @@
+package faulttest
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kelpie-sec/kelpie/core/faulttest/far"
+)
+
+// Class is what must become of an event.
+type Class string
+
+// The classes.
+const (
+	Matched  Class = "matched"
+	Passed   Class = "passed"
+	Ignored  Class = "ignored"
+	Rejected Class = "rejected"
+)
+
+// Event is what a feed offers, and all that the model knows of it.
+type Event struct {
+	// Key tells it from all others of its feed: the n of its JSON or, in a script, its
+	// id, which revisions of it share.
+	Key      string
+	N        int
+	Revision int // 0 is the first
+	Class    Class
+	// Groups whose hosts and addresses it bears; events that share one are one case.
+	Groups   []int
+	Severity int
+}
+
+// Feed is a source of events that grows, and that can wait.
+type Feed interface {
+	// Name of its detector block.
+	Name() string
+	// Block is that block.
+	Block(dir string) string
+	// Events in the order in which they are offered, those that are offered twice too.
+	Events() []Event
+	// Offer lets the plugin see n more of them, or a few more or less.
+	Offer(dir string, n int) error
+	// Offered is how many it may have seen.
+	Offered() int
+	// Key of an event that it reported, by what the log holds of it.
+	Key(id string, raw []byte) string
+	// Exactly tells that each offer comes into the log once, in order: the source never
+	// offers again what it knows to be durable.
+	Exactly() bool
+}
+
+// began is when the feeds' first events happened.
+var began = time.Date(2026, 11, 1, 10, 0, 0, 0, time.UTC)
+
+// draw makes an event; one in six is an alert.
+func draw(r *rand.Rand, n, groups int) Event {
+	e := Event{Key: strconv.Itoa(n), N: n, Groups: []int{r.IntN(groups)}, Class: Passed}
+	e.Severity = 20 + 10*(e.Groups[0]%8) + r.IntN(10)
+	switch k := r.IntN(120); {
+	case k < 20:
+		e.Class = Matched
+		if g := e.Groups[0]; k < 3 && g%4 == 0 && g+1 < groups { // joins two cases
+			e.Groups = append(e.Groups, g+1)
+		}
+	case k < 26:
+		e.Class = Ignored
+	case k < 28:
+		e.Class = Rejected
+	}
+	return e
+}
+
+// Time of the event.
+func (e Event) Time() time.Time { return began.Add(time.Duration(e.N) * 10 * time.Millisecond) }
+
+// JSON of the event, which for one that is to be rejected is none.
+func (e Event) JSON() []byte {
+	kind := map[Class]string{Matched: "alert", Passed: "flow", Ignored: "noise", Rejected: "broken"}[e.Class]
+	var hosts, from []string
+	for _, g := range e.Groups {
+		hosts, from = append(hosts, host(g)), append(from, address(g))
+	}
+	data, err := json.Marshal(map[string]any{
+		"n": e.N, "kind": kind, "time": e.Time(), "hosts": hosts, "from": from, "severity": e.Severity,
+		"title": fmt.Sprintf("%d.%d", e.N, e.Revision), "pad": strings.Repeat("x", 200+e.N%300),
+	})
+	if err != nil {
+		panic(err) // it is all text and numbers
+	}
+	if e.Class == Rejected {
+		return data[:len(data)-2]
+	}
+	return data
+}
+
+func host(group int) string { return fmt.Sprintf("ws-%d", group) }
+
+func address(group int) string { return fmt.Sprintf("198.51.%d.%d", 100+group/200, group%200+1) }
+
+// fileFeed is a file that grows, read by the plugin that ships. An event's id is its
+// place in the file.
+type fileFeed struct {
+	name    string
+	events  []Event
+	offered int
+}
+
+func newFileFeed(name string, r *rand.Rand, n, groups int) *fileFeed {
+	f := &fileFeed{name: name}
+	for i := range n {
+		f.events = append(f.events, draw(r, i, groups))
+	}
+	return f
+}
+
+func (f *fileFeed) Name() string    { return f.name }
+func (f *fileFeed) Events() []Event { return f.events }
+func (f *fileFeed) Offered() int    { return f.offered }
+func (f *fileFeed) Exactly() bool   { return true }
+
+func (f *fileFeed) Block(dir string) string {
+	return fmt.Sprintf("detector \"file\" %q {\n  path     = %q\n  interval = \"10ms\"\n}\n", f.name, f.path(dir))
+}
+
+func (f *fileFeed) path(dir string) string { return filepath.Join(dir, f.name+".json") }
+
+func (f *fileFeed) Offer(dir string, n int) error {
+	var text []byte
+	end := min(f.offered+n, len(f.events))
+	for _, e := range f.events[f.offered:end] {
+		text = append(append(text, e.JSON()...), '\n')
+	}
+	f.offered = end
+	return appendTo(f.path(dir), text)
+}
+
+func (f *fileFeed) Key(_ string, raw []byte) string {
+	// Not all of them are JSON.
+	_, rest, _ := strings.Cut(string(raw), `"n":`)
+	rest = strings.TrimSpace(rest)
+	return rest[:len(rest)-len(strings.TrimLeft(rest, "0123456789"))]
+}
+
+func appendTo(path string, text []byte) error {
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	if _, err := f.Write(text); err != nil {
+		f.Close()
+		return err
+	}
+	return f.Close()
+}
+
+// scriptFeed is played by the plugin script: events come in deliveries of many sizes,
+// late, out of order, twice under one id, twice under two, and in later revisions.
+type scriptFeed struct {
+	name       string
+	again      int // deliveries that each new session sends again
+	deliveries [][]Event
+	next       int // delivery
+	offered    int
+}
+
+func newScriptFeed(name string, r *rand.Rand, n, groups, again int) *scriptFeed {
+	f := &scriptFeed{name: name, again: again}
+	var all []Event
+	for i := range n {
+		e := draw(r, i, groups)
+		all = append(all, e)
+		if r.IntN(10) == 0 { // an equal one, which is another
+			e.Key += "-twin"
+			all = append(all, e)
+		}
+	}
+	disorder(r, all)
+	all = repeats(r, all)
+	for len(all) > 0 {
+		k := min(1+r.IntN(1<<r.IntN(6)), len(all))
+		f.deliveries = append(f.deliveries, all[:k])
+		all = all[k:]
+	}
+	return f
+}
+
+// disorder moves one in ten events to a place nearby.
+func disorder(r *rand.Rand, all []Event) {
+	for i := range all {
+		if r.IntN(10) == 0 {
+			j := min(i+r.IntN(60), len(all)-1)
+			all[i], all[j] = all[j], all[i]
+		}
+	}
+}
+
+// repeats puts later revisions of some events, and some just as they were, behind them.
+func repeats(r *rand.Rand, all []Event) []Event {
+	var out []Event
+	newest := map[string]Event{}
+	for _, e := range all {
+		out = append(out, e)
+		newest[e.Key] = e
+		old := newest[out[r.IntN(len(out))].Key]
+		switch r.IntN(12) {
+		case 0:
+			out = append(out, old)
+		case 1:
+			old.Revision++
+			old.Severity = min(old.Severity+5, 100)
+			out = append(out, old)
+			newest[old.Key] = old
+		}
+	}
+	return out
+}
+
+func (f *scriptFeed) Name() string                   { return f.name }
+func (f *scriptFeed) Events() []Event                { return slices.Concat(f.deliveries...) }
+func (f *scriptFeed) Offered() int                   { return f.offered }
+func (f *scriptFeed) Exactly() bool                  { return f.again == 0 }
+func (f *scriptFeed) Key(id string, _ []byte) string { return id }
+
+func (f *scriptFeed) Block(dir string) string {
+	return fmt.Sprintf("detector \"script\" %q {\n  file  = %q\n  again = %d\n}\n", f.name, f.path(dir), f.again)
+}
+
+func (f *scriptFeed) path(dir string) string { return filepath.Join(dir, f.name+".script") }
+
+// large is the size of an event that no log takes.
+const large = 1<<20 + 1
+
+func (f *scriptFeed) Offer(dir string, n int) error {
+	var text []byte
+	for ; n > 0 && f.next < len(f.deliveries); f.next++ {
+		var d far.Delivery
+		for _, e := range f.deliveries[f.next] {
+			entry := far.Event{ID: e.Key, Revision: strconv.Itoa(e.Revision), Raw: e.JSON()}
+			if e.Class == Rejected {
+				switch e.N % 3 {
+				case 0:
+					entry.Problem = "half a line"
+				case 1:
+					entry.Large = large
+				}
+			}
+			d.Events = append(d.Events, entry)
+		}
+		line, err := json.Marshal(d)
+		if err != nil {
+			return err
+		}
+		text = append(append(text, line...), '\n')
+		n -= len(d.Events)
+		f.offered += len(d.Events)
+	}
+	return appendTo(f.path(dir), text)
+}

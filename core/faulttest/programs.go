@@ -1,0 +1,44 @@
+package faulttest
+
+import (
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// Programs are what worlds run, built once: the core with its fault points armed, the
+// plugins as they ship, and the fakes.
+type Programs struct {
+	Dir     string
+	Kelpie  string
+	Sink    string // the mail server
+	Plugins string
+}
+
+// Build makes the programs.
+func Build(dir string, tags string) (Programs, error) {
+	p := Programs{
+		Dir: dir, Kelpie: filepath.Join(dir, "kelpie"), Sink: filepath.Join(dir, "smtpsink"),
+		Plugins: filepath.Join(dir, "plugins"),
+	}
+	root, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/kelpie-sec/kelpie").Output()
+	if err != nil {
+		return p, err
+	}
+	packages := map[string]string{p.Kelpie: "./core/cmd/kelpie", p.Sink: "./examples/quickstart/smtpsink"}
+	for _, name := range []string{"file", "email", "table"} {
+		packages[filepath.Join(p.Plugins, name)] = "./plugins/" + name
+	}
+	for _, name := range []string{"counter", "script", "lookup", "vendor"} {
+		packages[filepath.Join(p.Plugins, name)] = "./core/faulttest/" + name
+	}
+	for out, pkg := range packages {
+		c := exec.Command("go", "build", "-tags", tags, "-o", out, pkg)
+		c.Dir = strings.TrimSpace(string(root))
+		if text, err := c.CombinedOutput(); err != nil {
+			return p, fmt.Errorf("go build %s: %w\n%s", pkg, err, text)
+		}
+	}
+	return p, nil
+}

@@ -1,0 +1,45 @@
+package faulttest
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+)
+
+// Step of a schedule: a fault, and how long the world is left alone before it.
+type Step struct {
+	After time.Duration
+	Fault Fault
+	// name of its own stream of chance.
+	stream string
+}
+
+// faultsOfSeed is how many faults a schedule has.
+const faultsOfSeed = 14
+
+// Schedule draws what happens in a seed's world. Equal seeds have equal schedules; what
+// a fault finds when its time comes depends on the machine as well.
+func Schedule(seed uint64) []Step {
+	r := stream(seed, "schedule")
+	var steps []Step
+	for i := range faultsOfSeed {
+		after := time.Duration(50+r.IntN(400)) * time.Millisecond
+		if r.IntN(5) == 0 {
+			after = 0 // one on the heels of another
+		}
+		steps = append(steps, Step{After: after, Fault: drawFault(r), stream: fmt.Sprint("step ", i)})
+	}
+	return steps
+}
+
+func (s Step) rand(seed uint64) *rand.Rand { return stream(seed, s.stream) }
+
+// Text of a schedule, a line each.
+func Text(steps []Step) string {
+	var b strings.Builder
+	for i, s := range steps {
+		fmt.Fprintf(&b, "%3d  after %-6s %s\n", i+1, s.After, s.Fault.Name())
+	}
+	return b.String()
+}

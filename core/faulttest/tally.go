@@ -1,0 +1,93 @@
+package faulttest
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Tally is what many runs come to.
+type Tally struct {
+	Seeds int `json:"seeds"`
+	// Faults that found work, by kind; Idle is how many found none.
+	Faults map[string]int `json:"faults"`
+	Idle   int            `json:"idle"`
+	// Events offered; Lost are those that are not in the log, or of whose alert there
+	// is no signal.
+	Events  int `json:"events"`
+	Lost    int `json:"lost"`
+	Signals int `json:"signals"`
+	Cases   int `json:"cases"`
+	// Effects at the far end, by verb; Doubled are those that came twice and were not
+	// marked as a repeat.
+	Effects map[string]int `json:"effects"`
+	Doubled int            `json:"doubled"`
+	// Unknown are the steps that were left to a person.
+	Unknown int `json:"unknown"`
+	// Ledgers that were right, and wrong.
+	LedgersRight int `json:"ledgers_right"`
+	LedgersWrong int `json:"ledgers_wrong"`
+	// Took is the sum over all runs.
+	Took time.Duration `json:"took"`
+}
+
+// NewTally is that of no run.
+func NewTally() Tally { return Tally{Faults: map[string]int{}, Effects: map[string]int{}} }
+
+// Add adds another.
+func (t *Tally) Add(o Tally) {
+	for k, n := range o.Faults {
+		t.Faults[k] += n
+	}
+	for k, n := range o.Effects {
+		t.Effects[k] += n
+	}
+	t.Seeds += o.Seeds
+	t.Idle += o.Idle
+	t.Events += o.Events
+	t.Lost += o.Lost
+	t.Signals += o.Signals
+	t.Cases += o.Cases
+	t.Doubled += o.Doubled
+	t.Unknown += o.Unknown
+	t.LedgersRight += o.LedgersRight
+	t.LedgersWrong += o.LedgersWrong
+	t.Took += o.Took
+}
+
+func sum(counts map[string]int) int {
+	n := 0
+	for _, k := range counts {
+		n += k
+	}
+	return n
+}
+
+// String is the table for people.
+func (t Tally) String() string {
+	var b strings.Builder
+	row := func(name string, n any) { fmt.Fprintf(&b, "%-28s %8v\n", name, n) }
+	row("seeds", t.Seeds)
+	row("hours of running", fmt.Sprintf("%.2f", t.Took.Hours()))
+	b.WriteString("\nfaults that found work\n")
+	for _, k := range slices.Sorted(maps.Keys(t.Faults)) {
+		row("  "+k, t.Faults[k])
+	}
+	row("  (found none, not counted)", t.Idle)
+	b.WriteString("\n")
+	row("events offered", t.Events)
+	row("events lost", t.Lost)
+	row("signals", t.Signals)
+	row("cases", t.Cases)
+	row("effects", sum(t.Effects))
+	for _, k := range slices.Sorted(maps.Keys(t.Effects)) {
+		row("  "+k, t.Effects[k])
+	}
+	row("effects doubled", t.Doubled)
+	row("steps left to a person", t.Unknown)
+	row("ledgers right", t.LedgersRight)
+	row("ledgers wrong", t.LedgersWrong)
+	return b.String()
+}
