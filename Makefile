@@ -57,9 +57,12 @@ bench:
 	$(GO) test -run '^$$' -bench . -benchtime 3x -timeout 30m ./core/faulttest
 	$(GO) test -run '^$$' -bench . ./core/match ./core/model
 
-## torture: kill -9 at every named point, three times each; SHORT=1: once each
+## torture: the fault harness: aimed kills, then SEEDS random schedules (100), several
+## worlds at once (WORLDS, 3); SEED=n runs one of them again, SHORT=1 a few; JSON=file
 torture:
-	$(GO) test -count 1 -timeout 40m -v -run Torture $(if $(SHORT),-short) ./core/faulttest -args -torture
+	$(GO) test -count 1 -timeout 120m -v -run Torture ./core/faulttest -args -torture \
+		$(if $(SHORT),-hits 1 -seeds 3) $(if $(SEEDS),-seeds $(SEEDS)) $(if $(SEED),-seed $(SEED)) \
+		$(if $(WORLDS),-worlds $(WORLDS)) $(if $(JSON),-json $(abspath $(JSON)))
 
 clean:
 	rm -rf $(BIN) data

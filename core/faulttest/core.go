@@ -184,6 +184,9 @@ func dialAPI(socket string) *http.Client {
 	}}
 }
 
+// broken is how "kelpie status" exits when it has troubles to tell of.
+const broken = 4
+
 // kelpie runs a command of the program to its end.
 func (w *World) kelpie(args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
@@ -192,7 +195,12 @@ func (w *World) kelpie(args ...string) (string, error) {
 	c.Dir = w.dir
 	var out, errs bytes.Buffer
 	c.Stdout, c.Stderr = &out, &errs
-	if err := c.Run(); err != nil {
+	err := c.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() == broken {
+		err = nil
+	}
+	if err != nil {
 		return "", fmt.Errorf("kelpie %s: %w\n%s%s", strings.Join(args, " "), err, out.String(), errs.String())
 	}
 	return out.String(), nil

@@ -35,7 +35,7 @@ type pluginKilled struct{}
 func (pluginKilled) Name() string { return "plugin killed" }
 
 func (pluginKilled) Apply(w *World, r *rand.Rand) (Work, error) {
-	_, pid, work, err := w.victim(r)
+	pid, work, err := w.victim(r)
 	if err != nil || pid == 0 {
 		return Work{}, err
 	}
@@ -48,23 +48,21 @@ func (pluginKilled) Apply(w *World, r *rand.Rand) (Work, error) {
 // plugins that a fault may be after.
 var plugins = []string{"file", "script", "lookup", "vendor", "email"}
 
-// victim draws a plugin, and gives one of its processes when there is work for it.
-func (w *World) victim(r *rand.Rand) (name string, pid int, work Work, err error) {
-	name = pick(r, plugins)
-	n := r.IntN(8)
-	err = w.within(pressPatience, name+" to run", func() (bool, error) {
-		pids := w.Children()[name]
-		if len(pids) == 0 {
-			return false, w.alive()
+// victim draws a plugin that has work, and gives one of its processes; 0: there is none.
+func (w *World) victim(r *rand.Rand) (pid int, work Work, err error) {
+	order, n := r.Perm(len(plugins)), r.IntN(8)
+	work, err = w.Press(func() Work {
+		works, children := w.WorkOf(), w.Children()
+		for _, i := range order {
+			name := plugins[i]
+			if pids := children[name]; works[name].Any() && len(pids) > 0 {
+				pid = pids[n%len(pids)]
+				return works[name]
+			}
 		}
-		pid = pids[n%len(pids)]
-		return true, nil
+		return Work{}
 	})
-	if err != nil {
-		return name, 0, Work{}, ignorePatience(err)
-	}
-	work, err = w.Press(func() Work { return w.WorkOf(name) })
-	return name, pid, work, err
+	return pid, work, err
 }
 
 // killedAtPoint has the core or a plugin killed at one of the named points.
@@ -79,6 +77,36 @@ func (killedAtPoint) Apply(w *World, r *rand.Rand) (Work, error) {
 		victim = pick(r, plugins)
 	}
 	return w.KillAt(point, victim, 1+r.IntN(4))
+}
+
+// aimedKill kills one victim at one point.
+type aimedKill struct {
+	point, victim string
+	hit           int
+}
+
+func (a aimedKill) Name() string { return "killed at a point, aimed" }
+
+func (a aimedKill) Apply(w *World, _ *rand.Rand) (Work, error) {
+	work, err := w.KillAt(a.point, a.victim, a.hit)
+	if err == nil && !work.Any() {
+		err = fmt.Errorf("%s was not killed at %s, or nothing was under way", a.victim, a.point)
+	}
+	return work, err
+}
+
+// Aimed are schedules of one kill each: core and file plugin, at each point, the first
+// hits times that it is passed.
+func Aimed(hits int) [][]Step {
+	var all [][]Step
+	for _, point := range fault.Points() {
+		for _, victim := range []string{"core", "file"} {
+			for hit := range hits {
+				all = append(all, []Step{{After: 300 * time.Millisecond, Fault: aimedKill{point, victim, hit + 1}}})
+			}
+		}
+	}
+	return all
 }
 
 // KillAt has a victim killed when the core comes to a point for the hit-th time from

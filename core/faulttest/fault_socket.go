@@ -18,7 +18,7 @@ type socketCut struct{}
 func (socketCut) Name() string { return "socket cut" }
 
 func (socketCut) Apply(w *World, r *rand.Rand) (Work, error) {
-	_, pid, work, err := w.victim(r)
+	pid, work, err := w.victim(r)
 	if err != nil || pid == 0 {
 		return Work{}, err
 	}

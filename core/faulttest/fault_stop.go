@@ -28,7 +28,7 @@ type pluginStopped struct{}
 func (pluginStopped) Name() string { return "plugin stopped" }
 
 func (pluginStopped) Apply(w *World, r *rand.Rand) (Work, error) {
-	_, pid, work, err := w.victim(r)
+	pid, work, err := w.victim(r)
 	if err != nil || pid == 0 {
 		return Work{}, err
 	}

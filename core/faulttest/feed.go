@@ -40,8 +40,10 @@ type Event struct {
 
 // Feed is a source of events that grows, and that can wait.
 type Feed interface {
-	// Name of its detector block.
+	// Name of its detector block, without the kind.
 	Name() string
+	// Plugin that reads it.
+	Plugin() string
 	// Block is that block.
 	Block(dir string) string
 	// Events in the order in which they are offered, those that are offered twice too.
@@ -122,6 +124,7 @@ func newFileFeed(name string, r *rand.Rand, n, groups int) *fileFeed {
 }
 
 func (f *fileFeed) Name() string    { return f.name }
+func (f *fileFeed) Plugin() string  { return "file" }
 func (f *fileFeed) Events() []Event { return f.events }
 func (f *fileFeed) Offered() int    { return f.offered }
 func (f *fileFeed) Exactly() bool   { return true }
@@ -224,6 +227,7 @@ func repeats(r *rand.Rand, all []Event) []Event {
 }
 
 func (f *scriptFeed) Name() string                   { return f.name }
+func (f *scriptFeed) Plugin() string                 { return "script" }
 func (f *scriptFeed) Events() []Event                { return slices.Concat(f.deliveries...) }
 func (f *scriptFeed) Offered() int                   { return f.offered }
 func (f *scriptFeed) Exactly() bool                  { return f.again == 0 }

@@ -1,112 +1,40 @@
 package faulttest
 
 import (
-	"cmp"
-	"maps"
-	"slices"
+	"fmt"
+	"strings"
 )
 
-// Model says what must come of what the feeds offer: slowly, simply, and from that
-// alone. It knows nothing of faults, so none may make a difference.
+// Model is one steady feed, and says what must come of it by arithmetic alone.
 type Model struct {
-	// Events by feed and key: the latest revision of each.
-	Events map[string]map[string]Event
-	// Cases are the alerts that belong together.
-	Cases []ModelCase
+	Events  int
+	Sources int // attacking addresses: each is one case
+	Every   int // one in so many events is an alert
 }
 
-// Member names an alert.
-type Member struct{ Feed, Key string }
-
-// ModelCase is a case by its members, sorted.
-type ModelCase struct {
-	Members []Member
-	// Groups that it joins: as many cases it may have been at most before all of its
-	// events were there.
-	Groups []int
-	// Severity is the highest of its members.
-	Severity int
+// Line of the feed, with its newline. Alerts go round the addresses, so that every
+// case grows to the end.
+func (m Model) Line(i int) string {
+	kind, address := "flow", "192.0.2.1"
+	if m.alert(i) {
+		kind, address = "alert", m.address(i/m.Every%m.Sources)
+	}
+	return fmt.Sprintf(`{"n":%d,"time":"2026-11-01T10:%02d:%02d.%03dZ","kind":%q,"from":%q,"pad":%q}`+"\n",
+		i, i/60000%60, i/1000%60, i%1000, kind, address, strings.Repeat("x", 200))
 }
 
-// NewModel reads what the feeds have to offer.
-func NewModel(feeds []Feed) Model {
-	m := Model{Events: map[string]map[string]Event{}}
-	for _, f := range feeds {
-		latest := map[string]Event{}
-		for _, e := range f.Events() {
-			latest[e.Key] = e
-		}
-		m.Events[f.Name()] = latest
-	}
-	m.Cases = m.cases()
-	return m
-}
+func (m Model) alert(i int) bool { return i%m.Every == 0 }
 
-// cases joins groups that one alert names, again and again until nothing changes.
-func (m *Model) cases() []ModelCase {
-	root := map[int]int{} // group to the lowest one that it is joined with
-	for changed := true; changed; {
-		changed = false
-		for _, events := range m.Events {
-			for _, e := range events {
-				if e.Class != Matched {
-					continue
-				}
-				low := e.Groups[0]
-				for _, g := range e.Groups {
-					if _, ok := root[g]; !ok {
-						root[g] = g
-					}
-					low = min(low, root[g])
-				}
-				for _, g := range e.Groups {
-					if root[g] != low {
-						root[g], changed = low, true
-					}
-				}
-			}
-		}
-	}
-	byRoot := map[int]*ModelCase{}
-	for g, low := range root {
-		c := byRoot[low]
-		if c == nil {
-			c = &ModelCase{}
-			byRoot[low] = c
-		}
-		c.Groups = append(c.Groups, g)
-	}
-	for feed, events := range m.Events {
-		for key, e := range events {
-			if e.Class == Matched {
-				c := byRoot[root[e.Groups[0]]]
-				c.Members = append(c.Members, Member{feed, key})
-				c.Severity = max(c.Severity, e.Severity)
-			}
-		}
-	}
-	var all []ModelCase
-	for _, low := range slices.Sorted(maps.Keys(byRoot)) {
-		c := byRoot[low]
-		slices.Sort(c.Groups)
-		slices.SortFunc(c.Members, func(a, b Member) int { return cmp.Or(cmp.Compare(a.Feed, b.Feed), cmp.Compare(a.Key, b.Key)) })
-		all = append(all, *c)
-	}
-	return all
-}
+func (m Model) address(i int) string { return fmt.Sprintf("198.51.100.%d", i+1) }
 
-// Alerts is how many signals there must be.
-func (m *Model) Alerts() int {
-	n := 0
-	for _, c := range m.Cases {
-		n += len(c.Members)
-	}
-	return n
-}
+// Alerts is how many events match.
+func (m Model) Alerts() int { return (m.Events + m.Every - 1) / m.Every }
 
-// Truth is what the enrichments of a world know of a value: a score of 0 to 100, or
-// that there is nothing.
-func Truth(seed uint64, enrichment, value string) (score int, known bool) {
-	n := hash(seed, enrichment, value)
-	return int(n % 101), n/101%8 != 0
+// Cases by address, and how many signals each has.
+func (m Model) Cases() map[string]int {
+	cases := map[string]int{}
+	for i := 0; i < m.Events; i += m.Every {
+		cases[m.address(i/m.Every%m.Sources)]++
+	}
+	return cases
 }

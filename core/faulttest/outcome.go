@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/kelpie-sec/kelpie/core/api"
+	"github.com/kelpie-sec/kelpie/core/decide"
 	"github.com/kelpie-sec/kelpie/core/model"
 )
 
@@ -20,17 +21,9 @@ type Outcome struct {
 	Intents []model.Intent
 	// Log holds the events of each source, in the order of the log.
 	Log     map[string][]api.EventLine
-	Sources map[string]sourceCounts
+	Sources map[string]decide.SourceState
 	Effects map[string][]Effect
 	Mails   []letter
-}
-
-// sourceCounts is what the program says became of a source's events.
-type sourceCounts struct {
-	Source            string
-	Received, Matched int
-	Passed            int
-	Ignored, Rejected map[string]int
 }
 
 // letter is one mail that the server took.
@@ -54,12 +47,15 @@ func (w *World) outcome() (Outcome, error) {
 		return o, err
 	}
 	// Once more to the end of all sources: nothing is left to be done, or done again.
-	var summary struct{ Sources []sourceCounts }
-	if err := w.decode(&summary, "--json", "run", "--once"); err != nil {
+	if _, err := w.kelpie("run", "--once"); err != nil {
 		return o, err
 	}
-	o.Sources = map[string]sourceCounts{}
-	for _, s := range summary.Sources {
+	var status api.Status
+	if err := w.decode(&status, "--json", "status"); err != nil {
+		return o, err
+	}
+	o.Sources = map[string]decide.SourceState{}
+	for _, s := range status.Sources {
 		o.Sources[strings.TrimPrefix(s.Source, "detector.")] = s
 	}
 	after, err := w.kelpie("--json", "case", "list")

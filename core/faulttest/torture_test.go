@@ -5,7 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -13,9 +12,10 @@ import (
 
 var (
 	torture = flag.Bool("torture", false, "run the fault harness")
-	seeds   = flag.Int("seeds", 8, "how many seeds")
-	from    = flag.Uint64("seed", 0, "the one seed to run; 0: seeds from 1 on")
-	workers = flag.Int("worlds", 3, "how many worlds at once")
+	hits    = flag.Int("hits", 3, "how often the aimed kills hit each point")
+	seeds   = flag.Int("seeds", 100, "how many seeds")
+	from    = flag.Uint64("seed", 0, "the one seed to run; 0: the aimed kills, and seeds from 1 on")
+	worlds  = flag.Int("worlds", 3, "how many worlds at once")
 	result  = flag.String("json", "", "the file that the summary is written to")
 )
 
@@ -44,7 +44,28 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// TestTorture runs seeds, several worlds at once.
+// job is one run: a seed's world, and what happens to it.
+type job struct {
+	seed  uint64
+	steps []Step
+}
+
+// jobs are the aimed kills, and then seeds; or the one seed that is asked for.
+func jobs() []job {
+	if *from > 0 {
+		return []job{{*from, Schedule(*from)}}
+	}
+	var all []job
+	for i, steps := range Aimed(*hits) {
+		all = append(all, job{uint64(1_000_001 + i), steps})
+	}
+	for i := range *seeds {
+		all = append(all, job{uint64(i + 1), Schedule(uint64(i + 1))})
+	}
+	return all
+}
+
+// TestTorture runs many worlds, some at once.
 func TestTorture(t *testing.T) {
 	if !*torture {
 		t.Skip("takes minutes: \"make torture\", or for the short form \"make torture SHORT=1\"")
@@ -53,13 +74,12 @@ func TestTorture(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	todo := make(chan uint64)
-	reports := make(chan Report)
+	todo, reports := make(chan job), make(chan Report)
 	var running sync.WaitGroup
-	for range *workers {
+	for range *worlds {
 		running.Go(func() {
-			for seed := range todo {
-				reports <- runSeed(p, seed)
+			for j := range todo {
+				reports <- runJob(p, j)
 			}
 		})
 	}
@@ -67,59 +87,59 @@ func TestTorture(t *testing.T) {
 		defer close(reports)
 		defer running.Wait()
 		defer close(todo)
-		if *from > 0 {
-			todo <- *from
-			return
-		}
-		for i := range *seeds {
-			todo <- uint64(i + 1)
+		for _, j := range jobs() {
+			todo <- j
 		}
 	}()
 	total := NewTally()
 	for r := range reports {
 		total.Add(r.Tally)
-		fmt.Printf("seed %d: %s, %.1f s\n", r.Seed, verdict(r), r.Took.Seconds())
-		if len(r.Problems) > 0 || *from > 0 {
+		fmt.Printf("seed %-8d %s (%.1f s)\n", r.Seed, verdict(r), r.Took.Seconds())
+		if *from > 0 {
 			fmt.Println(strings.Join(r.Trace, "\n"))
 		}
 		if len(r.Problems) > 0 {
-			t.Errorf("seed %d: %s\n%s\nits schedule:\n%s\nrun it again: make torture SEED=%d", r.Seed,
-				strings.Join(r.Problems, "\n"), strings.Join(r.Trace, "\n"), Text(r.Schedule), r.Seed)
+			t.Errorf("seed %d:\n%s\nwhat was done:\n%s\nits schedule:\n%s", r.Seed,
+				strings.Join(r.Problems, "\n"), strings.Join(r.Trace, "\n"), Text(r.Schedule))
+			if r.Seed < 1_000_000 {
+				t.Errorf("again, with the same decisions (the machine's timing may differ): make torture SEED=%d", r.Seed)
+			}
 		}
 	}
 	fmt.Print("\n", total)
 	if *result != "" {
-		data, err := json.MarshalIndent(total, "", "  ")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(*result, append(data, '\n'), 0o600); err != nil {
+		if err := writeJSON(*result, total); err != nil {
 			t.Fatal(err)
 		}
 	}
+}
+
+func writeJSON(file string, v any) error {
+	data, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, append(data, '\n'), 0o600)
 }
 
 func verdict(r Report) string {
 	if len(r.Problems) > 0 {
 		return "NOT AS THE MODEL SAYS"
 	}
-	return fmt.Sprintf("as the model says; %d faults found work, %d did not; %d events, %d effects",
+	return fmt.Sprintf("as the model says: %d faults with work, %d without; %d events, %d effects",
 		sum(r.Tally.Faults), r.Tally.Idle, r.Tally.Events, sum(r.Tally.Effects))
 }
 
-// runSeed runs one seed in a folder of its own, which is kept if anything is wrong.
-func runSeed(p Programs, seed uint64) Report {
-	dir, err := os.MkdirTemp("", fmt.Sprintf("kelpie-seed-%d-", seed))
+// runJob runs one in a folder of its own, which is kept if anything is wrong.
+func runJob(p Programs, j job) Report {
+	dir, err := os.MkdirTemp("", fmt.Sprintf("kelpie-seed-%d-", j.seed))
 	if err != nil {
-		return Report{Seed: seed, Problems: []string{err.Error()}, Tally: NewTally()}
+		return Report{Seed: j.seed, Problems: []string{err.Error()}, Tally: NewTally()}
 	}
-	r := Run(p, dir, seed, Schedule(seed))
-	if len(r.Problems) == 0 {
-		err = os.RemoveAll(dir)
-	} else {
-		r.Problems = append(r.Problems, "its folder is kept: "+filepath.Clean(dir))
-	}
-	if err != nil {
+	r := Run(p, dir, j.seed, j.steps)
+	if len(r.Problems) > 0 {
+		r.Problems = append(r.Problems, "its folder is kept: "+dir)
+	} else if err := os.RemoveAll(dir); err != nil {
 		r.Problems = append(r.Problems, err.Error())
 	}
 	return r

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 	"time"
+
+	"github.com/kelpie-sec/kelpie/core/model"
 )
 
 // Work is what is under way in a world at a moment: what a fault can spoil.
@@ -46,64 +48,52 @@ type status struct {
 	Log struct{ Unmatched, Undecided int }
 }
 
-// Work of the whole world. What a core that does not answer has done since it last
-// did is not known, and counts as not done.
+// Work of the whole world.
 func (w *World) Work() Work {
-	var k Work
+	all := Work{}
+	for _, k := range w.WorkOf() {
+		all = all.Add(k)
+	}
+	return all
+}
+
+// WorkOf gives the work by plugin: what waits for its processes, or is with them. What
+// a core that does not answer has done since it last did is not known, and counts as
+// not done.
+func (w *World) WorkOf() map[string]Work {
+	all := map[string]Work{}
+	add := func(plugin string, k Work) { all[plugin] = all[plugin].Add(k) }
 	var s status
-	if err := w.get("status", &s); err == nil {
+	if w.get("status", &s) == nil {
 		for _, src := range s.Sources {
 			w.counted[strings.TrimPrefix(src.Source, "detector.")] = src.Counted
 		}
-		k.Asks, k.Intents = s.Counts.AsksPending, s.Counts.IntentsPending
+		add("lookup", Work{Asks: s.Counts.AsksPending})
 	}
 	for _, f := range w.Feeds {
-		k.Events += max(f.Offered()-w.counted[f.Name()], 0)
+		add(f.Plugin(), Work{Events: max(f.Offered()-w.counted[f.Name()], 0)})
+	}
+	var intents []model.Intent
+	if s.Counts.IntentsPending > 0 && w.get("intents?state=pending", &intents) == nil {
+		for _, in := range intents {
+			add(pluginOf(in.Action), Work{Intents: 1})
+		}
 	}
 	for _, name := range []string{"enrichment.honest", "enrichment.wild", "action.edr", "action.desk"} {
-		k.Calls += w.Far.Flying(name)
+		add(pluginOf(name), Work{Calls: w.Far.Flying(name)})
 	}
-	return k
+	return all
 }
 
-// WorkOf a plugin's processes: what waits for them, or is with them.
-func (w *World) WorkOf(plugin string) Work {
-	all := w.Work()
-	k := Work{}
-	switch plugin {
-	case "file", "script":
-		for _, f := range w.Feeds {
-			if strings.Contains(f.Block(w.dir), `"`+plugin+`"`) {
-				k.Events += max(f.Offered()-w.counted[f.Name()], 0)
-			}
-		}
-	case "lookup":
-		k.Asks = all.Asks
-		k.Calls = w.Far.Flying("enrichment.honest") + w.Far.Flying("enrichment.wild")
-	case "vendor", "email":
-		k.Intents = w.pending(plugin)
-		if plugin == "vendor" {
-			k.Calls = w.Far.Flying("action.edr") + w.Far.Flying("action.desk")
-		}
+// pluginOf an enrichment or action.
+func pluginOf(instance string) string {
+	switch {
+	case strings.HasPrefix(instance, "enrichment."):
+		return "lookup"
+	case instance == "action.mail":
+		return "email"
 	}
-	return k
-}
-
-// pending intents of a plugin's actions.
-func (w *World) pending(plugin string) int {
-	var intents []struct {
-		Action string `json:"action"`
-	}
-	if w.get("intents?state=pending", &intents) != nil {
-		return 0
-	}
-	n := 0
-	for _, in := range intents {
-		if (in.Action == "action.mail") == (plugin == "email") {
-			n++
-		}
-	}
-	return n
+	return "vendor"
 }
 
 // pressPatience is how long a fault waits to find work.
