@@ -16,9 +16,10 @@ import (
 	"time"
 )
 
-// armed is what is to happen, where. It is read from the environment (KELPIE_FAULT) and
-// from the file that KELPIE_FAULT_PLAN names, which may change while the program runs:
-// each time it does, its hits count anew.
+// armed is what is to happen, where. It stands in the file that KELPIE_FAULT_PLAN names,
+// which may come, change and go while the program runs: each time it does, its hits
+// count anew. Whoever takes the file away has the last word: Point before it kills, so
+// that it kills once, or the harness, when it has waited enough.
 type armed struct {
 	mu      sync.Mutex
 	plans   map[string]*plan
@@ -34,9 +35,7 @@ type plan struct {
 }
 
 var theArmed = sync.OnceValue(func() *armed {
-	a := &armed{plans: map[string]*plan{}, file: os.Getenv("KELPIE_FAULT_PLAN")}
-	a.add(os.Getenv("KELPIE_FAULT"))
-	return a
+	return &armed{plans: map[string]*plan{}, file: os.Getenv("KELPIE_FAULT_PLAN")}
 })
 
 // add takes a comma list of point@hit=victim.
@@ -54,18 +53,20 @@ func (a *armed) add(text string) {
 
 // refresh reads the file again if it was written.
 func (a *armed) refresh() {
-	if a.file == "" {
+	info, err := os.Stat(a.file)
+	if err != nil {
+		clear(a.plans)
 		return
 	}
-	info, err := os.Stat(a.file)
-	if err != nil || info.ModTime().Equal(a.changed) {
+	if info.ModTime().Equal(a.changed) && len(a.plans) > 0 {
 		return
 	}
 	data, err := os.ReadFile(a.file)
 	if err != nil {
 		return
 	}
-	a.changed, a.plans = info.ModTime(), map[string]*plan{}
+	clear(a.plans)
+	a.changed = info.ModTime()
 	a.add(string(data))
 }
 
@@ -81,7 +82,7 @@ func Point(name string) {
 		return
 	}
 	p.hits++
-	if p.hits != p.at {
+	if p.hits != p.at || os.Remove(a.file) != nil {
 		return
 	}
 	pid := os.Getpid()

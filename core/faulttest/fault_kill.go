@@ -126,12 +126,15 @@ func (w *World) KillAt(point, victim string, hit int) (Work, error) {
 		work = w.Work()
 		return false, w.Drip(2)
 	})
-	// The next core, or the same one, is not to be killed by it again.
-	if err := errors.Join(ignorePatience(err), os.Remove(w.path("plan"))); err != nil {
-		return Work{}, err
+	switch removed := os.Remove(w.path("plan")); {
+	case removed == nil:
+		return Work{}, ignorePatience(err) // nobody came there
+	case !errors.Is(removed, os.ErrNotExist):
+		return Work{}, removed
 	}
-	if len(w.kills()) == before {
-		return Work{}, nil
+	// It was taken away by who kills, if only at the last moment.
+	if err := w.Until("the kill", func() (bool, error) { return len(w.kills()) > before, nil }); err != nil {
+		return Work{}, err
 	}
 	var name, who string
 	var pid int
