@@ -60,6 +60,8 @@ func (s *Server) Handler() http.Handler {
 	get("/v1/rejected", s.rejected)
 	get("/v1/intents", s.intents)
 	post("/v1/intents/{id}/resolve", s.resolve)
+	get("/v1/holds", s.holds)
+	post("/v1/holds/{hold}/release", s.release)
 	get("/v1/plugins", s.plugins)
 	post("/v1/plugins/{name}/restart", s.restart)
 	get("/v1/status", s.status)
@@ -181,6 +183,8 @@ type Order struct {
 	By      string            `json:"by"`
 	Because string            `json:"because,omitempty"`
 	State   model.IntentState `json:"state,omitempty"`
+	// Case that lets go of a hold; empty: all.
+	Case string `json:"case,omitempty"`
 }
 
 func readOrder(r *http.Request) (Order, error) {
@@ -222,7 +226,7 @@ func (s *Server) resolve(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if in.State != model.IntentUnknown {
+	if in.State != model.IntentUnknown && !s.endedByHand(r.Context(), in, o.State) {
 		return nil, &Error{http.StatusConflict, "the intent is " + string(in.State) + ", not unknown"}
 	}
 	err = s.Engine.Order(r.Context(), model.Command{

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strings"
@@ -80,22 +81,7 @@ type Explanation struct {
 // explain answers with a case by its id, an older id, or the beginning of one.
 func (s *Server) explain(r *http.Request) (any, error) {
 	ctx := r.Context()
-	id := r.PathValue("id")
-	if !strings.HasPrefix(id, "c-") {
-		id = "c-" + id
-	}
-	found, err := s.Store.FindCases(ctx, id, 8)
-	switch {
-	case err != nil:
-		return nil, err
-	case len(found) == 0:
-		return nil, &Error{http.StatusNotFound, "there is no case " + id + "; \"kelpie case list\" lists them"}
-	case len(found) > 1 && !slices.Contains(found, id):
-		return nil, &Error{http.StatusConflict, "more than one case begins with " + id + ": " + strings.Join(found, ", ")}
-	case !slices.Contains(found, id):
-		id = found[0]
-	}
-	c, err := s.Store.Case(ctx, id)
+	c, err := s.findCase(ctx, r.PathValue("id"))
 	if err != nil {
 		return nil, err
 	}
@@ -112,6 +98,25 @@ func (s *Server) explain(r *http.Request) (any, error) {
 	}
 	e.Signals, e.Lookups, e.Intents = list(e.Signals), list(e.Lookups), list(e.Intents)
 	return e, nil
+}
+
+// findCase finds a case by its id, an older id, or the beginning of one.
+func (s *Server) findCase(ctx context.Context, id string) (model.Case, error) {
+	if !strings.HasPrefix(id, "c-") {
+		id = "c-" + id
+	}
+	found, err := s.Store.FindCases(ctx, id, 8)
+	switch {
+	case err != nil:
+		return model.Case{}, err
+	case len(found) == 0:
+		return model.Case{}, &Error{http.StatusNotFound, "there is no case " + id + "; \"kelpie case list\" lists them"}
+	case len(found) > 1 && !slices.Contains(found, id):
+		return model.Case{}, &Error{http.StatusConflict, "more than one case begins with " + id + ": " + strings.Join(found, ", ")}
+	case !slices.Contains(found, id):
+		id = found[0]
+	}
+	return s.Store.Case(ctx, id)
 }
 
 // observablesOf lists the observables of a case and its signals, each once, without

@@ -9,6 +9,7 @@ import (
 	"github.com/kelpie-sec/kelpie/core/detect"
 	"github.com/kelpie-sec/kelpie/core/enrich"
 	"github.com/kelpie-sec/kelpie/core/host"
+	"github.com/kelpie-sec/kelpie/core/model"
 	"github.com/kelpie-sec/kelpie/core/store"
 )
 
@@ -31,7 +32,9 @@ type Status struct {
 	// SetAside is what no rule has seen, by source.
 	SetAside []SetAside   `json:"set_aside"`
 	Counts   store.Counts `json:"counts"`
-	Log      LogState     `json:"log"`
+	// Held counts what is contained, by state.
+	Held map[model.HoldState]int `json:"held"`
+	Log  LogState                `json:"log"`
 }
 
 // Trouble is something that a person should know.

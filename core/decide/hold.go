@@ -252,6 +252,13 @@ func (m *Machine) releaseHold(c *model.Command) {
 	m.look(h)
 }
 
+// endedByHand tells whether a person says of an undo that came to nothing that it is
+// done: what was stuck was ended without Kelpie.
+func (m *Machine) endedByHand(in *intentState, state model.IntentState) bool {
+	h := m.holds[in.Hold]
+	return h != nil && h.State == model.HoldStuck && h.Undo == in.ID && state == model.IntentDone
+}
+
 // sameCase tells whether two first ids are of one case now.
 func (m *Machine) sameCase(a, b string) bool {
 	if a == b {

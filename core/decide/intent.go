@@ -172,7 +172,7 @@ func (m *Machine) command(c *model.Command) {
 		}
 	case model.ResolveIntent:
 		in := m.intents[c.Intent]
-		if in == nil || in.State != model.IntentUnknown || !slices.Contains(resolvable[:], c.State) {
+		if in == nil || in.State != model.IntentUnknown && !m.endedByHand(in, c.State) || !slices.Contains(resolvable[:], c.State) {
 			return
 		}
 		from := in.State

@@ -9,6 +9,7 @@ import (
 	"github.com/kelpie-sec/kelpie/core/api"
 	"github.com/kelpie-sec/kelpie/core/detect"
 	"github.com/kelpie-sec/kelpie/core/host"
+	"github.com/kelpie-sec/kelpie/core/model"
 	"github.com/kelpie-sec/kelpie/core/respond"
 )
 
@@ -26,6 +27,9 @@ func (k *Kelpie) Status(ctx context.Context) (api.Status, error) {
 		return s, err
 	}
 	if s.Sources, err = k.store.Sources(ctx); err != nil {
+		return s, err
+	}
+	if s.Held, err = k.store.HoldCounts(ctx); err != nil {
 		return s, err
 	}
 	flags, err := k.store.Flags(ctx)
@@ -167,6 +171,13 @@ func steps(n int) string {
 	return fmt.Sprintf("%d steps", n)
 }
 
+func plural(n int, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %ss", n, one)
+}
+
 func storeTroubles(s *api.Status) {
 	if n := s.Counts.IntentsUnknown; n > 0 {
 		s.Troubles = append(s.Troubles, api.Trouble{
@@ -177,6 +188,18 @@ func storeTroubles(s *api.Status) {
 	if n := s.Counts.IntentsFailed; n > 0 {
 		s.Troubles = append(s.Troubles, api.Trouble{
 			What: steps(n) + " failed for good", Do: "\"kelpie intent list --state failed\" says why",
+		})
+	}
+	if n := s.Held[model.HoldStuck]; n > 0 {
+		s.Troubles = append(s.Troubles, api.Trouble{
+			What: fmt.Sprintf("the undo of %s has failed: still in force, and nobody wants it", plural(n, "hold")), Waits: "a person",
+			Do: "\"kelpie held\" says why; \"kelpie release\" tries again",
+		})
+	}
+	if n := s.Held[model.HoldUnknown]; n > 0 {
+		s.Troubles = append(s.Troubles, api.Trouble{
+			What: fmt.Sprintf("nobody knows whether %s is still in force", plural(n, "hold")), Waits: "a person's word",
+			Do: "\"kelpie held\" lists it; find out, and \"kelpie intent resolve\" its undo",
 		})
 	}
 	for _, src := range s.Sources {

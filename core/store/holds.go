@@ -40,6 +40,21 @@ func (s *Store) Hold(ctx context.Context, id string) (model.Hold, error) {
 	return getDoc[model.Hold](ctx, s, `SELECT doc FROM holds WHERE id = ?`, id)
 }
 
+// HoldCounts counts what is held by state.
+func (s *Store) HoldCounts(ctx context.Context) (map[model.HoldState]int, error) {
+	counts := map[model.HoldState]int{}
+	_, err := queryRows(ctx, s, func(scan scanner) (struct{}, error) {
+		var state string
+		var n int
+		err := scan(&state, &n)
+		counts[model.HoldState(state)] = n
+		return struct{}{}, err
+	}, holdCounts)
+	return counts, err
+}
+
+const holdCounts = `SELECT state, count(*) FROM holds WHERE state != 'released' GROUP BY state`
+
 const holdingActions = `SELECT DISTINCT action FROM holds WHERE state != 'released' ORDER BY action`
 
 // HoldingActions lists the action instances that still hold something, or may: each is

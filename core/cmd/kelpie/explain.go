@@ -275,6 +275,9 @@ func printSteps(w io.Writer, e api.Explanation) {
 
 func intentText(in model.Intent) string {
 	text := fmt.Sprintf("%s to %s by %s", in.Verb, in.Target.Value, in.Action)
+	if in.Undoes != "" {
+		text = fmt.Sprintf("undo of %s for %s by %s", in.Verb, in.Target.Value, in.Action)
+	}
 	if in.DryRun {
 		text += " (dry run: nothing left)"
 	}

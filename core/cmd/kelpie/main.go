@@ -89,6 +89,7 @@ func (p program) root() *cobra.Command {
 	root.AddCommand(
 		p.runCommand(o), p.validateCommand(o), p.fmtCommand(o),
 		p.caseCommand(o), p.explainCommand(o), p.eventCommand(o), p.intentCommand(o),
+		p.heldCommand(o), p.releaseCommand(o),
 		p.pluginCommand(o), p.statusCommand(o), p.auditCommand(o),
 		p.pauseCommand(o), p.resumeCommand(o), p.versionCommand(o),
 	)

@@ -76,7 +76,7 @@ func buildPlugins(t *testing.T) (plugins, locked string) {
 	if err := os.Mkdir(plugins, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, pkg := range []string{"../../../plugins/file", "../../../plugins/table", "./testdata/fake"} {
+	for _, pkg := range []string{"../../../plugins/file", "../../../plugins/table", "./testdata/fake", "../../faulttest/contain"} {
 		out, err := exec.Command("go", "build", "-o", filepath.Join(plugins, filepath.Base(pkg)), pkg).CombinedOutput()
 		if err != nil {
 			t.Fatalf("go build %s: %v\n%s", pkg, err, out)

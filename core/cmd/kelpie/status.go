@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kelpie-sec/kelpie/core/api"
+	"github.com/kelpie-sec/kelpie/core/model"
 )
 
 func (p program) statusCommand(o *options) *cobra.Command {
@@ -57,6 +58,9 @@ func printStatus(w io.Writer, s api.Status) {
 	c := s.Counts
 	fmt.Fprintf(w, "\n%s, %s; intents: %d done, %d pending, %d failed, %d unknown\n",
 		plural(c.Cases, "case"), plural(c.Signals, "signal"), c.IntentsDone, c.IntentsPending, c.IntentsFailed, c.IntentsUnknown)
+	if n := s.Held[model.HoldInForce] + s.Held[model.HoldReleasing] + s.Held[model.HoldStuck] + s.Held[model.HoldUnknown]; n > 0 {
+		fmt.Fprintf(w, "%s: \"kelpie held\" lists what is contained\n", plural(n, "hold"))
+	}
 	fmt.Fprintf(w, "log: %d MB of events; waiting: %d batches to match, %d inputs to decide, %d answers\n",
 		s.Log.EventsBytes>>20, s.Log.Unmatched, s.Log.Undecided, c.AsksPending)
 	printParts(w, s)

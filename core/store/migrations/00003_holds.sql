@@ -11,5 +11,6 @@ CREATE TABLE holds (
 	doc    BLOB NOT NULL
 );
 CREATE INDEX holds_action ON holds (action) WHERE state != 'released';
+CREATE INDEX holds_state ON holds (state, since, id) WHERE state != 'released';
 CREATE INDEX holds_target ON holds (target);
 CREATE INDEX holds_since ON holds (since, id);
