@@ -192,6 +192,7 @@ func (m *Machine) release(h *holdState, by, because string) {
 		Action: h.Action, Verb: h.Verb, Target: h.Target, Round: done.Round,
 		Hold: h.ID, Undoes: h.Intent, UndoToken: h.UndoToken,
 		Because: because, PlannedAt: m.at, State: model.IntentPending,
+		Score: done.Score, Deadline: m.at, // somebody waits to be let go
 	}
 	m.keep(undo)
 	m.changed.intents[undo.ID] = m.intents[undo.ID]

@@ -40,6 +40,7 @@ func (m *Machine) plan(cs *caseState) {
 	}, m.at, m.recently)
 	cs.notes = since(cs.notes, p.Notes)
 	cs.limited = p.Limited
+	m.urge(cs, view, p.Intents)
 	for i := range p.Intents {
 		m.planIntent(p.Intents[i])
 	}

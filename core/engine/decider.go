@@ -22,7 +22,7 @@ type decider struct {
 	loop decide.Loop
 }
 
-// newDecider makes a decider; wake is called after each commit and must not block.
+// newDecider makes a decider; wake is told what was committed, and must not block.
 func newDecider(k *Kelpie, wake func(decide.Changes)) *decider {
 	return &decider{k: k, loop: decide.Loop{
 		Compile: config.Compile,

@@ -34,6 +34,8 @@ type flow struct {
 	trial     *trial
 	wake      chan struct{}      // of the responder
 	due       chan time.Duration // of the ticker
+	// paused is whether actions were paused after the last commit; true before the first.
+	paused bool
 }
 
 // prepare makes the stages; only plugins run when it returns. Whatever it returns,
@@ -85,6 +87,7 @@ func (f *flow) prepare(ctx context.Context) error {
 		f.responder.Settings.MaxAttempts = onceAttempts
 	}
 	f.decider = newDecider(f.k, f.wakeUp)
+	f.decider.loop.Store = claimingStore{f.k.store, f.responder}
 	return nil
 }
 
@@ -101,10 +104,17 @@ func (f *flow) joiner(ctx context.Context, name string, r *reporter) error {
 	return nil
 }
 
-// wakeUp tells those who wait for decide's rows that there are new ones.
+// wakeUp tells those who wait for decide's rows that there are new ones. Of intents the
+// responder hears with the commit.
 func (f *flow) wakeUp(c decide.Changes) {
-	f.enricher.Wake()
 	f.dueAfter(c.Due)
+	if len(c.Asks) > 0 {
+		f.enricher.Wake()
+	}
+	if c.Flags == nil || c.Flags.Paused == f.paused {
+		return
+	}
+	f.paused = c.Flags.Paused
 	select {
 	case f.wake <- struct{}{}:
 	default:

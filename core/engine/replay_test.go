@@ -137,7 +137,7 @@ func (f *replayed) live(t *testing.T, life int) {
 	defer cancel()
 	work, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
-	g := &flow{k: f.k, logger: slog.New(slog.DiscardHandler), wake: make(chan struct{}, 1)}
+	g := &flow{k: f.k, logger: slog.New(slog.DiscardHandler), wake: make(chan struct{}, 1), paused: true}
 	var in, answers, outcomes reporter
 	for name, r := range map[string]*reporter{"match": &in, "enrich": &answers, "respond": &outcomes} {
 		if err := g.joiner(ctx, name, r); err != nil {
@@ -161,6 +161,7 @@ func (f *replayed) live(t *testing.T, life int) {
 		Journal:  f.k.store, Caller: outside, Reporter: respondReporter{outcomes}, Log: g.logger, Epoch: epoch, Now: f.k.clock.now,
 	}
 	g.decider = newDecider(f.k, g.wakeUp)
+	g.decider.loop.Store = claimingStore{f.k.store, g.responder}
 	g.decider.loop.Compile, g.decider.loop.CheckpointInputs = replayCompile, 30
 
 	deciding := start(work, fail, g.decider.run)

@@ -63,7 +63,10 @@ const (
 // returns ErrCut if ctx ends before that. It stops in order: what was taken in is in
 // the log, and calls that have begun are waited for, inside their deadlines.
 func (k *Kelpie) Run(ctx context.Context, o RunOptions) (err error) {
-	f := &flow{k: k, options: o, began: k.clock.now(), logger: k.logger, wake: make(chan struct{}, 1), due: make(chan time.Duration, 1)}
+	f := &flow{
+		k: k, options: o, began: k.clock.now(), logger: k.logger,
+		wake: make(chan struct{}, 1), due: make(chan time.Duration, 1), paused: true,
+	}
 	if err := f.prepare(ctx); err != nil {
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 			err = f.cut() // to be told to stop is no failure, whenever it comes

@@ -45,17 +45,17 @@ func (k *Kelpie) serve(f *flow) (stop func() error, err error) {
 	private := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		return c.Control(func(fd uintptr) { _ = privateSocket(int(fd)) })
 	}}
+	k.run(f) // before there is a socket: who finds that finds who runs
 	l, err := private.Listen(context.Background(), "unix", path)
 	if err != nil {
+		k.run(nil)
 		return nil, err
 	}
 	if err := os.Chmod(path, 0o600); err != nil {
+		k.run(nil)
 		l.Close()
 		return nil, err
 	}
-	k.mu.Lock()
-	k.running = f
-	k.mu.Unlock()
 	server := &http.Server{
 		Handler: k.Handler(), ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
@@ -82,4 +82,10 @@ func (k *Kelpie) serve(f *flow) (stop func() error, err error) {
 		}
 		return err
 	}, nil
+}
+
+func (k *Kelpie) run(f *flow) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.running = f
 }

@@ -3,6 +3,7 @@ package faulttest
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -15,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kelpie-sec/kelpie/core/store"
 	"github.com/kelpie-sec/kelpie/examples/suricata/eve"
 )
 
@@ -218,14 +220,19 @@ func BenchmarkSignals(b *testing.B) {
 	}
 }
 
-// BenchmarkLatency is the time to the action's call at 500 lines a second, each a case
-// of its own: from the line in the file, and from the plugin's batch in the core.
+// BenchmarkLatency is the time to the action's call at 500 and 2,000 lines a second,
+// each a case of its own: from the line in the file, and from the plugin's batch in the
+// core. What the way from the batch is made of stands beside it: up to where match has
+// stamped it (EVENTS is written), up to the claim (INPUTS is written and decided), and
+// up to the call (the claim is written).
 func BenchmarkLatency(b *testing.B) {
-	const events, rate = 5_000, 500
-	w := newBench(b, "true", "case.severity >= 0")
-	if err := os.WriteFile(filepath.Join(w.dir, "eve.json"), nil, 0o600); err != nil {
-		b.Fatal(err)
+	for _, rate := range []int{500, 2_000} {
+		b.Run(fmt.Sprintf("rate=%d", rate), func(b *testing.B) { latency(b, 10*rate, rate) })
 	}
+}
+
+func latency(b *testing.B, events, rate int) {
+	w := newBench(b, "true", "case.severity >= 0")
 	b.ResetTimer()
 	for range b.N {
 		for _, name := range []string{"data", "calls"} {
@@ -233,20 +240,20 @@ func BenchmarkLatency(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
-		if err := os.Truncate(filepath.Join(w.dir, "eve.json"), 0); err != nil {
+		if err := os.WriteFile(filepath.Join(w.dir, "eve.json"), nil, 0o600); err != nil {
 			b.Fatal(err)
 		}
-		line, batch := w.paced(events, rate)
-		for name, took := range map[string][]time.Duration{"line": line, "batch": batch} {
+		w.paced(events, rate)
+		for name, took := range w.latencies(events) {
+			slices.Sort(took)
 			b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, name+"-ms-p50")
 			b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, name+"-ms-p99")
 		}
 	}
 }
 
-// paced runs the core while lines come at a steady rate, and gives the times from
-// line to call and from batch to call, sorted.
-func (w *bench) paced(events, rate int) (line, batch []time.Duration) {
+// paced runs the core while lines come at a steady rate, until each has had its call.
+func (w *bench) paced(events, rate int) {
 	c := exec.Command(w.p.Kelpie, "run")
 	c.Dir = w.dir
 	if err := c.Start(); err != nil {
@@ -263,19 +270,24 @@ func (w *bench) paced(events, rate int) (line, batch []time.Duration) {
 		w.b.Fatal(err)
 	}
 	defer f.Close()
-	tick := time.NewTicker(time.Second / time.Duration(rate))
-	defer tick.Stop()
+	began := time.Now()
 	for i := range events {
-		<-tick.C
+		time.Sleep(time.Until(began.Add(time.Duration(i) * time.Second / time.Duration(rate))))
 		now := time.Now()
 		fmt.Fprintf(f, `{"timestamp":%q,"event_type":"alert","src_ip":"10.%d.%d.1","dest_ip":"2001:db8::%x","alert":{"severity":1,"signature":"paced"},"kelpie_sent":"%d","pad":%q}`+"\n",
 			now.UTC().Format(time.RFC3339Nano), i/250, i%250, i+1, now.UnixNano(), strings.Repeat("x", 1000))
 	}
 	w.until(func() bool { return len(w.calls()) >= events })
-	return w.latencies(events)
 }
 
-func (w *bench) latencies(events int) (line, batch []time.Duration) {
+// latencies are the times of the calls, by what they are from or between.
+func (w *bench) latencies(events int) map[string][]time.Duration {
+	s, err := store.Open(w.b.Context(), store.Settings{Dir: filepath.Join(w.dir, "data")})
+	if err != nil {
+		w.b.Fatal(err)
+	}
+	defer s.Close()
+	all := map[string][]time.Duration{}
 	for _, call := range w.calls() {
 		fields := strings.Fields(strings.ReplaceAll(call, `"`, ""))
 		if len(fields) != 4 {
@@ -283,19 +295,23 @@ func (w *bench) latencies(events int) (line, batch []time.Duration) {
 		}
 		sent, err1 := strconv.ParseInt(fields[1], 10, 64)
 		received, err2 := time.Parse(time.RFC3339Nano, fields[2])
-		came, err3 := strconv.ParseInt(fields[3], 10, 64)
-		if err1 != nil || err2 != nil || err3 != nil {
-			w.b.Fatalf("void: call %q", call)
+		at, err3 := strconv.ParseInt(fields[3], 10, 64)
+		in, attempts, err4 := s.Journal(w.b.Context(), fields[0])
+		if err := errors.Join(err1, err2, err3, err4); err != nil || len(attempts) == 0 {
+			w.b.Fatalf("void: call %q, %d attempts: %v", call, len(attempts), err)
 		}
-		line = append(line, time.Duration(came-sent))
-		batch = append(batch, time.Unix(0, came).Sub(received))
+		called, claimed := time.Unix(0, at), attempts[0].Claimed
+		for name, took := range map[string]time.Duration{
+			"line": called.Sub(time.Unix(0, sent)), "batch": called.Sub(received),
+			"hop-matched": in.PlannedAt.Sub(received), "hop-claimed": claimed.Sub(in.PlannedAt), "hop-called": called.Sub(claimed),
+		} {
+			all[name] = append(all[name], took)
+		}
 	}
-	if len(line) != events {
-		w.b.Fatalf("void: %d calls for %d cases", len(line), events)
+	if len(all["line"]) != events {
+		w.b.Fatalf("void: %d calls for %d cases", len(all["line"]), events)
 	}
-	slices.Sort(line)
-	slices.Sort(batch)
-	return line, batch
+	return all
 }
 
 func (w *bench) until(ok func() bool) {

@@ -53,6 +53,10 @@ type Intent struct {
 	// Because says why it was planned, for people.
 	Because   string    `json:"because"`
 	PlannedAt time.Time `json:"planned_at"`
+	// Score is its case's, as long as it is pending: what waits goes by it, then by
+	// Deadline, by which it should have taken effect (zero: none), then by age.
+	Score    Hundredths `json:"score,omitempty"`
+	Deadline time.Time  `json:"deadline,omitzero"`
 
 	State     IntentState `json:"state"`
 	Attempts  int         `json:"attempts"`

@@ -5,20 +5,56 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/kelpie-sec/kelpie/core/fault"
 	"github.com/kelpie-sec/kelpie/core/model"
 )
 
+// carrier is a task in its turn.
+type carrier struct {
+	*task
+	log *slog.Logger
+	// release gives the task's worker to others.
+	release func(*task)
+	// read: intent and attempts are what the journal has.
+	read     bool
+	intent   model.Intent
+	attempts []Attempt
+}
+
 // carryOut does what is to be done about an intent until it has ended or has to wait.
 // When ctx ends it begins nothing more, but brings home what it has begun.
-func (r *Responder) carryOut(ctx context.Context, t *task) step {
-	log := r.Log.With("intent", t.Intent)
+func (r *Responder) carryOut(ctx context.Context, t *task, release func(*task)) step {
+	return r.carry(ctx, &carrier{task: t, log: r.Log.With("intent", t.Intent), release: release}, nil)
+}
+
+// carryClaimed makes the call of a first attempt that is in the journal, and goes on
+// from there.
+func (r *Responder) carryClaimed(ctx context.Context, c claim, release func(*task)) step {
+	carrier := &carrier{
+		task: c.task, log: r.Log.With("intent", c.task.Intent), release: release,
+		read: true, intent: c.intent, attempts: []Attempt{c.attempt},
+	}
+	return r.carry(ctx, carrier, func() (time.Time, error) { return r.execute(ctx, carrier) })
+}
+
+// carry takes turns, beginning with the first if there is one.
+func (r *Responder) carry(ctx context.Context, c *carrier, first func() (time.Time, error)) step {
 	for {
-		next, err := r.turn(ctx, t, log)
+		var next time.Time
+		var err error
+		if first != nil {
+			next, err = first()
+			first = nil
+		} else {
+			next, err = r.turn(ctx, c)
+		}
 		now := r.Now()
 		switch {
+		case errors.Is(err, errTold):
+			return step{told: true}
 		case errors.Is(err, errEnded):
 			return step{}
 		case errors.Is(err, ErrPaused):
@@ -26,35 +62,47 @@ func (r *Responder) carryOut(ctx context.Context, t *task) step {
 		case errors.Is(err, ErrFenced):
 			return step{fenced: true}
 		case err != nil:
-			log.Error("an intent can't be carried on; trying again", "error", err)
+			c.log.Error("an intent can't be carried on; trying again", "error", err)
 			return step{again: now.Add(firstRetry)}
-		case next.After(now):
-			return step{again: next}
+		case next.After(now), !c.working:
+			return step{again: maxTime(next, now)}
 		}
 	}
 }
 
-// errEnded means that there is nothing more to do about an intent, for now or for good.
-var errEnded = errors.New("nothing more to do")
+func maxTime(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+var (
+	// errEnded means that nothing more is done about an intent in this turn.
+	errEnded = errors.New("nothing more to do")
+	// errTold means that its outcome is reported.
+	errTold = errors.New("its outcome is reported")
+)
 
 // turn does one thing about an intent, and says when the next may be done.
-func (r *Responder) turn(ctx context.Context, t *task, log *slog.Logger) (time.Time, error) {
-	in, attempts, err := r.read(ctx, t.Intent)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("reading the journal: %w", err)
+func (r *Responder) turn(ctx context.Context, c *carrier) (time.Time, error) {
+	if !c.read {
+		var err error
+		if c.intent, c.attempts, err = r.journal(ctx, c.Intent); err != nil {
+			return time.Time{}, fmt.Errorf("reading the journal: %w", err)
+		}
+		c.read = true
 	}
-	if in.State.Final() {
+	if c.intent.State.Final() {
 		return time.Time{}, errEnded
 	}
-	if n := len(attempts); n > 0 && attempts[n-1].Number == t.uncalled && attempts[n-1].State == "" {
-		a := attempts[n-1]
-		a.State, a.Message = model.IntentFailed, "it was claimed and never called"
-		return a.Again, r.settle(ctx, a, log)
+	if n := len(c.attempts); n > 0 && c.attempts[n-1].Number == c.uncalled && c.attempts[n-1].State == "" {
+		return r.notCalled(ctx, c)
 	}
-	todo := r.settings().next(in, attempts)
+	todo := r.settings().next(c.intent, c.attempts)
 	switch {
 	case todo.what == report:
-		if wait := r.early(in, attempts, todo.outcome); wait > 0 && ctx.Err() == nil {
+		if wait := r.early(c.intent, c.attempts, todo.outcome); wait > 0 && ctx.Err() == nil {
 			return r.Now().Add(wait), nil
 		} else if wait > 0 {
 			return time.Time{}, errEnded
@@ -65,12 +113,19 @@ func (r *Responder) turn(ctx context.Context, t *task, log *slog.Logger) (time.T
 	case todo.at.After(r.Now()):
 		return todo.at, nil
 	case todo.what == check:
-		return r.check(ctx, in, attempts[len(attempts)-1], log)
+		return r.check(ctx, c)
 	}
-	return r.try(ctx, in, attempts, t, log)
+	return r.try(ctx, c)
 }
 
-func (r *Responder) read(ctx context.Context, intent string) (model.Intent, []Attempt, error) {
+// notCalled writes that the last attempt was only claimed.
+func (r *Responder) notCalled(ctx context.Context, c *carrier) (time.Time, error) {
+	a := &c.attempts[len(c.attempts)-1]
+	a.State, a.Message = model.IntentFailed, "it was claimed and never called"
+	return a.Again, r.settle(ctx, c, *a)
+}
+
+func (r *Responder) journal(ctx context.Context, intent string) (model.Intent, []Attempt, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ioTimeout)
 	defer cancel()
 	return r.Journal.Journal(ctx, intent)
@@ -83,37 +138,72 @@ func (r *Responder) report(ctx context.Context, o model.Outcome) error {
 	if err := r.Reporter.Report(ctx, o); err != nil {
 		return fmt.Errorf("reporting an outcome: %w", err)
 	}
-	return errEnded
+	return errTold
 }
 
-// try claims an attempt and makes its call.
-func (r *Responder) try(ctx context.Context, in model.Intent, attempts []Attempt, t *task, log *slog.Logger) (time.Time, error) {
+// attempt is the claim of an intent's next one, at once.
+func (r *Responder) attempt(in model.Intent, number int) Attempt {
 	now := r.Now()
 	a := Attempt{
-		Intent: in.ID, Number: len(attempts) + 1, Epoch: r.Epoch,
+		Intent: in.ID, Number: number, Epoch: r.Epoch,
 		Claimed: now, NotAfter: now.Add(r.settings().timeout(in.Action)),
 	}
 	a.Boot, a.Uptime = r.uptime()
+	return a
+}
+
+// try claims an attempt and makes its call.
+func (r *Responder) try(ctx context.Context, c *carrier) (time.Time, error) {
+	a := r.attempt(c.intent, len(c.attempts)+1)
+	c.read = false // until it is known what came of it
 	if err := r.claim(ctx, a); err != nil {
 		if errors.Is(err, ErrSettled) {
-			return time.Time{}, errEnded
+			return r.Now().Add(firstRetry), nil
 		}
-		t.uncalled = a.Number
+		c.uncalled = a.Number
 		return time.Time{}, fmt.Errorf("claiming an attempt: %w", err)
 	}
-	t.uncalled = 0
+	c.uncalled = 0
+	c.attempts = append(c.attempts, a)
 	fault.Point(fault.AttemptClaimed)
+	return r.execute(ctx, c)
+}
+
+// execute makes the call of the last attempt, which is claimed, and writes down what
+// became of it.
+func (r *Responder) execute(ctx context.Context, c *carrier) (time.Time, error) {
+	last := len(c.attempts) - 1
+	a := c.attempts[last]
+	left := a.NotAfter.Sub(r.Now())
+	if left <= 0 { // the disk took all the time there was
+		return r.notCalled(ctx, c)
+	}
 	// A call that has begun is not cut off by a stop: its outcome is worth waiting
 	// for, until its own deadline.
-	callCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.NotAfter.Sub(r.Now()))
+	callCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), left)
 	defer cancel()
-	res, err := r.perform(callCtx, in, a, countLost(attempts))
+	res, err := r.perform(callCtx, c.intent, a, countLost(c.attempts[:last]))
 	fault.Point(fault.ActionAnswered)
+	c.release(c.task)
 	if err != nil {
 		res = Result{State: model.IntentUnknown, Message: err.Error()}
 	}
-	a = r.learnt(in, a, res)
-	return a.Again, r.settle(ctx, a, log)
+	return r.learn(ctx, c, r.learnt(c.intent, a, res))
+}
+
+// learn writes down what became of the last attempt. If that is the end of the intent
+// it is reported at once: the report alone is durable enough, since after a crash
+// nothing is carried on before decide has read it.
+func (r *Responder) learn(ctx context.Context, c *carrier, a Attempt) (time.Time, error) {
+	c.attempts[len(c.attempts)-1] = a
+	todo := r.settings().next(c.intent, c.attempts)
+	if todo.what != report || r.early(c.intent, c.attempts, todo.outcome) > 0 {
+		return a.Again, r.settle(ctx, c, a)
+	}
+	var settling sync.WaitGroup
+	defer settling.Wait()
+	settling.Go(func() { _ = r.settle(ctx, c, a) })
+	return time.Time{}, r.report(ctx, todo.outcome)
 }
 
 func (r *Responder) claim(ctx context.Context, a Attempt) error {
@@ -123,10 +213,12 @@ func (r *Responder) claim(ctx context.Context, a Attempt) error {
 }
 
 // check asks what became of an attempt whose answer was lost.
-func (r *Responder) check(ctx context.Context, in model.Intent, a Attempt, log *slog.Logger) (time.Time, error) {
+func (r *Responder) check(ctx context.Context, c *carrier) (time.Time, error) {
+	in, a := c.intent, c.attempts[len(c.attempts)-1]
 	callCtx, cancel := context.WithTimeout(ctx, r.settings().timeout(in.Action))
 	defer cancel()
 	res, err := r.Caller.Check(callCtx, call(in, a, 1))
+	c.release(c.task)
 	if ctx.Err() != nil && err != nil {
 		return time.Time{}, errEnded
 	}
@@ -146,7 +238,7 @@ func (r *Responder) check(ctx context.Context, in model.Intent, a Attempt, log *
 	default:
 		a = r.learnt(in, a, res)
 	}
-	return a.Again, r.settle(ctx, a, log)
+	return r.learn(ctx, c, a)
 }
 
 // learnt is the attempt with its outcome.
@@ -173,13 +265,13 @@ func (r *Responder) learnt(in model.Intent, a Attempt, res Result) Attempt {
 
 // settle writes what became of an attempt, for as long as it takes: who forgets it
 // would have to treat it as lost. When all is to stop it tries a few times more.
-func (r *Responder) settle(ctx context.Context, a Attempt, log *slog.Logger) error {
+func (r *Responder) settle(ctx context.Context, c *carrier, a Attempt) error {
 	for stopping := 0; ; {
 		err := r.save(ctx, a)
 		if err == nil {
 			return nil
 		}
-		log.Error("what became of a call can't be written down; trying again", "state", a.State, "error", err)
+		c.log.Error("what became of a call can't be written down; trying again", "state", a.State, "error", err)
 		wait := firstRetry
 		if ctx.Err() != nil {
 			if stopping++; stopping >= stopTries {

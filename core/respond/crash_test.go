@@ -71,6 +71,8 @@ var occasions = func() (all []int) {
 
 // draw says what happens this time: a number below n, most often 0.
 func (w *world) draw(n int) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if len(w.draws) == 0 {
 		return 0
 	}
@@ -81,6 +83,8 @@ func (w *world) draw(n int) int {
 
 // crash tells whether this life is over, which it may be from here on.
 func (w *world) crash(now bool) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if now && !w.dead {
 		w.dead = true
 		w.died()

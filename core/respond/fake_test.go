@@ -1,7 +1,6 @@
 package respond
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -24,7 +23,7 @@ type memoryJournal struct {
 	mu       sync.Mutex
 	epoch    int64
 	paused   bool
-	places   []Place
+	order    []string
 	intents  map[string]model.Intent
 	attempts map[string][]Attempt
 
@@ -48,7 +47,7 @@ func (j *memoryJournal) add(in model.Intent) {
 		in.State = model.IntentPending
 	}
 	j.intents[in.ID] = in
-	j.places = append(j.places, Place{int64(len(j.places) + 1), in.ID})
+	j.order = append(j.order, in.ID)
 }
 
 func (j *memoryJournal) pause(on bool) {
@@ -77,18 +76,29 @@ func (j *memoryJournal) PendingActions(context.Context) ([]string, error) {
 	return actions, nil
 }
 
-func (j *memoryJournal) PendingIntents(_ context.Context, action string, after Place, limit int) ([]Place, error) {
+func (j *memoryJournal) PendingIntents(_ context.Context, action string, limit int) ([]Waiting, error) {
+	all := j.pending(action)
+	slices.SortFunc(all, Waiting.compare)
+	return all[:min(limit, len(all))], nil
+}
+
+func (j *memoryJournal) OldestIntents(_ context.Context, action string, limit int) ([]Waiting, error) {
+	all := j.pending(action)
+	return all[:min(limit, len(all))], nil
+}
+
+// pending are an action's, the oldest first.
+func (j *memoryJournal) pending(action string) (all []Waiting) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	var all []Place
-	from, _ := slices.BinarySearchFunc(j.places, after, func(a, b Place) int { return cmp.Compare(a.Number, b.Number) })
-	for _, p := range j.places[from:] {
-		in := j.intents[p.Intent]
-		if len(all) < limit && p != after && in.Action == action && !in.State.Final() {
-			all = append(all, p)
+	for i, id := range j.order {
+		if in := j.intents[id]; in.Action == action && !in.State.Final() {
+			w := waitingOf(&in)
+			w.Place = int64(i + 1)
+			all = append(all, w)
 		}
 	}
-	return all, nil
+	return all
 }
 
 func (j *memoryJournal) Journal(_ context.Context, intent string) (model.Intent, []Attempt, error) {
@@ -143,6 +153,7 @@ func (j *memoryJournal) attemptsOf(intent string) []Attempt {
 // decider settles what is reported, as decide does, and counts.
 type decider struct {
 	journal  *memoryJournal
+	tell     func([]model.Intent) // what was committed
 	report   func(model.Outcome) error
 	outcomes map[string][]model.Outcome
 }
@@ -162,6 +173,9 @@ func (d *decider) Report(_ context.Context, o model.Outcome) error {
 	in := d.journal.intents[o.Intent]
 	in.State = o.State
 	d.journal.intents[o.Intent] = in
+	if d.tell != nil {
+		d.tell([]model.Intent{in})
+	}
 	return nil
 }
 
@@ -226,6 +240,7 @@ func begin(t interface{ Errorf(string, ...any) }, j *memoryJournal, c Caller, ch
 		Settings: Settings{Actions: testActions}, Journal: j, Caller: c, Reporter: g.decider,
 		Log: slog.New(slog.DiscardHandler), Epoch: j.epoch, Now: time.Now,
 	}
+	g.decider.tell = g.Committed
 	if change != nil {
 		change(g.Responder)
 	}

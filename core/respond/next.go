@@ -79,6 +79,12 @@ func (s *Settings) timeout(action string) time.Duration {
 	return DefaultTimeout
 }
 
+// can tells whether the configuration has who does what an intent wants.
+func (s *Settings) can(in *model.Intent) bool {
+	action, configured := s.Actions[in.Action]
+	return configured && action.can(*in)
+}
+
 func (s *Settings) workers() int {
 	if s.Workers == 0 {
 		return DefaultWorkers

@@ -27,9 +27,10 @@ type Backlog interface {
 	Paused(ctx context.Context) (bool, error)
 	// PendingActions lists the actions that have pending intents.
 	PendingActions(ctx context.Context) ([]string, error)
-	// PendingIntents lists an action's pending intents after a place, in their order.
-	// What is committed later has a later place.
-	PendingIntents(ctx context.Context, action string, after Place, limit int) ([]Place, error)
+	// PendingIntents lists an action's pending intents, the most urgent first;
+	// OldestIntents the oldest first.
+	PendingIntents(ctx context.Context, action string, limit int) ([]Waiting, error)
+	OldestIntents(ctx context.Context, action string, limit int) ([]Waiting, error)
 }
 
 // Journal is the durable record of intents and attempts.
@@ -102,42 +103,34 @@ type Responder struct {
 
 	applied atomic.Pointer[Settings] // nil: Settings hold
 
-	mu    sync.Mutex
-	stats map[string]Stat
-}
-
-// Stat is how one action is doing.
-type Stat struct {
-	Action  string `json:"action"`
-	Waiting int    `json:"waiting"` // for their turn or their next attempt
-	Running int    `json:"running"`
-	// LastError is why the last attempt did not succeed; empty if it did.
-	LastError string    `json:"last_error,omitempty"`
-	Since     time.Time `json:"since,omitzero"` // of the trouble
+	mu       sync.Mutex
+	stats    map[string]Stat
+	schedule *schedule // while Run runs
 }
 
 // Run carries out intents until ctx ends; then it waits for the calls that are under
 // way, which have their own deadlines, and writes down and reports what became of
-// them. Each value of wake, and some seconds without one, makes it read the journal.
+// them. It reads the journal at each value of wake, when Committed tells of something
+// new, and every few seconds.
 func (r *Responder) Run(ctx context.Context, wake <-chan struct{}) error {
-	s := newSchedule(r)
-	defer s.wait()
+	s := newSchedule(ctx, r)
+	r.use(s)
+	defer r.use(nil)
+	defer s.close()
 	look := true
 	for ctx.Err() == nil {
-		if look {
-			s.look(ctx)
+		if look || s.wants() {
+			s.look()
 		}
-		s.start(ctx)
+		s.start()
 		timer := time.NewTimer(s.idle())
 		look = false
 		select {
 		case <-ctx.Done():
 		case <-wake:
 			look = true
-		case d := <-s.done:
-			look = s.finish(d)
+		case <-s.change:
 		case <-timer.C:
-			look = r.Now().Sub(s.looked) >= rescan
 		}
 		timer.Stop()
 	}
@@ -155,9 +148,8 @@ func (r *Responder) settings() *Settings {
 	return &r.Settings
 }
 
-// Stats of the actions that have had something to do, by address.
-func (r *Responder) Stats() []Stat {
+func (r *Responder) use(s *schedule) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return sortedStats(r.stats)
+	r.schedule = s
 }

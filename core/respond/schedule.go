@@ -1,212 +1,416 @@
 package respond
 
 import (
-	"cmp"
 	"container/heap"
 	"context"
 	"maps"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/kelpie-sec/kelpie/core/model"
 )
 
 // task is an intent that is to be carried out.
 type task struct {
-	Place
+	Waiting
 	lane *lane
 	due  time.Time
 	// uncalled is the number of an attempt whose claim failed: if it is in the journal
 	// all the same, it is known not to have been called.
 	uncalled int
+	// working: it has one of the lane's workers.
+	working bool
 }
+
+// phase is where an intent is that the responder has taken up.
+type phase int
+
+const (
+	taken   phase = iota // it has its turn
+	waiting              // for its next attempt
+	told                 // its outcome is reported, and decide has not committed it yet
+)
 
 // lane holds the tasks of one action, so that an action that hangs or is out of order
-// holds up no other. A task that waits takes no worker.
+// holds up no other. A task that waits takes no worker. What has not been taken up
+// waits in the journal; ready and oldest are only the part of it that was read last.
 type lane struct {
 	action string
-	after  Place // up to which the journal was read
-	more   bool  // the journal has more than there was room for
-	tasks  tasks // by when they are due
-	held   []*task
-	busy   int
+	known  map[string]phase
+	ready  []*task // the most urgent first
+	oldest []*task // the oldest first
+	retry  tasks   // by when they are due
+	busy   int     // workers
+	turns  int
+	// behind: the journal may have pending intents that are not known here; stale: some
+	// came since it was read.
+	behind, stale bool
 }
 
-func (l *lane) size() int { return len(l.tasks) + len(l.held) + l.busy }
-
-// step is what became of a task's turn.
-type step struct {
-	task *task
-	// again is when it goes on; zero: it has ended.
-	again  time.Time
-	paused bool
-	fenced bool
-}
-
-// schedule decides whose turn it is. One goroutine owns all but done.
-type schedule struct {
-	r       *Responder
-	lanes   map[string]*lane
-	paused  bool
-	fenced  bool
-	looked  time.Time
-	done    chan step
-	running sync.WaitGroup
-}
-
-func newSchedule(r *Responder) *schedule {
-	return &schedule{r: r, lanes: map[string]*lane{}, done: make(chan step)}
-}
-
-// look reads what is new in the journal.
-func (s *schedule) look(ctx context.Context) {
-	s.looked = s.r.Now()
-	err := s.read(ctx)
-	if err != nil && ctx.Err() == nil {
-		s.r.Log.Error("the journal can't be read; trying again", "error", err)
+// Retries that are due come among what is ready.
+func (l *lane) comeDue(now time.Time) {
+	for len(l.retry) > 0 && !l.retry[0].due.After(now) {
+		t := heap.Pop(&l.retry).(*task)
+		at, _ := slices.BinarySearchFunc(l.ready, t, func(a, b *task) int { return a.compare(b.Waiting) })
+		l.ready = slices.Insert(l.ready, at, t)
 	}
 }
 
-func (s *schedule) read(ctx context.Context) error {
-	var err error
-	if s.paused, err = s.r.Journal.Paused(ctx); err != nil || s.paused {
-		return err
+// take takes up the task whose turn it is: the most urgent, and now and then the
+// oldest, so that none waits for ever. nil: there is none, or no room.
+func (l *lane) take() *task {
+	if len(l.known) >= laneLimit { // only what is known already
+		i := slices.IndexFunc(l.ready, func(t *task) bool { return !t.due.IsZero() })
+		if i < 0 {
+			return nil
+		}
+		t := l.ready[i]
+		l.ready = slices.Delete(l.ready, i, i+1)
+		l.known[t.Intent] = taken
+		return t
 	}
-	for _, l := range s.lanes {
-		for _, t := range l.held {
-			heap.Push(&l.tasks, t)
+	l.turns++
+	if l.turns%fairShare == 0 {
+		if t := l.first(&l.oldest); t != nil {
+			return t
 		}
-		l.held = nil
 	}
-	actions, err := s.r.Journal.PendingActions(ctx)
-	if err != nil {
-		return err
-	}
-	for _, action := range actions {
-		l := s.lanes[action]
-		if l == nil {
-			l = &lane{action: action}
-			s.lanes[action] = l
-		}
-		room := laneLimit - l.size()
-		if room <= 0 {
-			l.more = true
-			continue
-		}
-		places, err := s.r.Journal.PendingIntents(ctx, action, l.after, room)
-		if err != nil {
-			return err
-		}
-		l.more = len(places) == room
-		for _, p := range places {
-			heap.Push(&l.tasks, &task{Place: p, lane: l, due: s.looked})
-			l.after = p
+	return l.first(&l.ready)
+}
+
+func (l *lane) first(from *[]*task) *task {
+	for len(*from) > 0 {
+		t := (*from)[0]
+		*from = (*from)[1:]
+		if !l.knows(t.Intent) || !t.due.IsZero() {
+			l.known[t.Intent] = taken
+			return t
 		}
 	}
 	return nil
 }
 
+func (l *lane) knows(intent string) bool {
+	_, known := l.known[intent]
+	return known
+}
+
+// wait puts a task back that goes on later. If too many wait, the least urgent goes
+// back to the journal, which knows as well when it goes on.
+func (l *lane) wait(t *task) {
+	l.known[t.Intent] = waiting
+	heap.Push(&l.retry, t)
+	if len(l.retry) <= retryLimit {
+		return
+	}
+	last := 0
+	for i, r := range l.retry {
+		if l.retry[last].compare(r.Waiting) < 0 {
+			last = i
+		}
+	}
+	delete(l.known, l.retry[last].Intent)
+	heap.Remove(&l.retry, last)
+	l.missing()
+}
+
+// missing notes that the journal has something that was not read.
+func (l *lane) missing() { l.behind, l.stale = true, true }
+
+// schedule decides whose turn it is.
+type schedule struct {
+	r       *Responder
+	ctx     context.Context // of Run
+	change  chan struct{}   // has room for one
+	running sync.WaitGroup  // tasks that have their turn
+
+	mu     sync.Mutex // guards what follows
+	lanes  map[string]*lane
+	paused bool
+	fenced bool
+	closed bool
+	seen   bool // the journal was read
+	failed bool // not the last time
+	looked time.Time
+}
+
+func newSchedule(ctx context.Context, r *Responder) *schedule {
+	return &schedule{r: r, ctx: ctx, change: make(chan struct{}, 1), lanes: map[string]*lane{}}
+}
+
+// changed wakes Run.
+func (s *schedule) changed() {
+	select {
+	case s.change <- struct{}{}:
+	default:
+	}
+}
+
+func (s *schedule) lane(action string) *lane {
+	l := s.lanes[action]
+	if l == nil {
+		l = &lane{action: action, known: map[string]phase{}}
+		s.lanes[action] = l
+	}
+	return l
+}
+
+// look reads what is pending in the journal.
+func (s *schedule) look() {
+	s.mu.Lock()
+	s.looked = s.r.Now()
+	s.mu.Unlock()
+	err := s.read()
+	s.mu.Lock()
+	s.failed = err != nil
+	s.mu.Unlock()
+	if err != nil && s.ctx.Err() == nil {
+		s.r.Log.Error("the journal can't be read; trying again", "error", err)
+	}
+}
+
+func (s *schedule) read() error {
+	paused, err := s.r.Journal.Paused(s.ctx)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.paused = paused
+	s.mu.Unlock()
+	if paused {
+		return nil
+	}
+	actions, err := s.r.Journal.PendingActions(s.ctx)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	for action, l := range s.lanes {
+		if l.behind && !slices.Contains(actions, action) {
+			actions = append(actions, action)
+		}
+	}
+	s.mu.Unlock()
+	for _, action := range actions {
+		if err := s.readLane(action); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	s.seen = true
+	s.mu.Unlock()
+	return nil
+}
+
+// readLane reads the most urgent intents of an action that are not known, and the
+// oldest if there are more: however many are pending, few are read.
+func (s *schedule) readLane(action string) error {
+	s.mu.Lock()
+	l := s.lane(action)
+	known := len(l.known)
+	l.stale = false
+	s.mu.Unlock()
+	urgent, err := s.r.Journal.PendingIntents(s.ctx, action, known+window)
+	if err != nil {
+		return err
+	}
+	var oldest []Waiting
+	all := len(urgent) < known+window
+	if !all {
+		if oldest, err = s.r.Journal.OldestIntents(s.ctx, action, known+window/fairShare); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l.behind = !all || l.stale
+	if !l.behind {
+		l.forget(urgent)
+	}
+	l.ready, l.oldest = append(l.dueNow(), l.unknown(urgent)...), l.unknown(oldest)
+	slices.SortFunc(l.ready, func(a, b *task) int { return a.compare(b.Waiting) })
+	return nil
+}
+
+// unknown are those that were not taken up.
+func (l *lane) unknown(all []Waiting) []*task {
+	var tasks []*task
+	for _, w := range all {
+		if _, known := l.known[w.Intent]; !known {
+			tasks = append(tasks, &task{Waiting: w, lane: l})
+		}
+	}
+	return tasks
+}
+
+// dueNow are the retries among what is ready.
+func (l *lane) dueNow() []*task {
+	return slices.DeleteFunc(l.ready, func(t *task) bool { return t.due.IsZero() })
+}
+
+// forget drops what was told of and is not pending any more.
+func (l *lane) forget(pending []Waiting) {
+	still := map[string]bool{}
+	for _, w := range pending {
+		still[w.Intent] = true
+	}
+	maps.DeleteFunc(l.known, func(intent string, p phase) bool { return p == told && !still[intent] })
+}
+
 // start gives every task that is due its turn, as far as there are workers.
-func (s *schedule) start(ctx context.Context) {
+func (s *schedule) start() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	now := s.r.Now()
 	for _, l := range s.lanes {
-		for !s.fenced && l.busy < s.r.settings().workers() && len(l.tasks) > 0 && !l.tasks[0].due.After(now) {
-			t := heap.Pop(&l.tasks).(*task)
+		l.comeDue(now)
+		for !s.fenced && !s.paused && l.busy < s.r.settings().workers() {
+			t := l.take()
+			if t == nil {
+				break
+			}
 			l.busy++
-			s.running.Go(func() {
-				d := s.r.carryOut(ctx, t)
-				d.task = t
-				select {
-				case s.done <- d:
-				case <-ctx.Done(): // nobody listens any more
-				}
-			})
+			t.working = true
+			s.running.Go(func() { s.finish(t, s.r.carryOut(s.ctx, t, s.release)) })
 		}
 		s.r.count(l)
 	}
 }
 
-// finish puts a task back that goes on later, and tells whether the journal is to be
-// read again at once.
-func (s *schedule) finish(d step) (look bool) {
-	l := d.task.lane
-	l.busy--
-	switch {
-	case d.fenced:
-		if !s.fenced {
-			s.r.Log.Error("another process carries out the intents of this data; this one does nothing more")
-		}
-		s.fenced = true
-	case d.paused:
-		l.held = append(l.held, d.task)
-	case !d.again.IsZero():
-		d.task.due = d.again
-		heap.Push(&l.tasks, d.task)
+// release gives a task's worker to others: its call is over.
+func (s *schedule) release(t *task) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t.working {
+		t.working = false
+		t.lane.busy--
+		s.changed()
 	}
-	return l.more && !s.paused && l.size() <= laneLimit/2
+}
+
+// step is what became of a task's turn.
+type step struct {
+	// again is when it goes on; zero: not by this turn's doing.
+	again  time.Time
+	told   bool // its outcome was reported
+	paused bool
+	fenced bool
+}
+
+func (s *schedule) finish(t *task, d step) {
+	s.release(t)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := t.lane
+	switch {
+	case d.told:
+		// Decide may have committed it already: then nothing is known of it any more.
+		if _, known := l.known[t.Intent]; known {
+			l.known[t.Intent] = told
+		}
+	case !d.again.IsZero():
+		t.due = d.again
+		l.wait(t)
+	default:
+		delete(l.known, t.Intent)
+		l.missing()
+	}
+	s.paused = s.paused || d.paused
+	if d.fenced && !s.fenced {
+		s.fenced = true
+		s.r.Log.Error("another process carries out the intents of this data; this one does nothing more")
+	}
+	s.changed()
+}
+
+// wants tells whether the journal is to be read.
+func (s *schedule) wants() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.next(s.r.Now()).After(s.r.Now())
+}
+
+// next is when the journal is to be read again: at once where a worker is free and
+// nothing is ready, soon where something more urgent may have come.
+func (s *schedule) next(now time.Time) time.Time {
+	at := s.looked.Add(rescan)
+	switch {
+	case s.paused || s.fenced:
+		return at
+	case s.failed:
+		return minTime(at, s.looked.Add(firstRetry))
+	}
+	for _, l := range s.lanes {
+		switch {
+		case !l.behind || len(l.known) >= laneLimit:
+		case l.busy < s.r.settings().workers() && len(l.ready) == 0:
+			return now
+		case l.stale:
+			at = minTime(at, s.looked.Add(relook))
+		}
+	}
+	return at
 }
 
 // idle is how long nothing is to be done, unless something happens.
 func (s *schedule) idle() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	now := s.r.Now()
-	wait := s.looked.Add(rescan).Sub(now)
+	at := s.next(now)
 	for _, l := range s.lanes {
-		if !s.fenced && l.busy < s.r.settings().workers() && len(l.tasks) > 0 {
-			wait = min(wait, l.tasks[0].due.Sub(now))
+		if !s.fenced && !s.paused && l.busy < s.r.settings().workers() && len(l.retry) > 0 {
+			at = minTime(at, l.retry[0].due)
 		}
 	}
-	return max(wait, 0)
+	return max(at.Sub(now), 0)
 }
 
-// wait for the calls that are under way.
-func (s *schedule) wait() { s.running.Wait() }
+func minTime(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
 
-// tasks is a heap, the next due first, and of those the older.
+// close ends the taking up, and waits for the tasks that have their turn.
+func (s *schedule) close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.running.Wait()
+}
+
+// committed takes note of what decide has committed.
+func (s *schedule) committed(intents []model.Intent) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range intents {
+		in := &intents[i]
+		l := s.lane(in.Action)
+		_, known := l.known[in.ID]
+		switch {
+		case in.State.Final():
+			delete(l.known, in.ID)
+		case !known:
+			l.missing()
+			s.changed()
+		}
+	}
+}
+
+// tasks is a heap, the next due first.
 type tasks []*task
 
-func (t tasks) Len() int { return len(t) }
-func (t tasks) Less(i, j int) bool {
-	return cmp.Or(t[i].due.Compare(t[j].due), cmp.Compare(t[i].Number, t[j].Number)) < 0
-}
-func (t tasks) Swap(i, j int) { t[i], t[j] = t[j], t[i] }
-func (t *tasks) Push(x any)   { *t = append(*t, x.(*task)) }
+func (t tasks) Len() int           { return len(t) }
+func (t tasks) Less(i, j int) bool { return t[i].due.Before(t[j].due) }
+func (t tasks) Swap(i, j int)      { t[i], t[j] = t[j], t[i] }
+func (t *tasks) Push(x any)        { *t = append(*t, x.(*task)) }
 func (t *tasks) Pop() any {
 	old := *t
 	last := old[len(old)-1]
 	old[len(old)-1] = nil
 	*t = old[:len(old)-1]
 	return last
-}
-
-// count publishes how a lane is.
-func (r *Responder) count(l *lane) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.stats == nil {
-		r.stats = map[string]Stat{}
-	}
-	st := r.stats[l.action]
-	st.Action, st.Waiting, st.Running = l.action, len(l.tasks)+len(l.held), l.busy
-	r.stats[l.action] = st
-}
-
-// trouble notes why an action's last attempt did not succeed; empty: it did.
-func (r *Responder) trouble(action, reason string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.stats == nil {
-		r.stats = map[string]Stat{}
-	}
-	st := r.stats[action]
-	switch {
-	case reason == "":
-		st.Since = time.Time{}
-	case st.LastError == "":
-		st.Since = r.Now()
-	}
-	st.Action, st.LastError = action, reason
-	r.stats[action] = st
-}
-
-func sortedStats(all map[string]Stat) []Stat {
-	return slices.SortedFunc(maps.Values(all), func(a, b Stat) int { return cmp.Compare(a.Action, b.Action) })
 }

@@ -10,6 +10,7 @@
 package respond
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/kelpie-sec/kelpie/core/model"
@@ -60,8 +61,16 @@ const (
 	firstRetry   = time.Second
 	lastRetry    = time.Minute
 	longestRetry = time.Hour
-	// laneLimit is how many intents of one action are held in memory, by their ids.
-	laneLimit = 1024
+	// laneLimit is how many intents of one action are taken up at once: called, waiting
+	// for their next attempt (retryLimit at most), or reported and not yet committed.
+	// The others wait in the journal, of which window are looked at at a time.
+	laneLimit  = 2048
+	retryLimit = 1024
+	window     = 128
+	// fairShare: of so many turns one goes to the oldest, however urgent the others are.
+	fairShare = 8
+	// relook bounds how often the journal is read for what is more urgent.
+	relook = 10 * time.Millisecond
 	// rescan is how often the journal is read without being woken.
 	rescan = 5 * time.Second
 	// ioTimeout bounds one use of the journal or the log, which a stop does not cut
@@ -99,9 +108,35 @@ type Attempt struct {
 // lost tells whether the attempt may have taken effect without our knowing.
 func (a Attempt) lost() bool { return a.State == "" || a.State == model.IntentUnknown }
 
-// Place of a pending intent in the order of planning.
-type Place struct {
-	// Number is higher for what was committed later; equal within one commit.
-	Number int64
+// Waiting is a pending intent, and what its turn depends on.
+type Waiting struct {
 	Intent string
+	// Score of its case; the higher goes first.
+	Score model.Hundredths
+	// Deadline by which it should have taken effect; of equal scores the nearer goes
+	// first. Zero: none.
+	Deadline time.Time
+	// Place in the order of planning; the lower goes first of what is equal in all else.
+	Place int64
+}
+
+func waitingOf(in *model.Intent) Waiting {
+	return Waiting{Intent: in.ID, Score: in.Score, Deadline: in.Deadline}
+}
+
+// compare is below 0 if w is more urgent than o.
+func (w Waiting) compare(o Waiting) int {
+	if c := cmp.Compare(o.Score, w.Score); c != 0 {
+		return c
+	}
+	switch {
+	case w.Deadline.Equal(o.Deadline):
+	case w.Deadline.IsZero():
+		return 1
+	case o.Deadline.IsZero():
+		return -1
+	default:
+		return w.Deadline.Compare(o.Deadline)
+	}
+	return cmp.Or(cmp.Compare(w.Place, o.Place), cmp.Compare(w.Intent, o.Intent))
 }

@@ -23,21 +23,23 @@ const (
 // Commit writes what decide changed, all of it or nothing. The same changes may be
 // committed again.
 func (s *Store) Commit(ctx context.Context, c decide.Changes) error {
-	return s.transact(ctx, func(w *writer) error {
-		w.records(place(c.Position), c.At, c.Records) // before the intents: it counts those that were there
-		w.signals(c)
-		w.cases(c)
-		w.asks(c)
-		w.intents(c)
-		w.holds(c)
-		w.counts(c)
-		w.meta(metaPosition, c.Position)
-		w.meta(metaAt, c.At)
-		if c.Flags != nil {
-			w.meta(metaFlags, c.Flags)
-		}
-		return nil
-	})
+	_, err := s.CommitClaiming(ctx, c, nil)
+	return err
+}
+
+func (w *writer) changes(c decide.Changes) {
+	w.records(place(c.Position), c.At, c.Records) // before the intents: it counts those that were there
+	w.signals(c)
+	w.cases(c)
+	w.asks(c)
+	w.intents(c)
+	w.holds(c)
+	w.counts(c)
+	w.meta(metaPosition, c.Position)
+	w.meta(metaAt, c.At)
+	if c.Flags != nil {
+		w.meta(metaFlags, c.Flags)
+	}
 }
 
 func (w *writer) signals(c decide.Changes) {
@@ -94,10 +96,10 @@ func (w *writer) intents(c decide.Changes) {
 	at := place(c.Position)
 	for i := range c.Intents {
 		n := &c.Intents[i]
-		w.exec(`INSERT INTO intents (id, case_id, action, state, planned, place, doc) VALUES (?, ?, ?, ?, ?, ?, ?)
+		w.exec(`INSERT INTO intents (id, case_id, action, state, planned, place, score, deadline, doc) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (id) DO UPDATE SET case_id = excluded.case_id, action = excluded.action, state = excluded.state,
-			planned = excluded.planned, doc = excluded.doc`,
-			n.ID, n.Case, n.Action, string(n.State), n.PlannedAt.UnixNano(), at, w.json(n))
+			planned = excluded.planned, score = excluded.score, deadline = excluded.deadline, doc = excluded.doc`,
+			n.ID, n.Case, n.Action, string(n.State), n.PlannedAt.UnixNano(), at, int64(n.Score), deadlineOf(n), w.json(n))
 	}
 }
 

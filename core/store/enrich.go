@@ -13,11 +13,12 @@ import (
 // pendingEnrichments goes from one to the next by the index, however many asks each
 // has.
 const pendingEnrichments = `WITH RECURSIVE found (enrichment) AS (
-		SELECT min(enrichment) FROM asks WHERE state = 'pending'
+		VALUES ('')
 		UNION ALL
-		SELECT (SELECT min(a.enrichment) FROM asks a WHERE a.state = 'pending' AND a.enrichment > found.enrichment)
+		SELECT (SELECT a.enrichment FROM asks a INDEXED BY asks_pending
+			WHERE a.state = 'pending' AND a.enrichment > found.enrichment ORDER BY a.enrichment LIMIT 1)
 		FROM found WHERE found.enrichment IS NOT NULL)
-	SELECT enrichment FROM found WHERE enrichment IS NOT NULL`
+	SELECT enrichment FROM found WHERE enrichment != ''`
 
 // PendingEnrichments lists those that have pending asks.
 func (s *Store) PendingEnrichments(ctx context.Context) ([]string, error) {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/kelpie-sec/kelpie/core/decide"
 	"github.com/kelpie-sec/kelpie/core/enrich"
@@ -15,6 +17,10 @@ import (
 	"github.com/kelpie-sec/kelpie/core/respond"
 	"github.com/kelpie-sec/kelpie/sdk"
 )
+
+func attempt(intent string, number int, epoch int64) respond.Attempt {
+	return respond.Attempt{Intent: intent, Number: number, Epoch: epoch, Claimed: epoch0, NotAfter: epoch0.Add(time.Minute)}
+}
 
 func TestClaim(t *testing.T) {
 	s := mustOpen(t, t.TempDir())
@@ -26,9 +32,6 @@ func TestClaim(t *testing.T) {
 		if _, err := s.NextEpoch(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-	}
-	attempt := func(intent string, number int, epoch int64) respond.Attempt {
-		return respond.Attempt{Intent: intent, Number: number, Epoch: epoch, Claimed: epoch0, NotAfter: epoch0.Add(time.Minute)}
 	}
 	pause := func(on bool) {
 		mustCommit(t, s, decide.Changes{Position: decide.Position{Seq: 2}, Flags: &decide.Flags{Paused: on}})
@@ -71,22 +74,14 @@ func TestClaim(t *testing.T) {
 	}
 }
 
-// TestPendingInPages: whoever reads page by page meets every row once, in the order of
-// commits, whatever is committed and settled in between.
+// TestPendingInPages: whoever reads page by page meets every ask once, in the order of
+// commits, whatever is committed and settled in between; intents keep their order.
 func TestPendingInPages(t *testing.T) {
 	s := mustOpen(t, t.TempDir())
-	var committed, intents, asks []string
-	var atIntent respond.Place
+	var committed, asks []string
 	var atAsk enrich.Place
 	read := func(limit int) {
 		t.Helper()
-		places, err := s.PendingIntents(t.Context(), "action.mail", atIntent, limit)
-		if err != nil || len(places) > limit {
-			t.Fatalf("%d places, %v", len(places), err)
-		}
-		for _, p := range places {
-			intents, atIntent = append(intents, p.Intent), p
-		}
 		pending, err := s.PendingAsks(t.Context(), "enrichment.reputation", atAsk, limit)
 		if err != nil || len(pending) > limit {
 			t.Fatalf("%d asks, %v", len(pending), err)
@@ -116,11 +111,111 @@ func TestPendingInPages(t *testing.T) {
 	for range 40 {
 		read(4)
 	}
-	if diff := cmp.Diff(committed, intents); diff != "" {
-		t.Error(diff)
+	for name, list := range map[string]func(context.Context, string, int) ([]respond.Waiting, error){
+		"oldest": s.OldestIntents, "most urgent": s.PendingIntents,
+	} {
+		for _, limit := range []int{0, 1, 119, 120, 121} {
+			waiting, err := list(t.Context(), "action.mail", limit)
+			var intents []string
+			for _, w := range waiting {
+				intents = append(intents, w.Intent)
+			}
+			if diff := cmp.Diff(committed[:min(limit, len(committed))], intents, cmpopts.EquateEmpty()); err != nil || diff != "" {
+				t.Errorf("the %d %s: %v\n%s", limit, name, err, diff)
+			}
+		}
 	}
 	if len(asks) != 120 || len(slices.Compact(slices.Sorted(slices.Values(asks)))) != 120 {
 		t.Errorf("%d asks", len(asks))
+	}
+}
+
+// TestUrgentFirst: the highest score, of these the nearest deadline, of these the
+// oldest; a score that rises counts.
+func TestUrgentFirst(t *testing.T) {
+	s := mustOpen(t, t.TempDir())
+	planned := func(id string, score model.Hundredths, deadline time.Duration) model.Intent {
+		in := model.Intent{ID: id, Action: "action.mail", State: model.IntentPending, PlannedAt: epoch0, Score: score}
+		if deadline > 0 {
+			in.Deadline = epoch0.Add(deadline)
+		}
+		return in
+	}
+	for i, in := range []model.Intent{
+		planned("old", 5000, 0), planned("late", 5000, time.Hour), planned("soon", 5000, time.Minute),
+		planned("low", 100, time.Second), planned("high", 9000, 0), planned("new", 5000, 0), planned("rises", 200, 0),
+	} {
+		mustCommit(t, s, decide.Changes{Position: decide.Position{Seq: uint64(i + 1)}, Intents: []model.Intent{in}})
+	}
+	mustCommit(t, s, decide.Changes{Position: decide.Position{Seq: 8}, Intents: []model.Intent{planned("rises", 9500, 0)}})
+	mustCommit(t, s, decide.Changes{Position: decide.Position{Seq: 9}, Intents: []model.Intent{{ID: "done", Action: "action.mail", State: model.IntentDone, Score: 9999}}})
+	waiting, err := s.PendingIntents(t.Context(), "action.mail", 10)
+	var got []string
+	for _, w := range waiting {
+		got = append(got, w.Intent)
+	}
+	if diff := cmp.Diff([]string{"rises", "high", "soon", "late", "old", "new", "low"}, got); err != nil || diff != "" {
+		t.Errorf("%v\n%s", err, diff)
+	}
+	if !waiting[2].Deadline.Equal(epoch0.Add(time.Minute)) || !waiting[0].Deadline.IsZero() || waiting[0].Score != 9500 || waiting[0].Place != 7<<20 {
+		t.Errorf("waiting %+v", waiting)
+	}
+}
+
+// TestClaimsInACommit: they are written with it, or not at all.
+func TestClaimsInACommit(t *testing.T) {
+	s := mustOpen(t, t.TempDir())
+	seq := uint64(0)
+	commit := func(flags *decide.Flags, epoch int64, ids ...string) []respond.Attempt {
+		t.Helper()
+		seq++
+		c := decide.Changes{Position: decide.Position{Seq: seq}, Flags: flags}
+		var claims []respond.Attempt
+		for _, id := range ids {
+			c.Intents = append(c.Intents, model.Intent{ID: id, Action: "action.mail", State: model.IntentPending})
+			claims = append(claims, attempt(id, 1, epoch))
+		}
+		written, err := s.CommitClaiming(t.Context(), c, claims)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range ids {
+			_, attempts, err := s.Journal(t.Context(), id)
+			is := slices.ContainsFunc(written, func(a respond.Attempt) bool { return a.Intent == id })
+			if err != nil || is != (len(attempts) == 1 && attempts[0].Epoch == epoch) {
+				t.Errorf("%s: written %v, attempts %+v, %v", id, is, attempts, err)
+			}
+		}
+		return written
+	}
+	if _, err := s.NextEpoch(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := commit(nil, 1, "a", "b"); len(got) != 2 {
+		t.Errorf("written %+v, want two", got)
+	}
+	if got := commit(nil, 2, "a", "c"); len(got) != 1 || got[0].Intent != "c" {
+		t.Errorf("written %+v, want the one that had none", got)
+	}
+	if got := commit(&decide.Flags{Paused: true}, 1, "d"); got != nil {
+		t.Errorf("written %+v by the commit that pauses", got)
+	}
+	if got := commit(nil, 1, "e"); got != nil {
+		t.Errorf("written %+v while paused", got)
+	}
+	if got := commit(&decide.Flags{}, 2, "f"); len(got) != 1 {
+		t.Errorf("written %+v by the commit that resumes, want one", got)
+	}
+	for range 2 {
+		if _, err := s.NextEpoch(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := commit(nil, 2, "g"); got != nil {
+		t.Errorf("written %+v after the next epoch", got)
+	}
+	if at, err := s.Position(t.Context()); err != nil || at.Seq != seq {
+		t.Errorf("position %+v, %v: what was decided is committed all the same", at, err)
 	}
 }
 

@@ -32,11 +32,12 @@ func TestEveryQueryHasAnIndex(t *testing.T) {
 			`SCAN cases USING COVERING INDEX cases_waiting`}, // only rows that count
 		"account": {query: account, may: `SCALAR SUBQUERY|LEFT-MOST SUBQUERY|SCAN CONSTANT ROW|SEARCH signals$|UNION ALL|SCAN case_count|SCAN checkpoints|` +
 			`SCAN cases USING COVERING INDEX cases_waiting`}, // of the two tables there is one row
-		"pending actions":     {query: pendingActions, may: `SCAN found|SETUP|RECURSIVE STEP|CO-ROUTINE|MATERIALIZE|SCALAR SUBQUERY`},
+		"pending actions":     {query: pendingActions, may: `SCAN found|SETUP|RECURSIVE STEP|CO-ROUTINE|MATERIALIZE|SCALAR SUBQUERY|SCAN CONSTANT ROW`},
 		"pending intents":     {query: pendingIntents},
+		"oldest intents":      {query: oldestIntents},
 		"attempts":            {query: attemptsOf},
 		"pending asks":        {query: pendingAsks},
-		"pending enrichments": {query: pendingEnrichments, may: `SCAN found|SETUP|RECURSIVE STEP|CO-ROUTINE|MATERIALIZE|SCALAR SUBQUERY`},
+		"pending enrichments": {query: pendingEnrichments, may: `SCAN found|SETUP|RECURSIVE STEP|CO-ROUTINE|MATERIALIZE|SCALAR SUBQUERY|SCAN CONSTANT ROW`},
 		"cached reply":        {query: cachedReply},
 		"forget replies":      {query: forgetReplies, may: `LIST SUBQUERY`},
 	} {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"time"
 
 	"github.com/kelpie-sec/kelpie/core/decide"
 	"github.com/kelpie-sec/kelpie/core/model"
@@ -19,11 +21,12 @@ func (s *Store) Paused(ctx context.Context) (bool, error) {
 // pendingActions goes from action to action by the index, however many intents
 // each has.
 const pendingActions = `WITH RECURSIVE found (action) AS (
-		SELECT min(action) FROM intents WHERE state = 'pending'
+		VALUES ('')
 		UNION ALL
-		SELECT (SELECT min(i.action) FROM intents i WHERE i.state = 'pending' AND i.action > found.action)
+		SELECT (SELECT i.action FROM intents i INDEXED BY intents_pending
+			WHERE i.state = 'pending' AND i.action > found.action ORDER BY i.action LIMIT 1)
 		FROM found WHERE found.action IS NOT NULL)
-	SELECT action FROM found WHERE action IS NOT NULL`
+	SELECT action FROM found WHERE action != ''`
 
 // PendingActions lists the actions that have pending intents.
 func (s *Store) PendingActions(ctx context.Context) ([]string, error) {
@@ -32,14 +35,44 @@ func (s *Store) PendingActions(ctx context.Context) ([]string, error) {
 	}, pendingActions)
 }
 
-const pendingIntents = `SELECT place, id FROM intents
-	WHERE state = 'pending' AND action = ?1 AND (place, id) > (?2, ?3) ORDER BY place, id LIMIT ?4`
+const (
+	pendingIntents = `SELECT id, score, deadline, place FROM intents INDEXED BY intents_urgent
+	WHERE state = 'pending' AND action = ?1 ORDER BY score DESC, deadline, place, id LIMIT ?2`
+	oldestIntents = `SELECT id, score, deadline, place FROM intents INDEXED BY intents_pending
+	WHERE state = 'pending' AND action = ?1 ORDER BY place, id LIMIT ?2`
+)
 
-// PendingIntents lists an action's pending intents after a place, oldest first.
-func (s *Store) PendingIntents(ctx context.Context, action string, after respond.Place, limit int) ([]respond.Place, error) {
-	return queryRows(ctx, s, func(scan scanner) (p respond.Place, err error) {
-		return p, scan(&p.Number, &p.Intent)
-	}, pendingIntents, action, after.Number, after.Intent, limit)
+// PendingIntents lists an action's pending intents, the highest score first, of these
+// the nearest deadline, of these the oldest.
+func (s *Store) PendingIntents(ctx context.Context, action string, limit int) ([]respond.Waiting, error) {
+	return s.waiting(ctx, pendingIntents, action, limit)
+}
+
+// OldestIntents lists an action's pending intents, oldest first.
+func (s *Store) OldestIntents(ctx context.Context, action string, limit int) ([]respond.Waiting, error) {
+	return s.waiting(ctx, oldestIntents, action, limit)
+}
+
+func (s *Store) waiting(ctx context.Context, query, action string, limit int) ([]respond.Waiting, error) {
+	return queryRows(ctx, s, func(scan scanner) (w respond.Waiting, err error) {
+		var score, deadline int64
+		err = scan(&w.Intent, &score, &deadline, &w.Place)
+		w.Score = model.Hundredths(score)
+		if deadline != noDeadline {
+			w.Deadline = time.Unix(0, deadline).UTC()
+		}
+		return w, err
+	}, query, action, limit)
+}
+
+// noDeadline comes after all others.
+const noDeadline = math.MaxInt64
+
+func deadlineOf(in *model.Intent) int64 {
+	if in.Deadline.IsZero() {
+		return noDeadline
+	}
+	return in.Deadline.UnixNano()
 }
 
 // Journal returns an intent and its attempts, by number.
@@ -63,22 +96,11 @@ func (s *Store) Attempts(ctx context.Context, intent string) ([]respond.Attempt,
 // respond.ErrFenced or respond.ErrSettled, and then nothing was written.
 func (s *Store) Claim(ctx context.Context, a respond.Attempt) error {
 	return s.transact(ctx, func(w *writer) error {
-		epoch, err := w.epoch()
-		if err != nil {
+		if err := w.mayClaim(a.Epoch); err != nil {
 			return err
-		}
-		if epoch > a.Epoch {
-			return respond.ErrFenced
-		}
-		var f decide.Flags
-		if err := w.getMeta(metaFlags, &f); err != nil {
-			return err
-		}
-		if f.Paused {
-			return respond.ErrPaused
 		}
 		var state string
-		err = w.scan(`SELECT state FROM intents WHERE id = ?`, []any{a.Intent}, &state)
+		err := w.scan(`SELECT state FROM intents WHERE id = ?`, []any{a.Intent}, &state)
 		if err != nil {
 			return fmt.Errorf("intent %s: %w", a.Intent, err)
 		}
@@ -94,9 +116,69 @@ func (s *Store) Claim(ctx context.Context, a respond.Attempt) error {
 	})
 }
 
-// SaveAttempt writes what became of an attempt.
+// mayClaim tells whether a responder of an epoch may claim now.
+func (w *writer) mayClaim(epoch int64) error {
+	last, err := w.epoch()
+	if err != nil {
+		return err
+	}
+	if last > epoch {
+		return respond.ErrFenced
+	}
+	var f struct {
+		Paused bool `json:"paused"`
+	}
+	if err := w.getMeta(metaFlags, &f); err != nil {
+		return err
+	}
+	if f.Paused {
+		return respond.ErrPaused
+	}
+	return nil
+}
+
+// CommitClaiming writes what decide changed and, in the same transaction, the first
+// attempts of intents of it. It returns those attempts that were written: none while
+// actions are paused or after another epoch has begun, and none of an intent that has
+// an attempt already.
+func (s *Store) CommitClaiming(ctx context.Context, c decide.Changes, claims []respond.Attempt) ([]respond.Attempt, error) {
+	var written []respond.Attempt
+	err := s.transact(ctx, func(w *writer) (err error) {
+		w.changes(c)
+		written, err = w.claim(claims)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return written, nil
+}
+
+func (w *writer) claim(claims []respond.Attempt) (written []respond.Attempt, err error) {
+	if len(claims) == 0 {
+		return nil, nil
+	}
+	switch err := w.mayClaim(claims[0].Epoch); {
+	case errors.Is(err, respond.ErrPaused), errors.Is(err, respond.ErrFenced):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	for _, a := range claims {
+		rows := w.count(`INSERT INTO attempts (intent, number, epoch, claimed, not_after, state, doc) VALUES (?, ?, ?, ?, ?, 'claimed', ?)
+			ON CONFLICT (intent, number) DO NOTHING`,
+			a.Intent, a.Number, a.Epoch, a.Claimed.UnixNano(), a.NotAfter.UnixNano(), w.json(a))
+		if rows == 1 {
+			written = append(written, a)
+		}
+	}
+	return written, nil
+}
+
+// SaveAttempt writes what became of an attempt. It is in no hurry: if another
+// transaction comes along soon, it goes with it.
 func (s *Store) SaveAttempt(ctx context.Context, a respond.Attempt) error {
-	return s.transact(ctx, func(w *writer) error {
+	return s.transactSoon(ctx, func(w *writer) error {
 		w.attempt(a)
 		return nil
 	})

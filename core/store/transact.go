@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 )
 
 // maxJoined is how many transactions of several callers become one.
@@ -55,11 +56,34 @@ func (l *line) next() []*job {
 // than once, and on another caller's goroutine. ctx bounds the wait for the turn; a
 // transaction that has begun is short, and is not cut off.
 func (s *Store) transact(ctx context.Context, do func(*writer) error) error {
+	return s.transactAfter(ctx, 0, do)
+}
+
+// soon is how long what is in no hurry waits for another's transaction.
+const soon = 20 * time.Millisecond
+
+// transactSoon is transact for what nobody waits for: it leaves the disk to others, and
+// goes into the next transaction that is made.
+func (s *Store) transactSoon(ctx context.Context, do func(*writer) error) error {
+	return s.transactAfter(ctx, soon, do)
+}
+
+func (s *Store) transactAfter(ctx context.Context, wait time.Duration, do func(*writer) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	j := &job{do: do, done: make(chan error, 1)}
 	s.line.join(j)
+	if wait > 0 {
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		select {
+		case err := <-j.done:
+			return err
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+	}
 	for {
 		select {
 		case err := <-j.done:

@@ -42,6 +42,21 @@ func (w *writer) exec(query string, args ...any) {
 	}
 }
 
+// count is exec that tells how many rows were written.
+func (w *writer) count(query string, args ...any) int64 {
+	s := w.statement(query)
+	if w.err != nil {
+		return 0
+	}
+	var r sql.Result
+	if r, w.err = s.Exec(args...); w.err != nil {
+		return 0
+	}
+	var n int64
+	n, w.err = r.RowsAffected()
+	return n
+}
+
 // scan reads one row; ErrNotFound if there is none.
 func (w *writer) scan(query string, args []any, to ...any) error {
 	s := w.statement(query)

@@ -1,0 +1,6 @@
+-- +goose Up
+
+-- What waits goes by the score of its case, then by its deadline, then by age.
+ALTER TABLE intents ADD COLUMN score INTEGER NOT NULL DEFAULT 0;                       -- hundredths
+ALTER TABLE intents ADD COLUMN deadline INTEGER NOT NULL DEFAULT 9223372036854775807; -- nanoseconds since 1970; none comes last
+CREATE INDEX intents_urgent ON intents (action, score DESC, deadline, place, id) WHERE state = 'pending';
