@@ -9,7 +9,7 @@ GOFUMPT     := mvdan.cc/gofumpt@v0.12.0
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BUF         := github.com/bufbuild/buf/cmd/buf@v1.75.0
 
-.PHONY: build kelpie run test test-race lint generate generate-check bench torture clean
+.PHONY: build kelpie run test test-race lint generate generate-check bench torture torture-disk clean
 
 ## build: the program and all plugins, their lock and schemas, into bin/
 build: kelpie $(addprefix plugin-,$(PLUGINS))
@@ -63,6 +63,10 @@ torture:
 	$(GO) test -count 1 -timeout 120m -v -run Torture ./core/faulttest -args -torture \
 		$(if $(SHORT),-hits 1 -seeds 3) $(if $(SEEDS),-seeds $(SEEDS)) $(if $(SEED),-seed $(SEED)) \
 		$(if $(WORLDS),-worlds $(WORLDS)) $(if $(JSON),-json $(abspath $(JSON)))
+
+## torture-disk: worlds whose disk loses its power, is full, or fails; needs FUSE; SEEDS=8 as a rule
+torture-disk:
+	$(GO) test -count 1 -timeout 60m -v -run DiskTorture ./core/faulttest -args -torture -seeds $(or $(SEEDS),8) $(if $(SEED),-seed $(SEED))
 
 clean:
 	rm -rf $(BIN) data

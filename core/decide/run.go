@@ -235,7 +235,7 @@ func (l *Loop) commit(ctx context.Context) error {
 			return fmt.Errorf("commit of inputs to %d.%d: %w", c.Position.Seq, c.Position.Part, err)
 		}
 		if !told {
-			l.Log.Error("there is no room for what was decided; make some. Deciding waits", "error", err)
+			l.Log.Error("what was decided can't be written; deciding waits until the disk takes it", "error", err)
 			told = true
 		}
 		if err := l.pause(ctx); err != nil {

@@ -10,7 +10,6 @@ import (
 	"github.com/kelpie-sec/kelpie/core/config"
 	"github.com/kelpie-sec/kelpie/core/decide"
 	"github.com/kelpie-sec/kelpie/core/eventlog"
-	"github.com/kelpie-sec/kelpie/core/store"
 )
 
 // checkpointDir holds decide's checkpoints.
@@ -39,10 +38,19 @@ func newDecider(k *Kelpie, wake func(decide.Changes)) *decider {
 		},
 		End:   func(ctx context.Context) (uint64, error) { return k.log.InputsEnd(ctx) },
 		Store: k.store,
-		Full:  func(err error) bool { return errors.Is(err, store.ErrFull) },
-		Wake:  wake,
-		Dir:   filepath.Join(k.settings.DataDir, checkpointDir),
-		Log:   k.logger,
+		Full: func(err error) bool {
+			if !unwritable(err) {
+				return false
+			}
+			k.unwritten.set(err)
+			return true
+		},
+		Wake: func(c decide.Changes) {
+			k.unwritten.clear()
+			wake(c)
+		},
+		Dir: filepath.Join(k.settings.DataDir, checkpointDir),
+		Log: k.logger,
 	}}
 }
 

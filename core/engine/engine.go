@@ -57,6 +57,8 @@ type Kelpie struct {
 	clock    *clock
 	uptime   func() (boot string, uptime time.Duration)
 
+	unwritten unwritten
+
 	mu      sync.Mutex
 	running *flow // nil: not running
 	// stopping: a run has ended, and its API is being closed.
@@ -75,6 +77,7 @@ func Open(ctx context.Context, s Settings) (*Kelpie, error) {
 	if err := closeFolder(s.DataDir); err != nil {
 		return nil, fmt.Errorf("data folder: %w", err)
 	}
+	syncParent(s.DataDir)
 	lock, err := takeLock(filepath.Join(s.DataDir, lockName))
 	if err != nil {
 		return nil, err

@@ -75,8 +75,8 @@ func (f *flow) prepare(ctx context.Context) error {
 		Settings: c.Enrich, Backlog: f.k.store, Asker: enrichments{f.host}, Reporter: enrichReporter{answers},
 		Shelf: f.k.store, Log: f.logger, Now: f.k.clock.now,
 	}
-	epoch, err := f.k.store.NextEpoch(ctx)
-	if err != nil {
+	var epoch int64
+	if err := f.patiently(ctx, func() (err error) { epoch, err = f.k.store.NextEpoch(ctx); return err }); err != nil {
 		return err
 	}
 	f.responder = &respond.Responder{
@@ -153,7 +153,7 @@ func (f *flow) run(ctx context.Context) error {
 	}
 	if err == nil {
 		responding = start(base, fail, func(ctx context.Context) error { return f.responder.Run(ctx, f.wake) })
-		if err = f.trial.begin(work); err == nil {
+		if err = f.patiently(work, func() error { return f.trial.begin(work) }); err == nil {
 			consumer, err = f.k.log.Events(work)
 		}
 		if err == nil {
@@ -198,18 +198,10 @@ func (f *flow) announce(ctx context.Context) error {
 		return err
 	}
 	version.Once = f.options.Once
-	for told := false; ; told = true {
+	return f.patiently(ctx, func() error {
 		_, err := f.people.input(ctx, model.Input{Config: &version})
-		if !errors.Is(err, eventlog.ErrFull) && !errors.Is(err, eventlog.ErrSick) {
-			return err
-		}
-		if !told {
-			f.logger.Error("the log takes nothing; the start waits until it does", "error", err)
-		}
-		if !pause(ctx, healthInterval) {
-			return context.Cause(ctx)
-		}
-	}
+		return err
+	})
 }
 
 func (f *flow) match(ctx context.Context, fail context.CancelCauseFunc, consumer *eventlog.Consumer) ([]*stage, error) {

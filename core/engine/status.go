@@ -81,6 +81,7 @@ func (k *Kelpie) logStatus(ctx context.Context, s *api.Status) error {
 		s.Log.Undecided = st.Inputs.Last - at.Seq
 	}
 	s.Troubles = append(s.Troubles, lossTroubles(k.log.Lost())...)
+	s.Troubles = append(s.Troubles, k.unwritten.troubles()...)
 	if sick != nil {
 		s.Troubles = append(s.Troubles, api.Trouble{
 			What: "the log can't be written: " + sick.Error(), Since: since,

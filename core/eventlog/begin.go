@@ -81,6 +81,11 @@ func (l *Log) Lost() []Damage {
 
 // start starts the server again, and sees that it has all that was acknowledged.
 func (l *Log) start(ctx context.Context) (*server, error) {
+	if l.set.Sync == SyncAlways {
+		if err := rewrite(l.set.Dir); err != nil {
+			return nil, err
+		}
+	}
 	srv, err := startServer(ctx, l.set, l.dial)
 	if err != nil {
 		return nil, err

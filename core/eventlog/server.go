@@ -39,6 +39,7 @@ type server struct {
 	streams   map[string]jetstream.Stream
 	match     jetstream.Consumer
 	limits    sizes
+	names     map[string]*names // of each stream; none unless the disk is waited for
 
 	// broken ends when the server can no longer be trusted with a write, with
 	// the reason as its cause.
@@ -109,7 +110,26 @@ func startServer(ctx context.Context, set Settings, dial dialer) (_ *server, err
 	if s.ask, s.js, err = s.connect("read", set.Logger, dial); err != nil {
 		return nil, err
 	}
-	return s, s.prepare(ctx, set)
+	if err = s.prepare(ctx, set); err != nil {
+		return nil, err
+	}
+	return s, s.settleNames(set)
+}
+
+// settleNames brings the names of all that the server has made to the disk.
+func (s *server) settleNames(set Settings) error {
+	if set.Sync != SyncAlways {
+		return nil
+	}
+	s.names = map[string]*names{}
+	for stream := range s.streams {
+		n, err := openNames(blockDir(set.Dir, stream))
+		if err != nil {
+			return err
+		}
+		s.names[stream] = n
+	}
+	return syncFolders(set.Dir)
 }
 
 func (s *server) connect(name string, log *slog.Logger, dial dialer) (*nats.Conn, jetstream.JetStream, error) {
@@ -215,6 +235,11 @@ func (s *server) publish(ctx context.Context, subject string, last uint64, body 
 	if err != nil {
 		return 0, publishError(err)
 	}
+	if n := s.names[ack.Stream]; n != nil {
+		if err := n.settle(); err != nil {
+			return 0, err
+		}
+	}
 	return ack.Sequence, nil
 }
 
@@ -274,6 +299,9 @@ func (s *server) stop() error {
 			defer close(s.ended)
 			s.ns.Shutdown()
 			s.ns.WaitForShutdown()
+			for _, n := range s.names {
+				_ = n.close() // it was only read
+			}
 		}()
 	})
 	select {

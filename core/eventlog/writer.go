@@ -67,6 +67,9 @@ func (w *writer) publish(ctx context.Context, f frame) (uint64, error) {
 		return w.settled(seq, f.total), nil
 	case errors.Is(err, ErrFull), errors.Is(err, ErrTooLarge):
 		return 0, fmt.Errorf("%s: %w", w.subject, err)
+	case errors.Is(err, errUnnamed):
+		w.doubt = true
+		return 0, w.failed(ctx, srv, err)
 	}
 
 	w.doubt = true

@@ -28,6 +28,9 @@ var (
 	// ErrFull means that the disk had no room for a transaction. Nothing of it was
 	// written; it may be tried again as it is.
 	ErrFull = errors.New("no room on the disk")
+	// ErrDisk means that the disk took nothing for another reason than room: it fails,
+	// or nobody may write to it. Nothing was written; it may be tried again as it is.
+	ErrDisk = errors.New("the disk can't be written")
 	// ErrNotFound means that there is no such row.
 	ErrNotFound = errors.New("not found")
 	// ErrNewer means that a newer Kelpie has changed the tables.
@@ -159,7 +162,10 @@ func (s *Store) shut() error {
 
 // Result codes of SQLite (https://sqlite.org/rescode.html).
 const (
+	codeReadOnly     = 8
+	codeIOErr        = 10
 	codeFull         = 13
+	codeCantOpen     = 14
 	codeIOErrSHMSize = 10 | 19<<8
 )
 
@@ -177,6 +183,8 @@ func classify(err error) error {
 	switch code := se.Code(); {
 	case code&0xff == codeFull, code == codeIOErrSHMSize:
 		return fmt.Errorf("%w: %w", ErrFull, err)
+	case code&0xff == codeReadOnly, code&0xff == codeIOErr, code&0xff == codeCantOpen:
+		return fmt.Errorf("%w: %w", ErrDisk, err)
 	}
 	return err
 }

@@ -12,6 +12,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -228,4 +230,17 @@ func Available() error {
 		return fmt.Errorf("%w: %w", ErrNoMount, err)
 	}
 	return f.Close()
+}
+
+// Live returns a file as it is read, also while the power is off.
+func (d *Disk) Live(path string) ([]byte, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	i := d.root
+	for _, name := range strings.Split(path, "/") {
+		if i = i.entries[name]; i == nil {
+			return nil, false
+		}
+	}
+	return slices.Clone(i.data), true
 }
