@@ -43,6 +43,7 @@ func (o *Outcome) Check(w *World, tally *Tally) []string {
 	c.intents()
 	c.effects()
 	c.mails()
+	c.fenced()
 	if n := len(c.problems); n > mostProblems {
 		c.problems = append(c.problems[:mostProblems], fmt.Sprintf("and %d more", n-mostProblems))
 	}
@@ -221,6 +222,9 @@ func (c *check) scores() {
 		asked := map[string]bool{}
 		for _, l := range e.Lookups {
 			value := l.Ask.Observable.Value
+			if l.Ask.Enrichment == "enrichment.hosts" || l.Ask.Enrichment == "enrichment.people" {
+				continue
+			}
 			asked[l.Ask.Enrichment+" "+value] = true
 			score, known := Truth(c.w.Seed, l.Ask.Enrichment, value)
 			switch {
@@ -261,7 +265,9 @@ func (c *check) intents() {
 			c.wrong("intent %s is of the case %s, which there is not", in.ID, in.Case)
 			continue
 		}
-		had[place{at, in.Step, in.Target.Value}]++
+		if in.Action != "action.fence" {
+			had[place{at, in.Step, in.Target.Value}]++
+		}
 		switch in.State {
 		case model.IntentPending:
 			c.wrong("intent %s (%s) is still pending", in.ID, in.Verb)
@@ -330,7 +336,7 @@ func (c *check) effects() {
 		}
 	}
 	for _, in := range c.o.Intents {
-		if in.Action == "action.mail" {
+		if in.Action == "action.mail" || in.Action == "action.fence" {
 			continue
 		}
 		n := len(c.o.Effects[in.ID])

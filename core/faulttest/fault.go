@@ -15,11 +15,14 @@ type Fault interface {
 	Apply(w *World, r *rand.Rand) (Work, error)
 }
 
-// Faults are all kinds that a schedule draws from, each as often as its weight says.
-var Faults = []struct {
+// Weighted is a kind of fault and how often it is drawn.
+type Weighted struct {
 	Fault
 	Weight int
-}{
+}
+
+// Faults are all kinds that every schedule draws from.
+var Faults = []Weighted{
 	{coreKilled{}, 10},
 	{killedAtPoint{}, 10},
 	{pluginKilled{}, 10},
@@ -28,19 +31,20 @@ var Faults = []struct {
 	{coreRestarted{}, 3},
 	{socketCut{}, 4},
 	{clockMoved{}, 3},
+	{released{}, 3},
 }
 
-// drawFault gives one of them.
-func drawFault(r *rand.Rand) Fault {
+// drawFault gives one of some.
+func drawFault(r *rand.Rand, all []Weighted) Fault {
 	total := 0
-	for _, f := range Faults {
+	for _, f := range all {
 		total += f.Weight
 	}
 	k := r.IntN(total)
-	for _, f := range Faults {
+	for _, f := range all {
 		if k -= f.Weight; k < 0 {
 			return f.Fault
 		}
 	}
-	return Faults[0].Fault
+	return all[0].Fault
 }

@@ -46,7 +46,7 @@ func (pluginKilled) Apply(w *World, r *rand.Rand) (Work, error) {
 }
 
 // plugins that a fault may be after.
-var plugins = []string{"file", "script", "lookup", "vendor", "email"}
+var plugins = []string{"file", "script", "lookup", "vendor", "email", "contain"}
 
 // victim draws a plugin that has work, and gives one of its processes; 0: there is none.
 func (w *World) victim(r *rand.Rand) (pid int, work Work, err error) {

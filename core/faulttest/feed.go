@@ -86,12 +86,13 @@ func (e Event) Time() time.Time { return began.Add(time.Duration(e.N) * 10 * tim
 // JSON of the event, which for one that is to be rejected is none.
 func (e Event) JSON() []byte {
 	kind := map[Class]string{Matched: "alert", Passed: "flow", Ignored: "noise", Rejected: "broken"}[e.Class]
-	var hosts, from []string
+	var hosts, users, from []string
 	for _, g := range e.Groups {
+		users = append(users, user(g))
 		hosts, from = append(hosts, host(g)), append(from, address(g))
 	}
 	data, err := json.Marshal(map[string]any{
-		"n": e.N, "kind": kind, "time": e.Time(), "hosts": hosts, "from": from, "severity": e.Severity,
+		"n": e.N, "kind": kind, "time": e.Time(), "hosts": hosts, "users": users, "from": from, "severity": e.Severity,
 		"title": fmt.Sprintf("%d.%d", e.N, e.Revision), "pad": strings.Repeat("x", 200+e.N%300),
 	})
 	if err != nil {

@@ -30,7 +30,7 @@ func Build(dir string, tags string) (Programs, error) {
 	for _, name := range []string{"file", "email", "table"} {
 		packages[filepath.Join(p.Plugins, name)] = "./plugins/" + name
 	}
-	for _, name := range []string{"counter", "script", "lookup", "vendor"} {
+	for _, name := range []string{"counter", "contain", "script", "lookup", "vendor"} {
 		packages[filepath.Join(p.Plugins, name)] = "./core/faulttest/" + name
 	}
 	for out, pkg := range packages {

@@ -124,7 +124,11 @@ func (w *World) rest() error {
 		if w.get("status", &s) != nil {
 			return false, nil
 		}
-		return w.resting(s), nil
+		if !w.resting(s) {
+			return false, nil
+		}
+		held, err := w.unfinished()
+		return err == nil && held == 0, nil
 	})
 	if errors.Is(err, errPatience) {
 		err = fmt.Errorf("%w: %+v", err, s)

@@ -16,7 +16,7 @@ type Step struct {
 }
 
 // faultsOfSeed is how many faults a schedule has.
-const faultsOfSeed = 14
+const faultsOfSeed = 16
 
 // Schedule draws what happens in a seed's world. Equal seeds have equal schedules; what
 // a fault finds when its time comes depends on the machine as well.
@@ -28,7 +28,7 @@ func Schedule(seed uint64) []Step {
 		if r.IntN(5) == 0 {
 			after = 0 // one on the heels of another
 		}
-		steps = append(steps, Step{After: after, Fault: drawFault(r), stream: fmt.Sprint("step ", i)})
+		steps = append(steps, Step{After: after, Fault: drawFault(r, Faults), stream: fmt.Sprint("step ", i)})
 	}
 	return steps
 }

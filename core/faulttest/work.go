@@ -92,6 +92,8 @@ func pluginOf(instance string) string {
 		return "lookup"
 	case instance == "action.mail":
 		return "email"
+	case instance == "action.fence":
+		return "contain"
 	}
 	return "vendor"
 }

@@ -63,6 +63,9 @@ func NewWorld(p Programs, dir string, seed uint64) (*World, error) {
 			return w, err
 		}
 	}
+	if err := w.fenceScript(); err != nil {
+		return w, err
+	}
 	if err := w.Offer(0); err != nil {
 		return w, err
 	}
@@ -95,6 +98,11 @@ const (
 // configuration is short of patience, so that a run sees the end of it.
 func (w *World) configuration() string {
 	var b, from strings.Builder
+	shared := `"user:` + user(0)
+	for u := range users - 1 {
+		shared += `", "user:` + user(u+1)
+	}
+	shared += `"`
 	for i, f := range w.Feeds {
 		if i > 0 {
 			from.WriteString(", ")
@@ -109,20 +117,21 @@ kelpie {
 }
 
 case {
-  lateness = "1h"
+  lateness   = "1h"
+  never_join = [%[7]s]
 }
 
 pipeline "alerts" {
   from    = [%[2]s]
   when    = event.raw.kind != "flow"
   alerts  = true
-  respond = [response.act, response.weigh]
+  respond = [response.act, response.weigh, response.contain]
 
   map {
     title      = event.raw.title
     time       = event.raw.time
     severity   = event.raw.severity
-    subjects   = { host = event.raw.hosts }
+    subjects   = { host = event.raw.hosts, user = event.raw.users }
     indicators = { ip = event.raw.from }
   }
 }
@@ -216,8 +225,8 @@ action "email" "mail" {
   from    = "kelpie@example.org"
   timeout = "3s"
 }
-`, w.p.Plugins, from.String(), w.Far.socket, actThreshold, weighThreshold, w.sinkAddress())
-	return b.String()
+`, w.p.Plugins, from.String(), w.Far.socket, actThreshold, weighThreshold, w.sinkAddress(), shared)
+	return b.String() + w.fenceBlocks()
 }
 
 // Offer lets the plugins see about n more events, of all feeds in proportion.
