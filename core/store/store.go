@@ -45,6 +45,8 @@ type Store struct {
 	line   line          // who waits for the turn
 	read   *sql.DB
 	close  func() error
+
+	checkpoints *checkpointer
 }
 
 // Settings of a store.
@@ -61,6 +63,13 @@ const File = "kelpie.db"
 
 // readers is how many queries run at once.
 const readers = 4
+
+// Memory for pages, which is not Go's. The writer's pays; a reader forgets its own
+// whenever somebody has written.
+const (
+	writeCache = "cache_size(-32768)" // KiB
+	sideCache  = "cache_size(-2048)"
+)
 
 // Open opens the database, makes it if it is not there, and brings its tables up
 // to date. It fails with ErrNewer if they are of a later version.
@@ -83,13 +92,16 @@ func Open(ctx context.Context, s Settings) (*Store, error) {
 	}
 	st := &Store{turn: make(chan struct{}, 1)}
 	st.close = sync.OnceValue(st.shut)
-	if st.write, err = open(path, 1, "synchronous("+level+")"); err != nil {
+	if st.write, err = open(path, 1, "synchronous("+level+")", writeCache); err != nil {
 		return nil, err
 	}
 	if err := st.prepare(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("store %s: %w", path, classify(err)), st.write.Close())
 	}
-	if st.read, err = open(path, readers, "query_only(1)"); err != nil {
+	if st.read, err = open(path, readers, "query_only(1)", sideCache); err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	if err = st.startCheckpointer(path, level); err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
 	return st, nil
@@ -108,10 +120,10 @@ func (s *Store) prepare(ctx context.Context) error {
 	return nil
 }
 
-func open(path string, connections int, pragma string) (*sql.DB, error) {
+func open(path string, connections int, pragma, cache string) (*sql.DB, error) {
 	q := url.Values{"_pragma": {
 		"busy_timeout(5000)", "journal_mode(WAL)", pragma,
-		"wal_autocheckpoint(4000)", "journal_size_limit(67108864)", "cache_size(-65536)",
+		"wal_autocheckpoint(0)", "journal_size_limit(67108864)", cache,
 		"temp_store(MEMORY)", // nothing that we hold is written anywhere else
 	}}
 	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+q.Encode())
@@ -152,8 +164,8 @@ func migrate(ctx context.Context, db *sql.DB) error {
 func (s *Store) Close() error { return s.close() }
 
 func (s *Store) shut() error {
+	errs := []error{s.checkpoints.close()}
 	<-s.turn // nobody writes after this
-	var errs []error
 	if s.read != nil {
 		errs = append(errs, s.read.Close())
 	}

@@ -91,6 +91,7 @@ func (s *Store) transactAfter(ctx context.Context, wait time.Duration, do func(*
 		case t := <-s.turn:
 			s.writeNext()
 			s.turn <- t
+			s.checkpoints.wrote()
 		case <-ctx.Done():
 			if s.line.leave(j) {
 				return ctx.Err()
