@@ -81,17 +81,21 @@ func (s *Server) Handler() http.Handler {
 type refusal struct{ http.ResponseWriter }
 
 func (w *refusal) WriteHeader(code int) {
-	w.Header().Set("Content-Type", "application/json")
 	w.Header().Del("Content-Length")
-	w.ResponseWriter.WriteHeader(code)
 	text := map[int]string{
 		http.StatusNotFound: "there is no such path", http.StatusMethodNotAllowed: "this path does not take that method",
 	}[code]
 	if text == "" {
 		text = http.StatusText(code)
 	}
+	refuse(w.ResponseWriter, code, text)
+}
+
+func refuse(w http.ResponseWriter, code int, text string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
 	// If the caller has gone nobody needs it.
-	_ = json.NewEncoder(w.ResponseWriter).Encode(map[string]string{"error": text})
+	_ = json.NewEncoder(w).Encode(map[string]string{"error": text})
 }
 
 func (w *refusal) Write(text []byte) (int, error) { return len(text), nil }

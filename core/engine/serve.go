@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/kelpie-sec/kelpie/core/api"
 )
 
 // Bounds of the API's connections.
@@ -57,7 +59,7 @@ func (k *Kelpie) serve(f *flow) (stop func() error, err error) {
 		return nil, err
 	}
 	server := &http.Server{
-		Handler: k.Handler(), ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout,
+		Handler: api.WithProfiles(k.Handler()), ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 	}
 	done := make(chan error, 1)

@@ -112,32 +112,42 @@ func (c *client) post(ctx context.Context, path string, body, v any) error {
 }
 
 func (c *client) do(ctx context.Context, method, path string, query url.Values, body, v any) error {
+	res, err := c.send(ctx, method, path, query, body)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	return json.NewDecoder(res.Body).Decode(v)
+}
+
+// send gives the answer, whose body must be closed, if it is a good one.
+func (c *client) send(ctx context.Context, method, path string, query url.Values, body any) (*http.Response, error) {
 	var payload io.Reader
 	if body != nil {
 		data, err := json.Marshal(body)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		payload = bytes.NewReader(data)
 	}
 	u := url.URL{Scheme: "http", Host: "kelpie", Path: path, RawQuery: query.Encode()}
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), payload)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	res, err := c.transport.RoundTrip(req)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	if res.StatusCode == http.StatusOK {
+		return res, nil
 	}
 	defer res.Body.Close()
-	if res.StatusCode == http.StatusOK {
-		return json.NewDecoder(res.Body).Decode(v)
-	}
 	var failure struct {
 		Error string `json:"error"`
 	}
 	if err := json.NewDecoder(res.Body).Decode(&failure); err != nil {
-		return fmt.Errorf("%s %s: %s", method, path, res.Status)
+		return nil, fmt.Errorf("%s %s: %s", method, path, res.Status)
 	}
 	code := exitFailed
 	switch res.StatusCode {
@@ -146,7 +156,7 @@ func (c *client) do(ctx context.Context, method, path string, query url.Values, 
 	case http.StatusBadRequest, http.StatusConflict:
 		code = exitUsage
 	}
-	return &codeError{code, failure.Error}
+	return nil, &codeError{code, failure.Error}
 }
 
 // with connects, does something, and disconnects.

@@ -90,7 +90,7 @@ func (p program) root() *cobra.Command {
 		p.runCommand(o), p.validateCommand(o), p.fmtCommand(o),
 		p.caseCommand(o), p.explainCommand(o), p.eventCommand(o), p.intentCommand(o),
 		p.heldCommand(o), p.releaseCommand(o),
-		p.pluginCommand(o), p.statusCommand(o), p.auditCommand(o),
+		p.pluginCommand(o), p.statusCommand(o), p.auditCommand(o), p.profileCommand(o),
 		p.pauseCommand(o), p.resumeCommand(o), p.versionCommand(o),
 	)
 	for _, c := range root.Commands() {
