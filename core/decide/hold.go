@@ -166,7 +166,7 @@ func (m *Machine) letGo(h *holdState, o *model.Owner, by, because string) {
 func (m *Machine) look(h *holdState) {
 	switch {
 	case len(h.Trying) > 0: // it is wanted, or may be
-	case h.State == model.HoldReleased, h.State == "" && len(h.Unknown) == 0:
+	case h.State == "" && len(h.Unknown) == 0:
 		delete(m.holds, h.ID)
 	case h.State == model.HoldInForce && !h.wanted():
 		last := slices.MaxFunc(h.Owners, func(a, b model.Owner) int { return a.LetGoAt.Compare(b.LetGoAt) })
@@ -208,7 +208,11 @@ func (m *Machine) undone(h *holdState, undo *intentState) {
 		h.State, h.Message = model.HoldReleased, ""
 		for _, o := range h.Owners {
 			m.undo(o)
+			h.Unknown = without(h.Unknown, o.Intent)
 		}
+		m.changedHold(h)
+		// What is tried for it already, since its undo was unknown, begins anew.
+		h.Hold = model.Hold{ID: h.ID, Action: h.Action, Verb: h.Verb, Target: h.Target}
 	case model.IntentFailed, model.IntentRefused:
 		h.State, h.Message = model.HoldStuck, undo.Message
 	case model.IntentUnknown:
