@@ -57,6 +57,8 @@ type world struct {
 	draws   []int // what happens, one for each occasion
 	dead    bool
 	died    func()
+	// early are the intents of holds that were told unknown while on their way.
+	early []string
 }
 
 var errCrash = errors.New("crashed")
@@ -122,6 +124,14 @@ func (w *world) Report(ctx context.Context, o model.Outcome) error {
 	if err := w.crash(w.draw(8) == 7); err != nil {
 		return err
 	}
+	w.sink.catchUp()
+	if in := w.memoryJournal.intents[o.Intent]; in.Hold != "" && o.State == model.IntentUnknown {
+		for _, l := range w.sink.late {
+			if l.key == in.ID {
+				w.early = append(w.early, in.ID)
+			}
+		}
+	}
 	if err := w.decider.Report(ctx, o); err != nil {
 		return err
 	}
@@ -143,7 +153,7 @@ func (w *world) Execute(_ context.Context, c Call) (Result, error) {
 		w.sink.effect(c, verb.Idempotent)
 		return Result{}, errors.New("no answer")
 	case 4: // the answer is lost, and it happens later
-		if verb.Check && !verb.Idempotent {
+		if (verb.Check || w.memoryJournal.intents[c.Key].Hold != "") && !verb.Idempotent {
 			w.sink.late = append(w.sink.late, lateEffect{c.Key, c.NotAfter.Add(verb.Settle - time.Millisecond)})
 		}
 		return Result{}, errors.New("no answer")
@@ -157,7 +167,12 @@ func (w *world) Execute(_ context.Context, c Call) (Result, error) {
 	return Result{State: state}, nil
 }
 
-func (w *world) Undo(ctx context.Context, c Call) (Result, error) { return w.Execute(ctx, c) }
+func (w *world) Undo(ctx context.Context, c Call) (Result, error) {
+	if in := w.memoryJournal.intents[c.Key]; in.Undoes == "" || !c.Undo || string(c.UndoToken) != "token" {
+		return Result{State: model.IntentRefused, Message: "that is no undo"}, nil
+	}
+	return w.Execute(ctx, c)
+}
 
 func (w *world) Check(_ context.Context, c Call) (Result, error) {
 	if err := w.crash(w.draw(8) == 7); err != nil {
@@ -187,7 +202,14 @@ func oneWorld(t *rapid.T) {
 	verbs := []string{"plain", "checked", "idempotent", "both", Notify}
 	j := newMemoryJournal()
 	for i, verb := range rapid.SliceOfN(rapid.SampledFrom(verbs), 1, 6).Draw(t, "verbs") {
-		j.add(intent(fmt.Sprintf("%s-%d", verb, i), verb))
+		in := intent(fmt.Sprintf("%s-%d", verb, i), verb)
+		switch rapid.IntRange(0, 2).Draw(t, "kind") {
+		case 1: // what is held
+			in.Hold = "h-" + in.ID
+		case 2: // and an undo
+			in.Hold, in.Undoes, in.UndoToken = "h-"+in.ID, "i-"+in.ID, []byte("token")
+		}
+		j.add(in)
 	}
 	w := &world{
 		memoryJournal: j, decider: &decider{journal: j},
@@ -196,6 +218,9 @@ func oneWorld(t *rapid.T) {
 	}
 	lives(t, w)
 	w.sink.catchUp()
+	if len(w.early) > 0 {
+		t.Errorf("%v were told unknown while they were on their way", w.early)
+	}
 	for id, in := range j.intents {
 		w.judge(t, id, in)
 	}
