@@ -3,7 +3,6 @@ package model
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -42,35 +41,38 @@ type MatchResult struct {
 	Signals []Signal `json:"signals,omitempty"`
 }
 
-// EncodeInput is the form in which a part of INPUTS travels: JSON, in which signals
-// of one event share its payload. in is not changed.
+// EncodeInput is the form in which a part of INPUTS travels: a match result, of which
+// there are many, in a form of its own, in which signals of one event share its
+// payload; all else as JSON. in is not changed.
 func EncodeInput(in Input) ([]byte, error) {
-	if in.Match != nil && len(in.Match.Signals) > 1 {
-		m := *in.Match
-		m.Signals = slices.Clone(m.Signals)
-		for i := len(m.Signals) - 1; i > 0; i-- {
-			if m.Signals[i].Position == m.Signals[i-1].Position {
-				m.Signals[i].Raw = nil
-			}
-		}
-		in.Match = &m
+	if in.Match != nil {
+		return appendMatch(make([]byte, 0, matchSize(in.Match)), in.At, in.Match), nil
 	}
 	return json.Marshal(in)
 }
 
-// DecodeInput reads what EncodeInput wrote.
+// matchSize is about how many bytes a match result takes.
+func matchSize(m *MatchResult) int {
+	size := 256
+	for i := range m.Signals {
+		size += 320 + len(m.Signals[i].Raw)
+	}
+	return size
+}
+
+// DecodeInput reads what EncodeInput wrote. Payloads may be parts of data, which must
+// not be changed afterwards.
 func DecodeInput(data []byte) (Input, error) {
+	if len(data) > 0 && data[0] != '{' {
+		at, m, err := decodeMatch(data)
+		if err != nil {
+			return Input{}, fmt.Errorf("input: %w", err)
+		}
+		return Input{At: at, Match: m}, nil
+	}
 	var in Input
 	if err := json.Unmarshal(data, &in); err != nil {
 		return Input{}, fmt.Errorf("input: %w", err)
-	}
-	if in.Match != nil {
-		for i := 1; i < len(in.Match.Signals); i++ {
-			s, before := &in.Match.Signals[i], &in.Match.Signals[i-1]
-			if s.Position == before.Position {
-				s.Raw = before.Raw
-			}
-		}
 	}
 	return in, nil
 }
