@@ -65,6 +65,7 @@ func (s *Server) Handler() http.Handler {
 	get("/v1/plugins", s.plugins)
 	post("/v1/plugins/{name}/restart", s.restart)
 	get("/v1/status", s.status)
+	get("/v1/ledger", s.ledger)
 	get("/v1/audit", s.audit)
 	get("/v1/audit/verify", s.verifyAudit)
 	post("/v1/actions/pause", s.order(model.PauseActions))

@@ -144,6 +144,6 @@ func (m *Machine) flagsNow() Flags {
 	return Flags{
 		Paused: m.pause.On, PausedBy: m.pause.By, PausedReason: m.pause.Because, PausedAt: m.pause.At,
 		Ended: m.ended, Config: m.config.Hash,
-		Events: m.events.Clone(),
+		Events: m.events.Clone(), Passed: m.passed.Clone(),
 	}
 }

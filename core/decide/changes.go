@@ -99,4 +99,7 @@ type Flags struct {
 	Config string `json:"config,omitempty"`
 	// Events are the EVENTS messages that are decided, by sequence.
 	Events Spans `json:"events"`
+	// Passed are those of them whose messages were lost, so that nothing is known of
+	// what they held.
+	Passed Spans `json:"passed"`
 }

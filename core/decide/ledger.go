@@ -20,7 +20,7 @@ type Tally struct {
 	Repeat   uint64         `json:"repeat,omitempty"`
 	Ignored  map[string]int `json:"ignored,omitempty"`  // by ignore
 	Rejected map[string]int `json:"rejected,omitempty"` // by reason
-	// Lost: a power cut has taken it from the log before it was decided.
+	// Lost: its message went from the log before it was decided.
 	Lost uint64 `json:"lost,omitempty"`
 
 	// Signals are new ones, Revised later revisions, Repeated those that changed
@@ -110,6 +110,8 @@ type SourceState struct {
 	Counted uint64 `json:"counted"`
 	// LastSeq is the last of its messages in EVENTS.
 	LastSeq uint64 `json:"last_seq"`
+	// CleanSeq is what LastSeq was when none of its events were missing.
+	CleanSeq uint64 `json:"clean_seq,omitempty"`
 	// LastAt is when a message with events was last decided.
 	LastAt time.Time `json:"last_at,omitzero"`
 	// Events are those that are decided, by number: a source's first event is 1, and
@@ -143,8 +145,12 @@ func (s *SourceState) clone() SourceState {
 
 // match takes the first result for each message of EVENTS.
 func (m *Machine) match(r *model.MatchResult) error {
-	if r.Source == "" { // it stands for a message that a power cut has taken
-		m.mark(r.Seq)
+	if r.Source == "" { // it stands for a message that is lost
+		if !m.events.Has(r.Seq) {
+			m.mark(r.Seq)
+			m.passed.Add(Span{r.Seq, r.Seq})
+			m.lost()
+		}
 		return nil
 	}
 	if m.events.Has(r.Seq) {
@@ -157,6 +163,7 @@ func (m *Machine) match(r *model.MatchResult) error {
 		return err
 	}
 	m.count(r, t)
+	m.lost()
 	return nil
 }
 
@@ -218,6 +225,7 @@ func (m *Machine) count(r *model.MatchResult, t *Tally) {
 	}
 	if !r.Damaged {
 		s.tile(r)
+		m.noteGaps(s)
 	}
 }
 
@@ -241,20 +249,41 @@ func (s *SourceState) tile(r *model.MatchResult) {
 	s.LastSeq, s.Total = max(s.LastSeq, r.Seq), max(s.Total, r.Total)
 }
 
-// lost enters what a power cut has taken: of these events of a source, those that are
-// not decided will never be.
-func (m *Machine) lost(l *model.Lost) {
-	for _, source := range l.Sources {
-		s := m.sourceOf(source.Source)
-		t := &Tally{}
-		for _, gap := range s.Events.Missing(Span{source.From, source.To}) {
-			t.Lost += gap.Len()
-			s.Events.Add(gap)
+// noteGaps remembers whether events of a source are still to be decided.
+func (m *Machine) noteGaps(s *SourceState) {
+	if s.Events.Low < s.Total {
+		m.gaps[s.Source] = true
+		return
+	}
+	delete(m.gaps, s.Source)
+	if s.LastSeq <= m.events.Low {
+		s.CleanSeq = s.LastSeq
+	}
+}
+
+// lost enters events that will never be decided: they are below a source's running
+// total, and no message of EVENTS that could hold them is left to be decided. A power
+// cut had taken the one that did, or its loss was accepted.
+func (m *Machine) lost() {
+	for _, source := range slices.Sorted(maps.Keys(m.gaps)) {
+		s := m.counts[source]
+		if s.LastSeq > m.events.Low {
+			continue
 		}
+		t := &Tally{}
+		between := Span{s.CleanSeq + 1, s.LastSeq}
+		explained := m.passed.Some(between)
+		for _, gap := range s.Events.Missing(Span{1, s.Total}) {
+			t.Lost += gap.Len()
+			if !explained {
+				s.note("events %v are in no message of EVENTS: the running totals leave them out", gap)
+			}
+		}
+		s.Events = Spans{Low: max(s.Total, s.Events.High())}
 		t.Received = t.Lost
 		s.Counted += t.Lost
-		s.Total = max(s.Total, source.To)
-		m.tally(source.Source, t)
+		m.tally(source, t)
+		m.noteGaps(s)
 	}
 }
 

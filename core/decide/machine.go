@@ -39,7 +39,9 @@ type Machine struct {
 	pause    pause
 
 	events Spans // of EVENTS, by sequence: those that are decided
+	passed Spans // of these, the ones whose messages were lost
 	counts map[string]*SourceState
+	gaps   map[string]bool    // sources some of whose events are not decided
 	ledger map[string]*Ledger // by source, of the hour that at is in
 	sums   Sums
 
@@ -82,6 +84,7 @@ func New(compile Compiler) *Machine {
 		compile: compile,
 		configs: map[string][]byte{},
 		counts:  map[string]*SourceState{},
+		gaps:    map[string]bool{},
 		ledger:  map[string]*Ledger{},
 		sums:    newSums(),
 		texts:   newInterner(),
@@ -135,8 +138,6 @@ func (m *Machine) Apply(seq uint64, part int, in model.Input) error {
 		m.changed.flags = true
 	case in.Tick != nil:
 		m.tick(in.Tick)
-	case in.Lost != nil:
-		m.lost(in.Lost)
 	}
 	if err != nil {
 		return fmt.Errorf("input %d.%d: %w", seq, part, err)

@@ -17,7 +17,7 @@ import (
 
 // snapshotVersion heads every snapshot. One of another version is not read: the
 // inputs are replayed instead.
-const snapshotVersion = "kelpie decide 5\n"
+const snapshotVersion = "kelpie decide 6\n"
 
 var (
 	// ErrSnapshot means that bytes are no snapshot of this version.
@@ -37,6 +37,7 @@ type head struct {
 	Planned  bool              `json:"planned"`
 	Pause    pause             `json:"pause"`
 	Events   Spans             `json:"events"`
+	Passed   Spans             `json:"passed"`
 	Sources  []SourceState     `json:"sources"`
 	Ledger   []Ledger          `json:"ledger"`
 	Sums     Sums              `json:"sums"`
@@ -90,7 +91,7 @@ func (m *Machine) Snapshot(w io.Writer) error {
 func (m *Machine) head() head {
 	h := head{
 		Position: m.position, At: m.at, Config: m.config, Texts: m.configs, Once: m.once, Ended: m.ended,
-		Planned: m.planned, Pause: m.pause, Events: m.events, Sums: m.sums,
+		Planned: m.planned, Pause: m.pause, Events: m.events, Passed: m.passed, Sums: m.sums,
 		Clock: m.clock,
 	}
 	for _, source := range slices.Sorted(maps.Keys(m.counts)) {
@@ -216,10 +217,11 @@ func (m *Machine) restoreHead(d *decoder) error {
 		return d.err
 	}
 	m.position, m.at = h.Position, h.At
-	m.once, m.ended, m.planned, m.pause, m.events = h.Once, h.Ended, h.Planned, h.Pause, h.Events
+	m.once, m.ended, m.planned, m.pause, m.events, m.passed = h.Once, h.Ended, h.Planned, h.Pause, h.Events, h.Passed
 	m.clock = h.Clock
 	for i := range h.Sources {
 		m.counts[h.Sources[i].Source] = &h.Sources[i]
+		m.noteGaps(&h.Sources[i])
 	}
 	for i := range h.Ledger {
 		m.ledger[h.Ledger[i].Source] = &h.Ledger[i]

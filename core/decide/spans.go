@@ -116,5 +116,14 @@ func (s *Spans) Missing(of Span) []Span {
 	return all
 }
 
+// Some tells whether one of a span's numbers is in the set.
+func (s *Spans) Some(of Span) bool {
+	if of.From > of.To {
+		return false
+	}
+	i := s.at(of.From)
+	return of.From <= s.Low || i < len(s.Above) && s.Above[i].From <= of.To
+}
+
 // Clone shares nothing with the set.
 func (s *Spans) Clone() Spans { return Spans{s.Low, slices.Clone(s.Above)} }

@@ -38,6 +38,13 @@ func TestSpans(t *testing.T) {
 		}
 		of := Span{From: uint64(rapid.IntRange(1, most).Draw(t, "of"))}
 		of.To = of.From + uint64(rapid.IntRange(0, most).Draw(t, "long"))
+		some := false
+		for n := of.From; n <= of.To; n++ {
+			some = some || plain[n]
+		}
+		if s.Some(of) != some {
+			t.Fatalf("%v has some of %v: %v", s, of, !some)
+		}
 		var missing, want []uint64
 		for _, x := range s.Missing(of) {
 			for n := x.From; n <= x.To; n++ {

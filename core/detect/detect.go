@@ -85,12 +85,14 @@ const (
 
 // Report is how one instance is doing.
 type Report struct {
-	Instance   string    `json:"instance"`
-	State      State     `json:"state"`
-	Since      time.Time `json:"since"`
-	Message    string    `json:"message,omitempty"`
-	Total      uint64    `json:"total"` // events, ever
-	LastBatch  time.Time `json:"last_batch,omitzero"`
+	Instance  string    `json:"instance"`
+	State     State     `json:"state"`
+	Since     time.Time `json:"since"`
+	Message   string    `json:"message,omitempty"`
+	Total     uint64    `json:"total"` // events, ever
+	LastBatch time.Time `json:"last_batch,omitzero"`
+	// Contact is when the plugin last said anything in a session.
+	Contact    time.Time `json:"contact,omitzero"`
 	Behind     int64     `json:"behind,omitempty"`
 	BehindUnit string    `json:"behind_unit,omitempty"`
 }

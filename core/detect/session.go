@@ -47,6 +47,9 @@ func (s *session) run(ctx context.Context) error {
 			return cmp.Or(s.stay.Err(), errEnded)
 		case err != nil:
 			return err
+		}
+		s.d.update(s.in.Address, func(r *Report) { r.Contact = s.d.Now() })
+		switch {
 		case m.Status != nil:
 			if s.status(*m.Status) {
 				return nil

@@ -21,7 +21,7 @@ func (k *Kelpie) openLog(ctx context.Context) error {
 		Dir: filepath.Join(s.DataDir, logDir), Sync: s.Sync, SyncInterval: s.SyncInterval, Keep: s.Keep,
 		EventsBytes: s.EventsBytes, InputsBytes: s.InputsBytes, RejectedBytes: s.RejectedBytes,
 		RejectedQuota: s.RejectedQuota, Reserve: s.Reserve, Logger: s.Logger,
-		Needed: needed, AcceptLoss: s.AcceptLoss,
+		Needed: needed, AcceptLoss: s.AcceptLoss, Look: s.Look,
 	})
 	if errors.Is(err, eventlog.ErrLost) {
 		return k.damaged(ctx, err)
@@ -45,6 +45,38 @@ since the log, the database and the checkpoints belong together; or go on
 without what is lost: "kelpie run --accept-loss"`, err, flags.Events.Low, at.Seq, k.settings.DataDir)
 }
 
+// resume brings EVENTS in step with what is decided, when all of INPUTS is: no sequence
+// and no event's number is given twice, and what match has answered for and decide does
+// not know comes again.
+func (k *Kelpie) resume(ctx context.Context) error {
+	flags, err := k.store.Flags(ctx)
+	if err != nil {
+		return err
+	}
+	sources, err := k.store.Sources(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := k.log.Fill(ctx, eventlog.Positions{Events: flags.Events.High()}); err != nil {
+		return err
+	}
+	for _, s := range sources {
+		was, err := k.log.Advance(ctx, s.Source, s.Total)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.Source, err)
+		}
+		if was < s.Total {
+			k.logger.Error("the log has lost the end of a source; it goes on from the last batch that is left, and its events are counted on",
+				"source", s.Source, "events_in_log", was, "events_decided", s.Total)
+		}
+	}
+	st, err := k.log.Stats(ctx)
+	if err != nil {
+		return err
+	}
+	return k.rematch(ctx, st, flags.Events.Low)
+}
+
 // rematch has match see again what it has answered for and decide does not know: its
 // answers were lost. Decide passes over what it knows.
 func (k *Kelpie) rematch(ctx context.Context, st eventlog.Stats, low uint64) error {
@@ -52,6 +84,15 @@ func (k *Kelpie) rematch(ctx context.Context, st eventlog.Stats, low uint64) err
 		return nil
 	}
 	return k.log.Rematch(ctx, low+1)
+}
+
+// whole refuses to write into a log that was opened to be looked at, and has lost
+// something.
+func (k *Kelpie) whole() error {
+	if lost := k.log.Lost(); k.settings.Look && len(lost) > 0 {
+		return k.damaged(context.Background(), &eventlog.DamageError{Dir: filepath.Join(k.settings.DataDir, logDir), Damages: lost})
+	}
+	return nil
 }
 
 // mostLosses is how many losses status lists.

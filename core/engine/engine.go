@@ -40,8 +40,11 @@ type Settings struct {
 	RejectedQuota, Reserve                  int64
 	// AcceptLoss goes on although the log has lost what it had acknowledged.
 	AcceptLoss bool
-	Version    string
-	Logger     *slog.Logger
+	// Look opens a log that has lost messages all the same, where nothing else is
+	// damaged, so that it can be seen what is lost. It can't be run then.
+	Look    bool
+	Version string
+	Logger  *slog.Logger
 
 	trimEvery time.Duration // for tests; 0: trimInterval
 }

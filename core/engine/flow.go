@@ -153,7 +153,10 @@ func (f *flow) run(ctx context.Context) error {
 	}
 	if err == nil {
 		responding = start(base, fail, func(ctx context.Context) error { return f.responder.Run(ctx, f.wake) })
-		if err = f.patiently(work, func() error { return f.trial.begin(work) }); err == nil {
+		if err = f.patiently(work, func() error { return f.k.resume(work) }); err == nil {
+			err = f.patiently(work, func() error { return f.trial.begin(work) })
+		}
+		if err == nil {
 			consumer, err = f.k.log.Events(work)
 		}
 		if err == nil {

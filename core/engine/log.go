@@ -206,9 +206,6 @@ func (k *Kelpie) fill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := k.rematch(ctx, st, flags.Events.Low); err != nil {
-		return err
-	}
 	if st.Inputs.Last >= at.Seq && st.Events.Last >= seen {
 		return nil
 	}

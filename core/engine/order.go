@@ -47,6 +47,9 @@ func (k *Kelpie) Order(ctx context.Context, c model.Command) error {
 }
 
 func (k *Kelpie) orderAlone(ctx context.Context, c model.Command) (err error) {
+	if err := k.whole(); err != nil {
+		return err
+	}
 	if err := k.fill(ctx); err != nil {
 		return err
 	}

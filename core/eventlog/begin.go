@@ -28,7 +28,7 @@ func (l *Log) begin(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := l.accept(c.damages); err != nil {
+	if err := l.accept(c.damages, len(c.bad) == 0); err != nil {
 		return err
 	}
 	if len(c.damages) > 0 {
@@ -46,10 +46,10 @@ func (l *Log) begin(ctx context.Context) (err error) {
 }
 
 // accept refuses damage, unless it is what a power cut may do to a log that is
-// written at intervals, or it is to be accepted.
-func (l *Log) accept(all []Damage) error {
+// written at intervals, or it is to be accepted; or looked at, where that is safe.
+func (l *Log) accept(all []Damage, safe bool) error {
 	certain := slices.ContainsFunc(all, func(d Damage) bool { return d.Certain })
-	if certain && !l.set.AcceptLoss {
+	if certain && !l.set.AcceptLoss && !(l.set.Look && safe) {
 		return &DamageError{Dir: l.set.Dir, Damages: all}
 	}
 	for _, d := range all {
@@ -63,7 +63,9 @@ const maxLost = 1000
 
 // missing tells of a loss, and lists it.
 func (l *Log) missing(d Damage) {
-	l.set.Logger.Error("the log has lost what it had acknowledged", "lost", d.String())
+	if !l.set.Look {
+		l.set.Logger.Error("the log has lost what it had acknowledged", "lost", d.String())
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.lost) < maxLost {
@@ -111,11 +113,11 @@ func (l *Log) settle(ctx context.Context) error {
 		return err
 	}
 	if len(l.Lost()) == 0 {
-		if err := l.accept(all); err != nil {
+		if err := l.accept(all, true); err != nil {
 			return err
 		}
 	}
-	if len(l.Lost()) > 0 {
+	if len(l.Lost()) > 0 && !l.set.Look {
 		return l.mark.adopt(ctx, l.srv)
 	}
 	return nil

@@ -13,14 +13,16 @@ import (
 // Run is the messages From to To of a stream, both included.
 type Run struct{ From, To uint64 }
 
-// Missing are the messages that a stream does not have, though it has some before and
-// after them, or gave out their sequences. Trimming leaves none: it takes what is
-// oldest. So each was taken out by somebody, or is damaged beyond reading.
+// Missing are the messages that a stream gave out sequences for and does not have,
+// though it was not trimmed so far. So each was taken out by somebody, or is damaged
+// beyond reading.
 type Missing struct {
 	// Messages is how many they are.
 	Messages uint64
 	// Runs of them, the lowest first, at most mostRuns.
 	Runs []Run
+	// Accepted is the sequence up to which their loss was accepted.
+	Accepted uint64
 }
 
 const (
@@ -38,28 +40,33 @@ func (l *Log) Missing(ctx context.Context) (inEvents, inInputs Missing, err erro
 	if err != nil {
 		return Missing{}, Missing{}, err
 	}
-	if inEvents, err = srv.missing(ctx, events); err != nil {
+	if inEvents, err = l.missingOf(ctx, srv, events); err != nil {
 		return Missing{}, Missing{}, err
 	}
-	inInputs, err = srv.missing(ctx, inputs)
+	inInputs, err = l.missingOf(ctx, srv, inputs)
 	return inEvents, inInputs, err
 }
 
-func (s *server) missing(ctx context.Context, stream string) (Missing, error) {
-	info, err := s.streams[stream].Info(ctx)
+func (l *Log) missingOf(ctx context.Context, srv *server, stream string) (Missing, error) {
+	m := Missing{Accepted: l.mark.accepted(stream)}
+	info, err := srv.streams[stream].Info(ctx)
 	if err != nil {
-		return Missing{}, fmt.Errorf("stream %s: %w", stream, err)
+		return m, fmt.Errorf("stream %s: %w", stream, err)
 	}
-	m := Missing{Messages: uint64(info.State.NumDeleted)}
-	if m.Messages == 0 || m.Messages > mostMissing {
-		return m, nil
+	deleted := uint64(info.State.NumDeleted)
+	if deleted > 0 && deleted <= mostMissing {
+		if info, err = srv.streams[stream].Info(ctx, jetstream.WithDeletedDetails(true)); err != nil {
+			return m, fmt.Errorf("stream %s: %w", stream, err)
+		}
+		deleted = uint64(len(info.State.Deleted))
 	}
-	if info, err = s.streams[stream].Info(ctx, jetstream.WithDeletedDetails(true)); err != nil {
-		return Missing{}, fmt.Errorf("stream %s: %w", stream, err)
+	m.Messages = deleted
+	// What is trimmed was noted before.
+	if floor, first := l.mark.floorOf(stream), info.State.FirstSeq; floor > 0 && first > floor {
+		m.Messages += first - floor
+		m.Runs = append(m.Runs, Run{floor, first - 1})
 	}
-	deleted := slices.Sorted(slices.Values(info.State.Deleted))
-	m.Messages = uint64(len(deleted))
-	for _, seq := range deleted {
+	for _, seq := range slices.Sorted(slices.Values(info.State.Deleted)) {
 		if n := len(m.Runs); n > 0 && m.Runs[n-1].To+1 == seq {
 			m.Runs[n-1].To = seq
 		} else if n < mostRuns {

@@ -56,6 +56,9 @@ type Settings struct {
 	// AcceptLoss opens a log although messages that it has acknowledged are lost. See
 	// Log.Lost.
 	AcceptLoss bool
+	// Look opens a log of which only messages are missing, without accepting that: what
+	// is missing is listed by Lost.
+	Look bool
 	// Logger gets what the log and its server have to say.
 	Logger *slog.Logger
 }

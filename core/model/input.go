@@ -20,7 +20,6 @@ type Input struct {
 	// Ended: under --once, every source has ended and all of EVENTS is matched.
 	Ended *Ended `json:"ended,omitempty"`
 	Tick  *Tick  `json:"tick,omitempty"`
-	Lost  *Lost  `json:"lost,omitempty"`
 }
 
 // MatchResult is what match made of one EVENTS message. Decide takes the first for
@@ -113,20 +112,6 @@ type Tick struct {
 	Uptime time.Duration `json:"uptime,omitempty"`
 	// Wall is the machine's clock as it stands, which may have been set either way.
 	Wall time.Time `json:"wall,omitzero"`
-}
-
-// Lost says which events a power cut has taken out of the log, that were in it.
-type Lost struct {
-	Sources []LostEvents `json:"sources"`
-}
-
-// LostEvents are the events From to To of a source, by their numbers: its first event
-// is 1, and the last of a message is its running total. Those that were decided before
-// the cut are not lost.
-type LostEvents struct {
-	Source string `json:"source"`
-	From   uint64 `json:"from"`
-	To     uint64 `json:"to"`
 }
 
 // CommandKind says what a person wants.

@@ -83,6 +83,7 @@ func (p program) connectTo(ctx context.Context, settings engine.Settings) (*clie
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
 		return nil, &codeError{exitNothing, "there is no data folder " + dir + "; \"kelpie run\" makes it, and --data or --config name another"}
 	}
+	settings.Look = true
 	offline, err := engine.Open(ctx, settings)
 	if err != nil {
 		return nil, err

@@ -45,6 +45,7 @@ func (m leakless) Run() int {
 //	exits CODE PROG …    run a program and expect its exit code
 //	until PATTERN PROG … run a program until its output matches
 //	terminate            send SIGTERM to what runs in the background
+//	remove STREAM N      take the message N out of data/log, as nobody should
 //	mode PERM FILE       check a file's permissions
 //	repeat N TEXT FILE   append a text so many times to a file
 //	bytes TEXT FILE      append a text with Go's escapes to a file
@@ -64,7 +65,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"sample": sample, "exits": exits, "until": until, "terminate": terminate,
-			"mode": mode, "repeat": repeat, "bytes": escaped, "masked": masked,
+			"remove": remove, "mode": mode, "repeat": repeat, "bytes": escaped, "masked": masked,
 		},
 	})
 }
