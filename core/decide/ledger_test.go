@@ -320,3 +320,25 @@ func TestLostEvents(t *testing.T) {
 		})
 	}
 }
+
+// TestAskedAgain: what is asked once more has an id of its own, whoever wants it, so
+// that the store does not take it for what was answered before.
+func TestAskedAgain(t *testing.T) {
+	f := newFeed(t)
+	asked := map[string]bool{}
+	for i, id := range []string{"s-1", "s-2", "s-1", "s-2"} {
+		s := sig(id, f.now, 10, "indicator domain:bad.example")
+		s.Revision = fmt.Sprint(i)
+		for _, a := range f.signals(s).Asks {
+			if asked[a.ID] {
+				t.Errorf("%s asks under an id that was answered", id)
+			}
+			asked[a.ID] = true
+		}
+		f.settle()
+		f.now = f.now.Add(48 * time.Hour) // what was answered holds no more
+	}
+	if len(asked) != 4 {
+		t.Errorf("%d asks, want 4", len(asked))
+	}
+}

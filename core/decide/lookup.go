@@ -65,10 +65,12 @@ func (m *Machine) askAt(v correlate.ValueNum, by string, at time.Time, depth uin
 			continue
 		}
 		id := model.ID("a", src.Address, o.Key(), by)
-		if l != nil && l.ask == id {
+		switch {
+		case l != nil && l.ask == id:
 			continue
-		}
-		if l == nil {
+		case l != nil: // asked again, under an id that it never had: the store keeps the old one as it was answered
+			id = model.ID("a", src.Address, o.Key(), by, l.ask)
+		default:
 			l = &lookup{value: v, depth: depth, source: m.texts.number(src.Address), src: src}
 			m.lookups[v] = append(m.lookups[v], l)
 		}

@@ -27,7 +27,8 @@ const (
 
 // Ask is a question that decide wants answered.
 type Ask struct {
-	// ID is ID("a", enrichment, observable key, signal that first wanted it).
+	// ID is ID("a", enrichment, observable key, signal that first wanted it) and, where
+	// it was asked before, the ask before it.
 	ID string `json:"id"`
 	// Enrichment is the instance's address, "enrichment.assets".
 	Enrichment string         `json:"enrichment"`
