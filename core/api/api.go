@@ -31,6 +31,9 @@ type Engine interface {
 	Plugins() []host.Status
 	// RestartPlugin starts one that has failed.
 	RestartPlugin(ctx context.Context, name string) error
+	// Apply reads the configuration again and puts it in force, or with dryRun only tries
+	// whether it could.
+	Apply(ctx context.Context, dryRun bool) (Application, error)
 }
 
 // Server answers requests.
@@ -68,6 +71,7 @@ func (s *Server) Handler() http.Handler {
 	get("/v1/ledger", s.ledger)
 	get("/v1/audit", s.audit)
 	get("/v1/audit/verify", s.verifyAudit)
+	mux.HandleFunc("POST /v1/apply", patient(s.answer(s.apply)))
 	post("/v1/actions/pause", s.order(model.PauseActions))
 	post("/v1/actions/resume", s.order(model.ResumeActions))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -117,6 +121,9 @@ func (s *Server) answer(f func(*http.Request) (any, error)) http.HandlerFunc {
 		var e *Error
 		switch {
 		case err == nil:
+			if a, ok := v.(Application); ok && a.Outcome == Refused {
+				code = http.StatusUnprocessableEntity // and what is wrong is the answer
+			}
 		case errors.As(err, &e):
 			code = e.Code
 		case errors.Is(err, store.ErrNotFound), errors.Is(err, eventlog.ErrNotFound), errors.Is(err, host.ErrUnknown):
@@ -192,19 +199,29 @@ type Order struct {
 	Case string `json:"case,omitempty"`
 }
 
-func readOrder(r *http.Request) (Order, error) {
-	var o Order
+// readBody reads the body of an order into v.
+func readBody(r *http.Request, v any) error {
 	d := json.NewDecoder(r.Body)
 	d.DisallowUnknownFields()
-	err := d.Decode(&o)
+	err := d.Decode(v)
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
-		return o, &Error{http.StatusRequestEntityTooLarge, fmt.Sprintf("an order has at most %d bytes", large.Limit)}
+		return &Error{http.StatusRequestEntityTooLarge, fmt.Sprintf("an order has at most %d bytes", large.Limit)}
 	case err != nil:
-		return o, bad("the body is not an order: " + err.Error())
+		return bad("the body is not an order: " + err.Error())
 	case d.More():
-		return o, bad("the body is more than one order")
+		return bad("the body is more than one order")
+	}
+	return nil
+}
+
+func readOrder(r *http.Request) (Order, error) {
+	var o Order
+	err := readBody(r, &o)
+	switch {
+	case err != nil:
+		return o, err
 	case len(o.By) > maxName || len(o.Because) > maxReason:
 		return o, bad(fmt.Sprintf("a name has at most %d bytes, a reason %d", maxName, maxReason))
 	}

@@ -47,6 +47,8 @@ type fakeEngine struct {
 	mu     sync.Mutex
 	orders []model.Command
 	err    error
+	// application answers orders to apply.
+	application func(dryRun bool) (Application, error)
 }
 
 func (e *fakeEngine) Order(_ context.Context, c model.Command) error {
@@ -60,6 +62,10 @@ func (e *fakeEngine) Status(context.Context) (Status, error) {
 	return Status{At: noon, Troubles: []Trouble{}}, nil
 }
 func (e *fakeEngine) Plugins() []host.Status { return nil }
+func (e *fakeEngine) Apply(_ context.Context, dryRun bool) (Application, error) {
+	return e.application(dryRun)
+}
+
 func (e *fakeEngine) RestartPlugin(_ context.Context, name string) error {
 	if name != "file" {
 		return host.ErrUnknown

@@ -22,6 +22,8 @@ type Status struct {
 	Since   time.Time `json:"since,omitzero"`
 	Config  string    `json:"config,omitempty"` // hash
 	Actions string    `json:"actions,omitempty"`
+	// Generation is nil if Kelpie does not run.
+	Generation *Generation `json:"generation,omitempty"`
 	// Troubles are what is broken, since when, what waits, and what to do.
 	Troubles    []Trouble            `json:"troubles"`
 	Paused      *decide.Flags        `json:"paused,omitempty"`

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/sha256"
+	"encoding/json"
 	"maps"
 	"slices"
 
@@ -84,6 +85,23 @@ func (p *parser) parts() map[part][sha256.Size]byte {
 			}
 			texts[at] = append(texts[at], essence(files[block.TypeRange.Filename], hcl.RangeBetween(block.TypeRange, block.CloseBraceRange))...)
 		}
+	}
+	// The order tells which of several ignores counts, and in which order steps are taken.
+	order := part{"order", "order of the blocks"}
+	for _, body := range p.bodies {
+		for _, block := range body.Blocks {
+			texts[order] = append(append(texts[order], block.Type...), 0)
+			for _, label := range block.Labels {
+				texts[order] = append(append(texts[order], label...), 0)
+			}
+		}
+	}
+	for _, plugin := range p.src.Plugins {
+		text, err := json.Marshal(plugin)
+		if err != nil {
+			panic(err) // it was read as JSON
+		}
+		texts[part{"plugin", plugin.Name}] = text
 	}
 	for name, text := range p.src.Texts {
 		texts[part{"file", name}] = []byte(text.Problem + "\x00" + text.Text)

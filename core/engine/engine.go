@@ -15,6 +15,7 @@ import (
 
 	"github.com/kelpie-sec/kelpie/core/api"
 	"github.com/kelpie-sec/kelpie/core/eventlog"
+	"github.com/kelpie-sec/kelpie/core/host"
 	"github.com/kelpie-sec/kelpie/core/store"
 )
 
@@ -47,6 +48,7 @@ type Settings struct {
 	Logger  *slog.Logger
 
 	trimEvery time.Duration // for tests; 0: trimInterval
+	timing    host.Timing   // for tests; zero: the host's own
 }
 
 // Kelpie is an open data folder: its store, its log, and its API. Until Run it only
@@ -111,6 +113,9 @@ func (k *Kelpie) Close() error {
 	}
 	return errors.Join(append(errs, k.lock.Close())...)
 }
+
+// path of something in the data folder.
+func (k *Kelpie) path(name string) string { return filepath.Join(k.settings.DataDir, name) }
 
 // Handler is the API.
 func (k *Kelpie) Handler() http.Handler {

@@ -32,10 +32,12 @@ type flow struct {
 	joiners   []*eventlog.Joiner
 	people    reporter
 	trial     *trial
+	matchers  []*match.Matcher
 	wake      chan struct{}      // of the responder
 	due       chan time.Duration // of the ticker
 	// paused is whether actions were paused after the last commit; true before the first.
-	paused bool
+	paused  bool
+	changes *changes
 }
 
 // prepare makes the stages; only plugins run when it returns. Whatever it returns,
@@ -61,18 +63,18 @@ func (f *flow) prepare(ctx context.Context) error {
 	if err = errors.Join(f.joiner(ctx, "enrich", &answers), f.joiner(ctx, "respond", &outcomes)); err != nil {
 		return err
 	}
-	c := f.options.Config
+	c := f.options.Configuration
 	f.detector = &detect.Detector{
 		Settings: detect.Settings{Once: f.options.Once, Rewind: f.options.Rewind},
 		Plugins:  detectors{f.host}, Log: detectLog{f.k.log}, Logger: f.logger, Now: f.k.clock.now,
 	}
-	for _, d := range c.Detectors {
-		if !f.options.Once || d.Finite {
-			f.detector.Settings.Instances = append(f.detector.Settings.Instances, detect.Instance{Address: d.Address, Finite: d.Finite})
+	for _, in := range c.detectors() {
+		if !f.options.Once || in.Finite {
+			f.detector.Settings.Instances = append(f.detector.Settings.Instances, in)
 		}
 	}
 	f.enricher = &enrich.Enricher{
-		Settings: c.Enrich, Backlog: f.k.store, Asker: enrichments{f.host}, Reporter: enrichReporter{answers},
+		Settings: c.Config.Enrich, Backlog: f.k.store, Asker: enrichments{f.host}, Reporter: enrichReporter{answers},
 		Shelf: f.k.store, Log: f.logger, Now: f.k.clock.now,
 	}
 	var epoch int64
@@ -80,7 +82,7 @@ func (f *flow) prepare(ctx context.Context) error {
 		return err
 	}
 	f.responder = &respond.Responder{
-		Settings: c.Respond, Journal: f.k.store, Caller: actions{f.host}, Reporter: respondReporter{outcomes},
+		Settings: c.Config.Respond, Journal: f.k.store, Caller: actions{f}, Reporter: respondReporter{outcomes},
 		Log: f.logger, Epoch: epoch, Now: f.k.clock.now, Uptime: f.k.uptime,
 	}
 	if f.options.Once {
@@ -165,8 +167,11 @@ func (f *flow) run(ctx context.Context) error {
 	}
 	if err == nil {
 		detecting = start(base, fail, f.detector.Run)
-		err = f.wait(work, detecting)
+		f.changes.open()
+		reloading := start(work, fail, f.reloadWhenTold)
+		err = errors.Join(f.wait(work, detecting), end(reloading))
 	}
+	f.changes.close()
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:
@@ -219,6 +224,7 @@ func (f *flow) match(ctx context.Context, fail context.CancelCauseFunc, consumer
 			Rejects: rejects{f.k.log}, Trial: f.trial.Trial, MaxResult: eventlog.MaxPart,
 			Log: f.logger, Now: f.k.clock.now,
 		}
+		f.matchers = append(f.matchers, m)
 		all = append(all, start(ctx, fail, m.Run))
 	}
 	return all, nil

@@ -61,7 +61,7 @@ func buildPlugins() (err error) {
 	if built.dir, err = os.MkdirTemp("", "kelpie-engine-"); err != nil {
 		return err
 	}
-	for _, pkg := range []string{"../../plugins/file", "../../plugins/table", "../faulttest/counter"} {
+	for _, pkg := range []string{"../../plugins/file", "../../plugins/table", "../faulttest/counter", "./testdata/witness"} {
 		name := filepath.Base(pkg)
 		path := filepath.Join(built.dir, name)
 		if out, err := exec.Command("go", "build", "-o", path, pkg).CombinedOutput(); err != nil {
@@ -136,13 +136,14 @@ type world struct {
 	dir      string
 	settings Settings
 	plugins  string
+	lock     host.Lock
 	log      *lines
 }
 
 func newWorld(t *testing.T, text string) *world {
 	t.Helper()
 	build(t)
-	w := &world{t: t, dir: t.TempDir(), plugins: built.dir, log: &lines{}}
+	w := &world{t: t, dir: t.TempDir(), plugins: built.dir, lock: built.lock, log: &lines{}}
 	w.settings = Settings{
 		DataDir: filepath.Join(w.dir, "data"), Reserve: 1, Version: "test",
 		Logger: slog.New(slog.NewTextHandler(w.log, nil)),
@@ -223,7 +224,7 @@ func (w *world) options(once bool) RunOptions {
 		w.t.Fatal(diags)
 	}
 	return RunOptions{Configuration: Configuration{
-		Config: c, Instances: instances, Lock: built.lock, LockFile: w.path(config.LockName),
+		Config: c, Instances: instances, Lock: w.lock, LockFile: w.path(config.LockName),
 		PluginDir: w.plugins,
 	}, Once: once}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 
 	"github.com/kelpie-sec/kelpie/core/detect"
 	"github.com/kelpie-sec/kelpie/core/enrich"
@@ -16,12 +15,7 @@ import (
 )
 
 func (f *flow) startPlugins(ctx context.Context) error {
-	h, err := host.New(host.Settings{
-		PluginDir: f.options.PluginDir, LockFile: f.options.LockFile, Lock: f.options.Lock,
-		StateDir:  filepath.Join(f.k.settings.DataDir, pluginsDir),
-		RunDir:    filepath.Join(f.k.settings.DataDir, runDir),
-		Instances: f.options.Instances,
-	}, f.logger)
+	h, err := host.New(f.hostSettings(&f.options.Configuration), f.logger)
 	if err != nil {
 		return err
 	}
@@ -142,10 +136,10 @@ func failure(err error) error {
 }
 
 // actions are the host's, as respond sees them.
-type actions struct{ host *host.Host }
+type actions struct{ flow *flow }
 
 func (a actions) Execute(ctx context.Context, c respond.Call) (respond.Result, error) {
-	actor, err := a.host.Action(c.Action)
+	actor, err := a.flow.host.Action(c.Action)
 	if err != nil { // planned under another configuration: nothing was sent
 		return respond.Result{State: model.IntentFailed, Message: c.Action + " is not in the configuration"}, nil
 	}
@@ -157,7 +151,7 @@ func (a actions) Execute(ctx context.Context, c respond.Call) (respond.Result, e
 }
 
 func (a actions) Undo(ctx context.Context, c respond.Call) (respond.Result, error) {
-	actor, err := a.host.Action(c.Action)
+	actor, err := a.flow.actor(ctx, c)
 	if err != nil {
 		return respond.Result{State: model.IntentFailed, Message: c.Action + " is not in the configuration"}, nil
 	}
@@ -168,7 +162,7 @@ func (a actions) Undo(ctx context.Context, c respond.Call) (respond.Result, erro
 }
 
 func (a actions) Check(ctx context.Context, c respond.Call) (respond.Result, error) {
-	actor, err := a.host.Action(c.Action)
+	actor, err := a.flow.actor(ctx, c)
 	if err != nil {
 		return respond.Result{}, err
 	}

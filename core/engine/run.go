@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/kelpie-sec/kelpie/core/config"
@@ -20,6 +21,14 @@ type Configuration struct {
 	PluginDir string
 }
 
+// Reading is what came of reading a configuration. With an error among the diagnostics
+// there is none.
+type Reading struct {
+	Configuration
+	Diagnostics config.Diagnostics
+	Source      *config.Source // for the lines that diagnostics are about; may be nil
+}
+
 // RunOptions say what to run.
 type RunOptions struct {
 	Configuration
@@ -27,6 +36,11 @@ type RunOptions struct {
 	Once bool
 	// Rewind reads every source from its beginning again.
 	Rewind bool
+	// Read reads the configuration again from where it was read, for Apply; nil: it can't be
+	// changed while it runs.
+	Read func() Reading
+	// Reload asks for an Apply with each value, as SIGHUP does; what comes of it is logged.
+	Reload <-chan os.Signal
 	// Progress is told now and then how far a run has come; nil: nobody is.
 	Progress func(Progress)
 }
@@ -66,6 +80,7 @@ func (k *Kelpie) Run(ctx context.Context, o RunOptions) (err error) {
 	f := &flow{
 		k: k, options: o, began: k.clock.now(), logger: k.logger,
 		wake: make(chan struct{}, 1), due: make(chan time.Duration, 1), paused: true,
+		changes: newChanges(o.Configuration, k.clock.now()),
 	}
 	if err := f.prepare(ctx); err != nil {
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {

@@ -53,8 +53,8 @@ func (k *Kelpie) Status(ctx context.Context) (api.Status, error) {
 	f := k.running
 	k.mu.Unlock()
 	if f != nil {
-		s.Running, s.Since = true, f.began
-		s.Actions = string(f.options.Config.Kelpie.Actions)
+		s.Running, s.Since, s.Generation = true, f.began, f.generationStatus(ctx)
+		s.Actions = string(f.changes.generation().Config.Kelpie.Actions)
 		s.Detectors, s.Enrichments, s.Plugins = f.detector.Reports(), f.enricher.Stats(), f.host.Status()
 		runTroubles(&s)
 		actionTroubles(&s, f.responder.Stats())

@@ -215,6 +215,43 @@ func (s *supervisor) awaitProcess(ctx context.Context, instances []*instance) (*
 	}
 }
 
+// What becomes of an instance.
+const (
+	Added    = "added"
+	Changed  = "changed"
+	Replaced = "replaced" // it is served by another process: the executable or the environment is another
+	Removed  = "removed"
+	Kept     = "kept"
+)
+
+// Effects tells by address what the Change does to each instance, before it is
+// committed.
+func (c *Change) Effects() map[string]string {
+	h := c.host
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	effects := map[string]string{}
+	for address, old := range h.instances {
+		next := c.next[address]
+		switch {
+		case next == nil:
+			effects[address] = Removed
+		case next == old:
+			effects[address] = Kept
+		case next.owner != old.owner:
+			effects[address] = Replaced
+		default:
+			effects[address] = Changed
+		}
+	}
+	for address := range c.next {
+		if h.instances[address] == nil {
+			effects[address] = Added
+		}
+	}
+	return effects
+}
+
 // Offer lets the Change's instances be called at the addresses that the Host has not
 // had; all others stay as they are.
 func (c *Change) Offer() {

@@ -140,7 +140,7 @@ func (c *client) send(ctx context.Context, method, path string, query url.Values
 	if err != nil {
 		return nil, err
 	}
-	if res.StatusCode == http.StatusOK {
+	if res.StatusCode == http.StatusOK || res.StatusCode == http.StatusUnprocessableEntity {
 		return res, nil
 	}
 	defer res.Body.Close()

@@ -25,6 +25,8 @@ const (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// The second one ends the program at once, whatever it does.
+	context.AfterFunc(ctx, stop)
 	code := program{in: os.Stdin, out: os.Stdout, err: os.Stderr}.run(ctx, os.Args[1:])
 	stop()
 	os.Exit(code)
@@ -92,7 +94,7 @@ func (p program) root() *cobra.Command {
 		p.heldCommand(o), p.releaseCommand(o),
 		p.pluginCommand(o), p.statusCommand(o), p.auditCommand(o), p.profileCommand(o),
 		p.ledgerCommand(o),
-		p.pauseCommand(o), p.resumeCommand(o), p.versionCommand(o),
+		p.applyCommand(o), p.pauseCommand(o), p.resumeCommand(o), p.versionCommand(o),
 	)
 	for _, c := range root.Commands() {
 		args(c)

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -43,10 +45,16 @@ func (p program) runKelpie(ctx context.Context, o *options, once, rewind, accept
 	default:
 		return usage("--log-level is debug, info, warn or error, not %q", o.level)
 	}
+	hangups := make(chan os.Signal, 1)
+	if !once {
+		signal.Notify(hangups, syscall.SIGHUP)
+		defer signal.Stop(hangups)
+	}
 	options, settings, err := p.prepare(o)
 	if err != nil {
 		return err
 	}
+	options.Reload = hangups
 	options.Once, options.Rewind = once, rewind
 	settings.AcceptLoss = accept
 	var k *engine.Kelpie
@@ -99,38 +107,54 @@ func (p program) prepare(o *options) (engine.RunOptions, engine.Settings, error)
 	if err := o.require(); err != nil {
 		return fail(err)
 	}
-	c, err := o.parse()
+	read, err := o.read()
 	if err != nil {
 		return fail(err)
 	}
-	lock, diags := config.ReadLock(o.folder())
-	c.diags = append(c.diags, diags...)
-	if c.config != nil && !c.diags.HasErrors() {
-		c.diags = append(c.diags, c.config.Refusals()...)
-		c.diags = append(c.diags, c.config.Unlocked(lock)...)
-	}
-	if c.diags.HasErrors() {
-		return fail(p.refuse(o, c.diags, c.source))
-	}
-	kelpie := c.config.Kelpie
-	instances, diags := c.config.Resolve(config.Secrets(kelpie.SecretsDir))
-	c.diags = append(c.diags, diags...)
-	if c.diags.HasErrors() {
-		return fail(p.refuse(o, c.diags, c.source))
+	if read.Diagnostics.HasErrors() {
+		return fail(p.refuse(o, read.Diagnostics, read.Source))
 	}
 	if !o.json {
-		if err := p.say(o, c.diags, c.source); err != nil {
+		if err := p.say(o, read.Diagnostics, read.Source); err != nil {
 			return fail(err)
 		}
 	}
+	kelpie := read.Config.Kelpie
 	if kelpie.Sync == "interval" {
 		fmt.Fprintf(p.err, "sync = \"interval\": a power cut may lose what came in the last %s\n", kelpie.SyncInterval)
 	}
-	options := engine.RunOptions{Configuration: engine.Configuration{
+	again := func() engine.Reading {
+		r, _ := o.read() // an error is of the flags, and was told at the start
+		return r
+	}
+	return engine.RunOptions{Configuration: read.Configuration, Read: again}, p.dataSettings(o, kelpie), nil
+}
+
+// read reads all that a Kelpie runs by: the configuration, the lock and the secrets.
+func (o *options) read() (engine.Reading, error) {
+	c, err := o.parse()
+	r := engine.Reading{Diagnostics: c.diags, Source: c.source}
+	if err != nil || c.config == nil || c.diags.HasErrors() {
+		return r, err
+	}
+	lock, diags := config.ReadLock(o.folder())
+	if r.Diagnostics = append(r.Diagnostics, diags...); !diags.HasErrors() {
+		r.Diagnostics = append(r.Diagnostics, c.config.Refusals()...)
+		r.Diagnostics = append(r.Diagnostics, c.config.Unlocked(lock)...)
+	}
+	if r.Diagnostics.HasErrors() {
+		return r, nil
+	}
+	if o.data != "" {
+		c.config.Kelpie.DataDir = o.data // which is not the configuration's to say
+	}
+	instances, diags := c.config.Resolve(config.Secrets(c.config.Kelpie.SecretsDir))
+	r.Diagnostics = append(r.Diagnostics, diags...)
+	r.Configuration = engine.Configuration{
 		Config: c.config, Instances: instances, Lock: lock,
-		LockFile: filepath.Join(o.folder(), config.LockName), PluginDir: kelpie.PluginDir,
-	}}
-	return options, p.dataSettings(o, kelpie), nil
+		LockFile: filepath.Join(o.folder(), config.LockName), PluginDir: c.config.Kelpie.PluginDir,
+	}
+	return r, nil
 }
 
 // dataSettings are how the data folder is opened, by every command the same.

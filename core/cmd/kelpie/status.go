@@ -43,6 +43,9 @@ func printStatus(w io.Writer, s api.Status) {
 		state = "running since " + stamp(s.Since) + " UTC"
 	}
 	fmt.Fprintf(w, "kelpie %s, %s\n", s.Version, state)
+	if g := s.Generation; g != nil {
+		printGeneration(w, *g)
+	}
 	if s.Actions != "" {
 		fmt.Fprintf(w, "actions are %q\n", s.Actions)
 	}
@@ -64,6 +67,35 @@ func printStatus(w io.Writer, s api.Status) {
 	fmt.Fprintf(w, "log: %d MB of events; waiting: %d batches to match, %d inputs to decide, %d answers\n",
 		s.Log.EventsBytes>>20, s.Log.Unmatched, s.Log.Undecided, c.AsksPending)
 	printParts(w, s)
+}
+
+func printGeneration(w io.Writer, g api.Generation) {
+	text := fmt.Sprintf("configuration %s since %s UTC", short(g.Config), stamp(g.Since))
+	if g.Number > 1 {
+		text += fmt.Sprintf(", the %s of this run", ordinal(g.Number))
+	}
+	indented(w, "", text)
+	if g.RefusedBecause != "" {
+		indented(w, "", fmt.Sprintf("another one was refused at %s UTC: %s", stamp(g.RefusedAt), g.RefusedBecause))
+	}
+	for _, l := range g.Leaving {
+		indented(w, "  ", fmt.Sprintf("%s was in force until %s UTC, and stays for now: %s", l.Address, stamp(l.Since), l.Because))
+	}
+}
+
+func ordinal(n int) string {
+	ending := "th"
+	if n%100 < 11 || n%100 > 13 {
+		switch n % 10 {
+		case 1:
+			ending = "st"
+		case 2:
+			ending = "nd"
+		case 3:
+			ending = "rd"
+		}
+	}
+	return fmt.Sprint(n) + ending
 }
 
 func printTroubles(w io.Writer, s api.Status) {

@@ -1,0 +1,182 @@
+package engine
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kelpie-sec/kelpie/core/api"
+	"github.com/kelpie-sec/kelpie/core/host"
+	"github.com/kelpie-sec/kelpie/core/respond"
+)
+
+// leaveInterval is how often it is looked whether an action may go.
+const leaveInterval = time.Second
+
+// leaver is an action instance that is in force no more, and stays until it is needed for
+// nothing: to undo what it holds, and to say what became of calls whose answer was lost.
+type leaver struct {
+	*host.Leaving
+	settings respond.Action
+	until    time.Time // it was in force until then
+}
+
+// leave ends the instances that a change has taken out of force: at once, but for the
+// calls under way, or when they are needed no more.
+func (f *flow) leave(before *generation, leaving []*host.Leaving, at time.Time) {
+	for _, l := range leaving {
+		action, isAction := before.Config.Respond.Actions[l.Address()]
+		if !isAction {
+			f.changes.running.Go(func() { l.Retire(f.changes.life) })
+			continue
+		}
+		one := &leaver{Leaving: l, settings: action, until: at}
+		f.changes.mu.Lock()
+		f.changes.leaving = append(f.changes.leaving, one)
+		f.changes.mu.Unlock()
+		f.changes.running.Go(func() { f.seeOff(f.changes.life, one) })
+	}
+}
+
+// seeOff ends an action when it is needed no more.
+func (f *flow) seeOff(ctx context.Context, l *leaver) {
+	for told := false; ; told = true {
+		why, err := f.needed(ctx, l)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			f.logger.Warn("it can't be told yet whether an action is needed", "action", l.Address(), "error", err)
+		case why == "":
+			if f.changes.begin(ctx) != nil {
+				return // all ends
+			}
+			f.changes.forget(l)
+			f.connect(f.changes.generation().connectors())
+			f.changes.end()
+			l.Retire(ctx)
+			return
+		case !told:
+			f.logger.Info("an action that is not in force any more stays for now", "action", l.Address(), "because", why)
+		}
+		if !pause(ctx, leaveInterval) {
+			return
+		}
+	}
+}
+
+// needed tells why an action can't go yet; empty: it can.
+func (f *flow) needed(ctx context.Context, l *leaver) (string, error) {
+	if !l.Replaced {
+		pending, err := f.k.store.PendingActions(ctx)
+		if err != nil {
+			return "", err
+		}
+		if slices.Contains(pending, l.Address()) {
+			return "steps wait for what became of them", nil
+		}
+	}
+	holds, err := f.k.store.Holds(ctx, false)
+	if err != nil {
+		return "", err
+	}
+	for _, h := range holds {
+		if h.Action != l.Address() {
+			continue
+		}
+		if one := f.changes.madeBy(h.Action, f.claimed(ctx, h.Intent)); one == l {
+			return "it holds " + strings.ReplaceAll(h.Verb, "_", " ") + " of " + h.Target.Value, nil
+		}
+	}
+	return "", nil
+}
+
+// claimed is when an intent was last tried; zero if it never was.
+func (f *flow) claimed(ctx context.Context, intent string) time.Time {
+	_, attempts, err := f.k.store.Journal(ctx, intent)
+	if err != nil || len(attempts) == 0 {
+		return time.Time{}
+	}
+	return attempts[len(attempts)-1].Claimed
+}
+
+// madeBy is the leaving instance that was in force at an address at a time; nil: the one
+// that is now.
+func (s *changes) madeBy(address string, at time.Time) *leaver {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.leaving {
+		if l.Address() == address && at.Before(l.until) {
+			return l
+		}
+	}
+	return nil
+}
+
+// withLeaving adds the actions that stay for undo alone.
+func (s *changes) withLeaving(r respond.Settings) respond.Settings {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := r
+	out.Actions = map[string]respond.Action{}
+	for _, l := range s.leaving {
+		if !l.Replaced {
+			a := l.settings
+			a.UndoOnly = true
+			out.Actions[l.Address()] = a
+		}
+	}
+	for address, a := range r.Actions {
+		out.Actions[address] = a
+	}
+	return out
+}
+
+func (s *changes) forget(l *leaver) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leaving = slices.DeleteFunc(slices.Clone(s.leaving), func(o *leaver) bool { return o == l })
+}
+
+// actor is who a call is for: what is to be undone or asked about is so at the instance
+// that did it, where that is still there.
+func (f *flow) actor(ctx context.Context, c respond.Call) (*host.Action, error) {
+	f.changes.mu.Lock()
+	staying := slices.ContainsFunc(f.changes.leaving, func(l *leaver) bool { return l.Address() == c.Action })
+	f.changes.mu.Unlock()
+	if staying {
+		did := c.Key
+		if c.Undo {
+			undo, err := f.k.store.Intent(ctx, c.Key)
+			if err != nil {
+				return nil, err
+			}
+			did = undo.Undoes
+		}
+		if l := f.changes.madeBy(c.Action, f.claimed(ctx, did)); l != nil {
+			return l.Action()
+		}
+	}
+	return f.host.Action(c.Action)
+}
+
+// status of the generation in force.
+func (f *flow) generationStatus(ctx context.Context) *api.Generation {
+	s := f.changes
+	s.mu.Lock()
+	g := &api.Generation{
+		Config: s.now.hash(), Since: s.now.since, Number: s.now.number,
+		RefusedAt: s.refusedAt, RefusedBecause: s.refusedBecause,
+	}
+	leaving := slices.Clone(s.leaving)
+	s.mu.Unlock()
+	for _, l := range leaving {
+		why, err := f.needed(ctx, l)
+		if err == nil && why == "" {
+			why = "calls are under way"
+		}
+		g.Leaving = append(g.Leaving, api.LeavingAction{Address: l.Address(), Since: l.until, Because: why})
+	}
+	return g
+}
