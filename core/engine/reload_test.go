@@ -2,15 +2,12 @@ package engine
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -21,7 +18,6 @@ import (
 	"github.com/kelpie-sec/kelpie/core/config"
 	"github.com/kelpie-sec/kelpie/core/faulttest"
 	"github.com/kelpie-sec/kelpie/core/host"
-	"github.com/kelpie-sec/kelpie/core/store"
 )
 
 // witnessed is the standard configuration with instances that write down what happens to
@@ -531,10 +527,3 @@ func same(before, after map[string][]int, others []string) bool {
 	}
 	return len(after) <= len(before)
 }
-
-var (
-	_ = json.Marshal
-	_ = fmt.Sprint
-	_ = strconv.Itoa
-	_ = store.ErrNotFound
-)
