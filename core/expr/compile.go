@@ -24,6 +24,7 @@ type Program struct {
 	paths  []Path
 	places []place
 	costs  []Cost
+	at     hcl.Range
 	value  *Value
 }
 
@@ -48,7 +49,7 @@ func Compile(e hcl.Expression, env Env) (*Program, hcl.Diagnostics) {
 	if c.diags.HasErrors() {
 		return nil, c.diags
 	}
-	p := &Program{eval: n.eval, test: n.truth(), locals: c.mostLocals, strict: env.Strict, shape: n.shape, paths: c.recorded(), places: c.places, costs: ordered(c.costs)}
+	p := &Program{eval: n.eval, test: n.truth(), locals: c.mostLocals, strict: env.Strict, shape: n.shape, paths: c.recorded(), places: c.places, costs: ordered(c.costs), at: e.Range()}
 	if n.constant {
 		p.value = &n.value
 	}
@@ -91,6 +92,9 @@ func (p *Program) Constant() (Value, bool) {
 	}
 	return *p.value, true
 }
+
+// Range is where the expression is written.
+func (p *Program) Range() hcl.Range { return p.at }
 
 // Shape is what is known of the result, null always being possible; it may be nil.
 func (p *Program) Shape() *Shape { return p.shape }

@@ -91,6 +91,17 @@ func NewPlan(programs ...*Program) *Plan {
 	return plan
 }
 
+// Paths counts what the plan asks for.
+func (p *Plan) Paths() int {
+	n := 0
+	for _, covered := range p.covered {
+		if covered {
+			n++
+		}
+	}
+	return n
+}
+
 // covers says whether the plan asks for the path of that number.
 func (p *Plan) covers(slot int32) bool { return int(slot) < len(p.covered) && p.covered[slot] }
 

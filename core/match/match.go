@@ -50,7 +50,7 @@ func NewWorker(s *Settings) *Worker {
 	w := &Worker{settings: s, sources: make(map[string]source, len(s.Sources))}
 	for i := range s.Sources {
 		from := &s.Sources[i]
-		w.sources[from.Detector] = source{from, expr.NewPlan(from.programs()...)}
+		w.sources[from.Detector] = source{from, from.plan()}
 	}
 	w.scope.Set("event", expr.Record(&w.event))
 	w.scope.SetDocument(&w.doc)

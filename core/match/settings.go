@@ -40,22 +40,54 @@ type Pipeline struct {
 	Rules   []Rule
 }
 
-// programs are all that read the source's events.
-func (s *Source) programs() []*expr.Program {
-	var all []*expr.Program
+// Expression is a program with what it is for.
+type Expression struct {
+	Of      string // "pipeline.edge_ids", "rule.beacon"
+	What    string // "when", "map.title"
+	Program *expr.Program
+}
+
+// Expressions are all that read the source's events, in the order of their evaluation.
+func (s *Source) Expressions() []Expression {
+	var all []Expression
+	add := func(of, what string, p *expr.Program) {
+		if p != nil {
+			all = append(all, Expression{of, what, p})
+		}
+	}
 	for i := range s.Pipelines {
 		p := &s.Pipelines[i]
-		all = append(all, p.When...)
+		for _, when := range p.When {
+			add(p.Address, "when", when)
+		}
 		m := &p.Map
-		all = append(all, m.Title, m.Severity, m.Time, m.Stopped, m.Techniques, m.Link, m.Subjects, m.Indicators, m.Observables)
+		add(p.Address, "map.title", m.Title)
+		add(p.Address, "map.severity", m.Severity)
+		add(p.Address, "map.time", m.Time)
+		add(p.Address, "map.stopped", m.Stopped)
+		add(p.Address, "map.link", m.Link)
+		add(p.Address, "map.techniques", m.Techniques)
+		add(p.Address, "map.subjects", m.Subjects)
+		add(p.Address, "map.indicators", m.Indicators)
+		add(p.Address, "map.observables", m.Observables)
 		for j := range p.Ignores {
-			all = append(all, p.Ignores[j].When)
+			add(p.Ignores[j].Address, "when", p.Ignores[j].When)
 		}
 		for j := range p.Rules {
-			all = append(all, p.Rules[j].When, p.Rules[j].Title)
+			add(p.Rules[j].Address, "when", p.Rules[j].When)
+			add(p.Rules[j].Address, "title", p.Rules[j].Title)
 		}
 	}
 	return all
+}
+
+// plan is what has to be found in the source's payloads.
+func (s *Source) plan() *expr.Plan {
+	var programs []*expr.Program
+	for _, e := range s.Expressions() {
+		programs = append(programs, e.Program)
+	}
+	return expr.NewPlan(programs...)
 }
 
 // Mapping reads an event's common fields from its payload. A nil program leaves

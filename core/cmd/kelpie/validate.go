@@ -9,9 +9,17 @@ import (
 )
 
 func (p program) validateCommand(o *options) *cobra.Command {
-	return &cobra.Command{
+	var cost bool
+	var events string
+	c := &cobra.Command{
 		Use: "validate", Short: "Check the configuration; starts nothing and needs no secret", Args: cobra.NoArgs,
+		Long: "Check the configuration; starts nothing and needs no secret.\n\n" +
+			"With --explain-cost it says what the expressions about events take: how many look-ups, and what takes longer.\n" +
+			"With --events it measures them on the lines of a file.",
 		RunE: func(*cobra.Command, []string) error {
+			if events != "" && !cost {
+				return usage("--events goes with --explain-cost")
+			}
 			if err := o.require(); err != nil {
 				return err
 			}
@@ -25,6 +33,9 @@ func (p program) validateCommand(o *options) *cobra.Command {
 			if c.diags.HasErrors() {
 				return p.refuse(o, c.diags, c.source)
 			}
+			if cost {
+				return p.explainCost(o, c.config, events)
+			}
 			if err := p.say(o, c.diags, c.source); err != nil || o.json {
 				return err
 			}
@@ -33,6 +44,9 @@ func (p program) validateCommand(o *options) *cobra.Command {
 			return nil
 		},
 	}
+	c.Flags().BoolVar(&cost, "explain-cost", false, "say what each expression takes of each event")
+	c.Flags().StringVar(&events, "events", "", "measure it on the events of this file, one a line")
+	return c
 }
 
 // say prints diagnostics: as JSON to the output, or as text to the standard error.
