@@ -27,6 +27,7 @@ var owners = []struct {
 	{"github.com/dgraph-io/ristretto", []string{"core/enrich"}},
 	{"github.com/nats-io", []string{"core/eventlog"}},
 	{"database/sql", []string{"core/store"}},
+	{"github.com/prometheus", []string{"core/api"}},
 	{"modernc.org/sqlite", []string{"core/store"}},
 	{"github.com/pressly/goose", []string{"core/store"}},
 	{sdk + "/pluginv1", []string{"core/host", "sdk"}},

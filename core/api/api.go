@@ -69,6 +69,7 @@ func (s *Server) Handler() http.Handler {
 	post("/v1/plugins/{name}/restart", s.restart)
 	get("/v1/status", s.status)
 	get("/v1/ledger", s.ledger)
+	mux.Handle("GET /metrics", s.metrics())
 	get("/v1/audit", s.audit)
 	get("/v1/audit/verify", s.verifyAudit)
 	mux.HandleFunc("POST /v1/apply", patient(s.answer(s.apply)))

@@ -37,6 +37,21 @@ const (
 // QuietAfter is how long nothing has come of a feed that is called quiet.
 const QuietAfter = 15 * time.Minute
 
+// feedsOf says how the feeds of all detectors are.
+func feedsOf(sources []decide.SourceState, st Status) map[string]Feed {
+	all := map[string]Feed{}
+	for _, d := range st.Detectors {
+		s := decide.SourceState{Source: d.Instance}
+		for i := range sources {
+			if sources[i].Source == d.Instance {
+				s = sources[i]
+			}
+		}
+		all[d.Instance] = feedOf(s, st)
+	}
+	return all
+}
+
 // feedOf says how a source's feed is.
 func feedOf(s decide.SourceState, st Status) Feed {
 	f := Feed{State: FeedGone, Event: s.LastAt}

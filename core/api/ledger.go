@@ -79,7 +79,7 @@ func (s *Server) ledger(r *http.Request) (any, error) {
 		}
 		since = t.UTC().Truncate(time.Hour)
 	}
-	l, err := s.account(r.Context(), since)
+	l, _, err := s.account(r.Context(), since)
 	if err != nil {
 		return nil, err
 	}
@@ -93,29 +93,32 @@ func (s *Server) ledger(r *http.Request) (any, error) {
 }
 
 // account gathers what the ledger is made of, and draws it up.
-func (s *Server) account(ctx context.Context, since time.Time) (Ledger, error) {
-	st, err := s.Engine.Status(ctx)
-	if err != nil {
-		return Ledger{}, err
-	}
-	// The log before the store: what is decided meanwhile is then not missed.
-	e := evidence{status: st, since: since}
-	if e.log, err = s.logged(ctx); err != nil {
-		return Ledger{}, err
-	}
-	if e.Account, err = s.Store.Account(ctx, since); err != nil {
-		return Ledger{}, err
-	}
-	if err := s.missing(ctx, &e); err != nil {
-		return Ledger{}, err
+func (s *Server) account(ctx context.Context, since time.Time) (Ledger, *evidence, error) {
+	e := &evidence{since: since}
+	if err := s.gather(ctx, e); err != nil {
+		return Ledger{}, nil, err
 	}
 	l := e.ledger()
 	for i := range l.Sources {
-		if err := s.pending(ctx, &e, &l.Sources[i]); err != nil {
-			return Ledger{}, err
+		if err := s.pending(ctx, e, &l.Sources[i]); err != nil {
+			return Ledger{}, nil, err
 		}
 	}
-	return l, nil
+	return l, e, nil
+}
+
+func (s *Server) gather(ctx context.Context, e *evidence) (err error) {
+	if e.status, err = s.Engine.Status(ctx); err != nil {
+		return err
+	}
+	// The log before the store: what is decided meanwhile is then not missed.
+	if e.log, err = s.logged(ctx); err != nil {
+		return err
+	}
+	if e.Account, err = s.Store.Account(ctx, e.since); err != nil {
+		return err
+	}
+	return s.missing(ctx, e)
 }
 
 // evidence is what a ledger is drawn up from.

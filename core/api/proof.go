@@ -118,14 +118,14 @@ func (e *evidence) source(s *decide.SourceState) (SourceLedger, []string) {
 	case hours.Received != s.Sum.Received || hours.Sum() != s.Sum.Sum():
 		fault("its hours hold %d events, and their sum is %d", hours.Received, s.Sum.Received)
 	}
-	if row.Since() != row.Received {
-		fault("%d events were received, and %d are accounted for", row.Received, row.Since())
+	if row.all() != row.Received {
+		fault("%d events were received, and %d are accounted for", row.Received, row.all())
 	}
 	return row, faults
 }
 
-// Since is what the classes add up to.
-func (s *SourceLedger) Since() uint64 { return s.Sum() + s.Pending + s.Missing }
+// all is what the classes add up to.
+func (s *SourceLedger) all() uint64 { return s.Sum() + s.Pending + s.Missing }
 
 // common is how many numbers of a span are in some spans that do not overlap.
 func common(spans []decide.Span, of decide.Span) (n uint64) {

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"time"
@@ -25,9 +26,11 @@ type Status struct {
 	// Generation is nil if Kelpie does not run.
 	Generation *Generation `json:"generation,omitempty"`
 	// Troubles are what is broken, since when, what waits, and what to do.
-	Troubles    []Trouble            `json:"troubles"`
-	Paused      *decide.Flags        `json:"paused,omitempty"`
-	Detectors   []detect.Report      `json:"detectors"`
+	Troubles  []Trouble       `json:"troubles"`
+	Paused    *decide.Flags   `json:"paused,omitempty"`
+	Detectors []detect.Report `json:"detectors"`
+	// Feeds by detector: a quiet one is not a blind one.
+	Feeds       map[string]Feed      `json:"feeds"`
 	Enrichments []enrich.Stat        `json:"enrichments"`
 	Plugins     []host.Status        `json:"plugins"`
 	Sources     []decide.SourceState `json:"sources"`
@@ -102,6 +105,8 @@ func (s *Server) status(r *http.Request) (any, error) {
 		return nil, err
 	}
 	st.SetAside = setAside(a.Sources, a.Hours, st.At)
+	st.Feeds = feedsOf(a.Sources, st)
+	st.Troubles = append(st.Troubles, s.gone(r.Context(), st, a)...)
 	for _, a := range st.SetAside {
 		if a.tooMany() {
 			st.Troubles = append(st.Troubles, Trouble{
@@ -111,6 +116,28 @@ func (s *Server) status(r *http.Request) (any, error) {
 		}
 	}
 	return st, nil
+}
+
+// gone tells of messages that are missing in the log and that something waits for, or
+// the next start needs. A sick log can't be asked, which status tells by itself.
+func (s *Server) gone(ctx context.Context, st Status, a store.Account) []Trouble {
+	e := &evidence{status: st, Account: a}
+	var err error
+	if e.log, err = s.logged(ctx); err != nil || e.log.events.Messages+e.log.inputs.Messages == 0 {
+		return nil
+	}
+	if err := s.missing(ctx, e); err != nil {
+		return nil
+	}
+	var all []Trouble
+	for i := range e.missing {
+		if m := &e.missing[i]; !m.Accepted && (!m.Decided || m.Needed) && len(all) < mostMissing {
+			all = append(all, Trouble{
+				What: m.text(), Do: "\"kelpie ledger\" says what is missing; put back a backup of the data folder, or go on without it: \"kelpie run --accept-loss\"",
+			})
+		}
+	}
+	return all
 }
 
 // LogState is how much the log holds and how far it is worked off.

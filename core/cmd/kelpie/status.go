@@ -149,11 +149,15 @@ func printParts(w io.Writer, s api.Status) {
 	if len(s.Detectors) > 0 {
 		fmt.Fprintln(w, "\nDETECTORS")
 		for _, d := range s.Detectors {
-			text := fmt.Sprintf("%d events, last %s", d.Total, ago(d.LastBatch, s.At))
+			f := s.Feeds[d.Instance]
+			text := fmt.Sprintf("%d events, last %s", d.Total, ago(f.Event, s.At))
+			if f.State == api.FeedQuiet {
+				text += ", heard of it " + ago(f.Contact, s.At)
+			}
 			if d.Behind > 0 {
 				text += fmt.Sprintf(", %d %s behind", d.Behind, line(d.BehindUnit, 12))
 			}
-			fmt.Fprintf(w, "  %s %s %s\n", pad(string(d.State), 9), pad(d.Instance, 24), line(text, width-37))
+			fmt.Fprintf(w, "  %s %s %s\n", pad(feedWord(f.State), 9), pad(d.Instance, 24), line(text, width-37))
 		}
 	}
 	if len(s.Enrichments) > 0 {
