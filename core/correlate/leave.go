@@ -3,6 +3,8 @@ package correlate
 import (
 	"slices"
 	"time"
+
+	"github.com/kelpie-sec/kelpie/sdk"
 )
 
 // Remove takes a group and its signals out. Their values stay, until Release; what
@@ -114,3 +116,6 @@ func (x *Index) Regrouped(s Settings) *Index {
 	}
 	return y
 }
+
+// Number gives observables' values their numbers: the refs of a signal that has them.
+func (x *Index) Number(observables []sdk.Observable) []Ref { return x.intern(observables) }

@@ -14,7 +14,9 @@ func (x *Index) replace(s SignalNum, at int64, old, next []Ref, e *Effect) {
 	for _, v := range values(old) {
 		if x.joins[v] && lost(v) {
 			x.eachNeighbour(s, v, func(n uint32) {
-				if !slices.Contains(seeds, n) {
+				// One that is near and in another group is there because its group was
+				// brought back, or is full: it was held by nothing here.
+				if x.signals[n].group == it.group && !slices.Contains(seeds, n) {
 					seeds = append(seeds, n)
 				}
 			})

@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -18,7 +19,7 @@ type caseState struct {
 	earliest correlate.SignalNum   // that gives the id
 	first    correlate.SignalNum   // that gives the first id
 	opened   []correlate.SignalNum // its signals whose case id was ever in use
-	names    []correlate.SignalNum // signals of all first ids whose intents count for it, ascending
+	names    []string              // all first ids whose intents count for it, ascending
 	sum      sum
 
 	updatedAt time.Time
@@ -26,6 +27,8 @@ type caseState struct {
 	notes     []model.Note
 	limited   bool // a limit holds something back
 	late      bool // it was touched and not planned since
+	held      bool // it is planned when the run has ended
+	waiting   bool // an answer about it was pending when it was last touched
 	credit    int  // what planning it may cost, see due
 
 	fresh   []correlate.SignalNum // put or moved here since it was last named
@@ -34,7 +37,13 @@ type caseState struct {
 	rebuild bool                  // sum holds no more
 	touched bool
 	dirty   bool
-	gone    bool // part of another case now
+	gone    bool // part of another case now, or away
+
+	before, after *caseState // in recency
+	shelved       bool       // it is in recency
+	pinned        load       // what is counted of it in Machine.pinned
+	queued        bool       // it is in closing
+	closes        int64      // its key there
 }
 
 // openedCase is a case id that was ever in use: that of a signal.
@@ -64,6 +73,8 @@ func (m *Machine) grouped(e correlate.Effect, shrunk bool) {
 		former := m.cases[e.Former]
 		for _, g := range e.Split {
 			m.cases[g] = &caseState{group: g, names: slices.Clone(former.names), changedAt: former.changedAt}
+			m.cases[g].waiting, m.cases[g].held = former.waiting, former.held
+			m.nameAll(former.names, 1)
 			m.stale(m.cases[g])
 		}
 		m.stale(former)
@@ -94,16 +105,22 @@ func (m *Machine) stale(cs *caseState) {
 
 func (m *Machine) merge(into, from *caseState) {
 	from.gone = true
+	m.unshelve(from)
 	into.rename = into.rename || from.rename
 	into.rebuild = into.rebuild || from.rebuild
 	into.joined = append(append(into.joined, from.joined...), from.opened...)
 	into.limited = into.limited || from.limited
 	into.late = into.late || from.late
+	into.held = into.held || from.held
+	into.waiting = into.waiting || from.waiting
 	if from.changedAt.After(into.changedAt) {
 		into.changedAt = from.changedAt
 	}
-	for _, n := range from.names {
-		into.names = insert(into.names, n)
+	for _, name := range from.names {
+		if slices.Contains(into.names, name) {
+			m.nameAll([]string{name}, -1)
+		}
+		into.names = insert(into.names, name)
 	}
 	m.join(&into.sum, &from.sum)
 }
@@ -200,7 +217,7 @@ func (m *Machine) insertRef(refs []correlate.Ref, r correlate.Ref) []correlate.R
 	return slices.Insert(refs, at, r)
 }
 
-func insert[T ~uint32](sorted []T, n T) []T {
+func insert[T cmp.Ordered](sorted []T, n T) []T {
 	at, found := slices.BinarySearch(sorted, n)
 	if found {
 		return sorted
@@ -265,17 +282,30 @@ func (m *Machine) rename(cs *caseState, earliest correlate.SignalNum) {
 // that came off another and has none opens one.
 func (m *Machine) firstOf(cs *caseState, earliest correlate.SignalNum) correlate.SignalNum {
 	first, found := earliest, false
-	for _, n := range cs.names {
-		if m.index.Group(n) != cs.group {
+	for _, name := range cs.names {
+		n, ok := m.firsts[name]
+		if !ok || m.index.Group(n) != cs.group {
 			continue
 		}
 		if !found || m.openedBefore(n, first) {
 			first, found = n, true
 		}
 	}
-	cs.names = insert(cs.names, first)
-	m.firsts[model.CaseID(m.index.ID(first))] = first
+	if id := m.caseID(first); !slices.Contains(cs.names, id) {
+		cs.names = insert(cs.names, id)
+		m.nameAll([]string{id}, 1)
+		m.firsts[id] = first
+	}
 	return first
+}
+
+// nameAll counts cases that came to have names, or have them no more.
+func (m *Machine) nameAll(names []string, n int) {
+	for _, name := range names {
+		if m.named[name] += n; m.named[name] == 0 {
+			delete(m.named, name)
+		}
+	}
 }
 
 func (m *Machine) openedBefore(a, b correlate.SignalNum) bool {

@@ -14,7 +14,7 @@ type changed struct {
 	any     bool
 	flags   bool
 	sums    bool
-	signals map[correlate.SignalNum]model.Signal
+	signals map[string]model.Signal
 	cases   []*caseState
 	members []correlate.SignalNum // some more than once
 	ids     []correlate.SignalNum // opened ids, some more than once
@@ -26,6 +26,16 @@ type changed struct {
 	sources map[string]*SourceState
 	configs []ConfigVersion
 	records []model.Record
+
+	// Rows that were made before the end of the group, by key, since what they are
+	// made of has left.
+	rows       map[string]model.Case
+	memberRows map[string]string
+	aliasRows  map[string]string
+	settled    []Settled
+	recalled   []int64
+	recalls    []Recall
+	away       []uint64
 }
 
 type ledgerKey struct {
@@ -35,12 +45,14 @@ type ledgerKey struct {
 
 func newChanged() changed {
 	return changed{
-		signals: map[correlate.SignalNum]model.Signal{},
+		signals: map[string]model.Signal{},
 		answers: map[string]model.Reply{},
 		intents: map[string]*intentState{},
 		holds:   map[string]model.Hold{},
 		ledger:  map[ledgerKey]*Ledger{},
 		sources: map[string]*SourceState{},
+
+		rows: map[string]model.Case{}, memberRows: map[string]string{}, aliasRows: map[string]string{},
 	}
 }
 
@@ -56,11 +68,23 @@ func (m *Machine) Changes() Changes {
 		c.Signals = append(c.Signals, s)
 	}
 	slices.SortFunc(c.Signals, func(a, b model.Signal) int { return strings.Compare(a.ID, b.ID) })
+	m.flushRows()
 	for _, cs := range m.inOrder(ch.cases) {
-		cs.dirty = false
-		c.Cases = append(c.Cases, m.row(cs))
+		if cs.dirty {
+			m.fixRow(cs)
+		}
 	}
-	m.idRows(&c)
+	for _, id := range slices.Sorted(maps.Keys(ch.rows)) {
+		c.Cases = append(c.Cases, ch.rows[id])
+	}
+	for _, id := range slices.Sorted(maps.Keys(ch.memberRows)) {
+		c.Members = append(c.Members, Member{Signal: id, Case: ch.memberRows[id]})
+	}
+	for _, id := range slices.Sorted(maps.Keys(ch.aliasRows)) {
+		c.Aliases = append(c.Aliases, Alias{ID: id, Case: ch.aliasRows[id]})
+	}
+	c.Horizon, c.Quiet = m.horizon, m.quietSince()
+	c.Settled, c.Recalled, c.Recalls, c.Away = ch.settled, ch.recalled, ch.recalls, ch.away
 	c.Asks = ch.asks
 	slices.SortFunc(c.Asks, func(a, b model.Ask) int { return strings.Compare(a.ID, b.ID) })
 	for _, ask := range slices.Sorted(maps.Keys(ch.answers)) {
@@ -68,6 +92,10 @@ func (m *Machine) Changes() Changes {
 	}
 	for _, id := range slices.Sorted(maps.Keys(ch.intents)) {
 		c.Intents = append(c.Intents, ch.intents[id].Intent)
+		if !ch.intents[id].stored {
+			c.planned = append(c.planned, ch.intents[id].Intent)
+		}
+		ch.intents[id].trim()
 	}
 	for _, id := range slices.Sorted(maps.Keys(ch.holds)) {
 		c.Holds = append(c.Holds, ch.holds[id])
@@ -104,38 +132,40 @@ func (m *Machine) Changes() Changes {
 	return c
 }
 
+// fixRow makes a case's row now.
+func (m *Machine) fixRow(cs *caseState) {
+	cs.dirty = false
+	m.changed.rows[cs.id] = m.row(cs)
+}
+
 // drop forgets what changed: the store has it.
 func (m *Machine) drop() {
 	for _, cs := range m.changed.cases {
 		cs.dirty = false
 	}
+	for _, in := range m.changed.intents {
+		in.trim()
+	}
 	m.changed = newChanged()
 }
 
-// idRows are the rows about which signal is in which case, and under which ids a
+// flushRows makes the rows about which signal is in which case, and under which ids a
 // case is found.
-func (m *Machine) idRows(c *Changes) {
-	members := m.changed.members
-	slices.Sort(members)
-	for _, n := range slices.Compact(members) {
-		c.Members = append(c.Members, Member{Signal: m.index.ID(n), Case: m.caseID(m.signals[n].published - 1)})
+func (m *Machine) flushRows() {
+	ch := &m.changed
+	for _, n := range ch.members {
+		ch.memberRows[m.index.ID(n)] = m.caseID(m.signals[n].published - 1)
 	}
-	slices.SortFunc(c.Members, func(a, b Member) int { return strings.Compare(a.Signal, b.Signal) })
-	ids := m.changed.ids
-	slices.Sort(ids)
-	for _, n := range slices.Compact(ids) {
+	for _, n := range ch.ids {
 		o, id := m.opened[n], m.caseID(n)
 		if !o.alias {
-			c.Aliases = append(c.Aliases, Alias{ID: id})
+			ch.aliasRows[id] = ""
 			continue
 		}
-		c.Aliases = append(c.Aliases, Alias{ID: id, Case: m.caseID(o.target)})
-		c.Cases = append(c.Cases, model.Case{
-			ID: id, FirstID: id, State: model.CaseMerged, OpenedAt: o.openedAt, UpdatedAt: o.mergedAt,
-		})
+		ch.aliasRows[id] = m.caseID(o.target)
+		ch.rows[id] = model.Case{ID: id, FirstID: id, State: model.CaseMerged, OpenedAt: o.openedAt, UpdatedAt: o.mergedAt}
 	}
-	slices.SortFunc(c.Aliases, func(a, b Alias) int { return strings.Compare(a.ID, b.ID) })
-	slices.SortFunc(c.Cases, func(a, b model.Case) int { return strings.Compare(a.ID, b.ID) })
+	ch.members, ch.ids = ch.members[:0], ch.ids[:0]
 }
 
 func (m *Machine) caseID(n correlate.SignalNum) string { return model.CaseID(m.index.ID(n)) }

@@ -44,7 +44,8 @@ type Changes struct {
 	Asks []model.Ask `json:"asks,omitempty"`
 	// Answers by Ask.
 	Answers []model.Reply `json:"answers,omitempty"`
-	// Intents by ID: new ones and new states.
+	// Intents by ID: new ones and new states. Of one that was there before, Parameters
+	// and Target.Known are missing: they stay as they are.
 	Intents []model.Intent `json:"intents,omitempty"`
 	// Holds by ID: new ones, new states, and owners that came or let go.
 	Holds []model.Hold `json:"holds,omitempty"`
@@ -62,9 +63,27 @@ type Changes struct {
 	// Records are for the audit, in the order of what happened. They are no rows: each
 	// is written once.
 	Records []model.Record `json:"records,omitempty"`
+	// Settled are cases that have left memory, and Recalled the numbers of those that
+	// are back. Neither is part of what was decided: how much there is room for decides
+	// it.
+	Settled  []Settled `json:"-"`
+	Recalled []int64   `json:"-"`
+	// Horizon and Quiet: a settled case is over if its Last is before the one and its
+	// Changed not after the other.
+	Horizon int64 `json:"-"`
+	Quiet   int64 `json:"-"`
+	// Recalls are what was brought back, for the replay of the inputs that needed it.
+	Recalls []Recall `json:"-"`
+	// Away are hashes of signals and values that are in memory no more.
+	Away []uint64 `json:"-"`
 	// Flags is nil if none of them changed.
 	Flags *Flags `json:"flags,omitempty"`
+
+	planned []model.Intent
 }
+
+// Planned are the new ones of Intents, with all that they are carried out by.
+func (c *Changes) Planned() []model.Intent { return c.planned }
 
 // Member says which case a signal is in.
 type Member struct {

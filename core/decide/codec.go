@@ -126,8 +126,9 @@ func (d *decoder) time() time.Time {
 	return time.Unix(sec, int64(nsec%1e9)).UTC()
 }
 
-func (d *decoder) json(v any) {
-	b := d.bytes()
+func (d *decoder) json(v any) { d.unmarshal(d.bytes(), v) }
+
+func (d *decoder) unmarshal(b []byte, v any) {
 	if d.err != nil {
 		return
 	}

@@ -288,8 +288,7 @@ func (m *Machine) Holding() []string {
 // inHold tells whether a case has to do with a hold, so that it must not leave the
 // memory: one of its intents owns it or is awaited for it, or it waits for it.
 func (m *Machine) inHold(cs *caseState) bool {
-	for _, n := range cs.names {
-		id := m.caseID(n)
+	for _, id := range cs.names {
 		for _, in := range m.byFirst[id] {
 			if in.Hold != "" && m.holds[in.Hold] != nil {
 				return true

@@ -24,10 +24,11 @@ type holdStory struct {
 	tables *tables
 	parts  []part
 
-	now    time.Time
-	uptime time.Duration
-	boot   int
-	events uint64
+	compile Compiler
+	now     time.Time
+	uptime  time.Duration
+	boot    int
+	events  uint64
 	// contained is what the vendor would show, by hold; maybe: nobody knows.
 	contained map[string]containment
 }
@@ -43,7 +44,7 @@ const (
 func (s *holdStory) give(in model.Input) {
 	in.At = s.now
 	p := part{Position{Seq: s.m.Position().Seq + 1}, in}
-	apply(s.t, s.m, p)
+	apply(s.t, s.m, s.tables, p)
 	s.parts = append(s.parts, p)
 	s.tables.commit(s.m.Changes())
 	s.check()
@@ -160,7 +161,7 @@ func (s *holdStory) check() {
 // restart goes on from a snapshot.
 func (s *holdStory) restart() {
 	text := snapshot(s.t, s.m)
-	m := New(testCompiler)
+	m := New(s.compile)
 	if err := m.Restore(bytes.NewReader(text)); err != nil {
 		s.t.Fatal(err)
 	}
@@ -257,7 +258,8 @@ func (s *holdStory) end() {
 func TestHolds(t *testing.T) {
 	seen := map[model.HoldState]int{}
 	rapid.Check(t, func(t *rapid.T) {
-		s := &holdStory{t: t, m: New(testCompiler), tables: newTables(), now: start, contained: map[string]containment{}}
+		compile := drawCompiler(t)
+		s := &holdStory{t: t, compile: compile, m: New(compile), tables: newTables(), now: start, contained: map[string]containment{}}
 		s.config("base held")
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			s.step()
@@ -267,9 +269,9 @@ func TestHolds(t *testing.T) {
 		}
 		s.end()
 
-		again, rows := New(testCompiler), newTables()
+		again, rows := New(compile), newTables()
 		for i, p := range s.parts {
-			apply(t, again, p)
+			apply(t, again, rows, p)
 			if i%7 == 0 {
 				rows.commit(again.Changes())
 			}

@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -11,13 +12,15 @@ import (
 // intentState is an intent and its place in the order of planning.
 type intentState struct {
 	model.Intent
-	number int
+	number uint64
+	// stored: the store has it, so that trim could let go of some of it.
+	stored bool
 }
 
 // plan scores a case and plans what is to be done about it.
 func (m *Machine) plan(cs *caseState) {
 	rules := m.names(cs.sum.rules)
-	cs.limited, cs.late, cs.credit = false, false, 0
+	cs.limited, cs.late, cs.held, cs.credit = false, false, false, 0
 	if !m.planner.Responds(rules) {
 		cs.notes = nil
 		return
@@ -79,20 +82,33 @@ func (m *Machine) planIntent(in model.Intent) {
 // what needed no call.
 func counts(in model.Intent) bool { return in.Undoes == "" && in.HeldBy == "" }
 
+// keep remembers a new intent.
 func (m *Machine) keep(in model.Intent) {
-	st := &intentState{Intent: in, number: len(m.order)}
-	m.intents[in.ID] = st
-	m.order = append(m.order, st)
-	m.byFirst[in.Case] = append(m.byFirst[in.Case], st)
+	m.keepState(&intentState{Intent: in, number: m.numbers})
+	m.numbers++
+}
+
+func (m *Machine) keepState(st *intentState) {
+	m.intents[st.ID] = st
+	m.byFirst[st.Case] = append(m.byFirst[st.Case], st)
+}
+
+// trim lets go of what the store has and planning never reads.
+// The target of what is held is told again when it is undone.
+func (st *intentState) trim() {
+	st.stored, st.Parameters = true, nil
+	if st.Hold == "" {
+		st.Target.Known = nil
+	}
 }
 
 // intentsOf are the intents under any of a case's names, as they were planned.
 func (m *Machine) intentsOf(cs *caseState) []model.Intent {
 	var states []*intentState
-	for _, n := range cs.names {
-		states = append(states, m.byFirst[m.caseID(n)]...)
+	for _, name := range cs.names {
+		states = append(states, m.byFirst[name]...)
 	}
-	slices.SortFunc(states, func(a, b *intentState) int { return a.number - b.number })
+	slices.SortFunc(states, func(a, b *intentState) int { return cmp.Compare(a.number, b.number) })
 	intents := make([]model.Intent, len(states))
 	for i, st := range states {
 		intents[i] = st.Intent

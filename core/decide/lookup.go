@@ -20,7 +20,9 @@ type lookup struct {
 	ask     string // the latest
 	source  uint32 // address of the enrichment, by its number
 	value   correlate.ValueNum
-	depth   uint8 // 0: a signal has the value; else how many answers led to it
+	depth   uint8  // 0: a signal has the value; else how many answers led to it
+	signal  string // whose case it was asked for
+	asked   time.Time
 	state   model.AnswerState
 	expires time.Time
 	// src is nil if the configuration in force has no such enrichment: what it said
@@ -28,9 +30,10 @@ type lookup struct {
 	src *Source
 	// reply is what was last answered; nil: nothing yet. While a value is asked about
 	// again, what was known of it goes on to count.
-	reply *model.Reply
-	lists *answerLists         // of reply; nil: nothing that expressions read
-	named []correlate.ValueNum // values that reply names
+	reply  *model.Reply
+	weight int                  // of reply, in bytes
+	lists  *answerLists         // of reply; nil: nothing that expressions read
+	named  []correlate.ValueNum // values that reply names
 }
 
 // answerLists are a reply's answers as expressions have them.
@@ -45,11 +48,17 @@ func (l *lookup) known() bool { return l.state == model.Known || l.state == mode
 
 func (l *lookup) internal() bool { return l.src.Internal }
 
-// ask makes sure that every enrichment that takes a value has been asked about it,
-// and that its answer is still good. By is the signal or ask that wants it.
-func (m *Machine) ask(v correlate.ValueNum, by string, at time.Time) { m.askAt(v, by, at, 0) }
+// question is why something is asked.
+type question struct {
+	by     string // the signal or ask that wants it
+	signal string // whose case it is for
+	at     time.Time
+	depth  uint8
+}
 
-func (m *Machine) askAt(v correlate.ValueNum, by string, at time.Time, depth uint8) {
+// askAt makes sure that every enrichment that takes a value has been asked about it,
+// and that its answer is still good.
+func (m *Machine) askAt(v correlate.ValueNum, q question) {
 	if m.settings == nil {
 		return
 	}
@@ -64,30 +73,37 @@ func (m *Machine) askAt(v correlate.ValueNum, by string, at time.Time, depth uin
 		if l != nil && (l.pending() || m.at.Before(l.expires)) {
 			continue
 		}
-		id := model.ID("a", src.Address, o.Key(), by)
+		id := model.ID("a", src.Address, o.Key(), q.by)
 		switch {
 		case l != nil && l.ask == id:
 			continue
 		case l != nil: // asked again, under an id that it never had: the store keeps the old one as it was answered
-			id = model.ID("a", src.Address, o.Key(), by, l.ask)
-		default:
-			l = &lookup{value: v, depth: depth, source: m.texts.number(src.Address), src: src}
+			id = model.ID("a", src.Address, o.Key(), q.by, l.ask)
+		}
+		m.fixRows(v, 0)
+		if l == nil {
+			l = &lookup{value: v, depth: q.depth, source: m.texts.hold(src.Address), src: src}
 			m.lookups[v] = append(m.lookups[v], l)
 		}
 		delete(m.asks, l.ask)
-		l.ask, l.state = id, model.Pending
+		// Of what was asked about the same, the latest has the latest time.
+		if asked := m.at; asked.After(l.asked) {
+			l.asked = asked
+		} else {
+			l.asked = l.asked.Add(1)
+		}
+		l.ask, l.state, l.signal = id, model.Pending, q.signal
 		m.asks[id] = l
 		m.pending++
 		m.countAsk("", model.Pending)
 		m.changed.asks = append(m.changed.asks, model.Ask{
-			ID: id, Enrichment: src.Address, Observable: o, At: at.UTC(), AskedAt: m.at,
+			ID: id, Enrichment: src.Address, Observable: o, At: q.at.UTC(), AskedAt: l.asked, Signal: l.signal, Depth: l.depth,
 		})
-		m.touchValue(v)
 	}
 }
 
 func (m *Machine) growLookups() {
-	if n := m.index.Values(); n > len(m.lookups) {
+	if n := m.index.ValueRoom(); n > len(m.lookups) {
 		m.lookups = append(m.lookups, make([][]*lookup, n-len(m.lookups))...)
 	}
 }
@@ -115,32 +131,79 @@ func (m *Machine) reply(r *model.Reply) {
 	if l == nil || r.State == model.Pending {
 		return
 	}
-	if !l.pending() {
+	late := !l.pending()
+	if late {
 		if r.State == model.Failed || l.state != model.Failed && !r.AnsweredAt.After(l.reply.AnsweredAt) {
 			return
 		}
 	} else if l.src != nil {
 		m.pending--
 	}
+	m.fixRows(l.value, 0)
 	m.countAsk(l.state, r.State)
 	reply := *r
-	l.state, l.reply, l.expires = r.State, &reply, r.Expires
+	l.state, l.expires = r.State, r.Expires
 	m.changed.answers[r.Ask] = reply
-	m.read(l)
-	m.touchValue(l.value)
+	m.said(l, &reply)
+	m.idle = append(m.idle, l.value)
+	if late {
+		// Who waited for it went on without it. It is told to the case that it was asked
+		// for; others have it when next something happens to them.
+		if s, ok := m.index.Signal(l.signal); ok {
+			m.touch(m.cases[m.index.Group(s)])
+		}
+	} else {
+		m.touchValue(l.value)
+	}
 	if l.src == nil || !l.src.Internal || l.depth >= maxDepth {
 		return
 	}
 	for _, f := range l.reply.Found {
 		if o, ok := canonical(f.Observable); ok {
-			m.askAt(m.index.Value(o), l.ask, f.At, l.depth+1)
+			m.askAt(m.index.Value(o), question{by: l.ask, signal: l.signal, at: f.At, depth: l.depth + 1})
 		}
 	}
 }
 
+// said keeps what a reply says.
+func (m *Machine) said(l *lookup, r *model.Reply) {
+	m.answers -= l.weight
+	l.reply, l.weight = r, weigh(r)
+	m.answers += l.weight
+	m.read(l)
+}
+
+// weigh is about how many bytes a reply takes, and what is read from it.
+func weigh(r *model.Reply) int {
+	const each = 600 // an answer's fields
+	n := 200 + len(r.Reason) + each*len(r.Answers) + 100*(len(r.Found)+len(r.Aliases))
+	for i := range r.Answers {
+		a := &r.Answers[i]
+		n += 2 * len(a.Details)
+		switch {
+		case a.Verdict != nil:
+			n += sizeOf(a.Verdict.Labels) + len(a.Verdict.Link)
+		case a.Asset != nil:
+			n += sizeOf(a.Asset.IPs) + sizeOf(a.Asset.MACs) + sizeOf(a.Asset.Roles) + sizeOf(a.Asset.Tags)
+		case a.Identity != nil:
+			n += sizeOf(a.Identity.Groups)
+		}
+	}
+	return n
+}
+
+func sizeOf(list []string) (n int) {
+	for _, s := range list {
+		n += 2 * (16 + len(s))
+	}
+	return n
+}
+
 // read takes apart what a reply says.
 func (m *Machine) read(l *lookup) {
+	before := l.named
 	m.forget(l)
+	m.idle = append(m.idle, before...)
 	lists := &answerLists{}
 	for _, a := range l.reply.Answers {
 		switch {
@@ -148,12 +211,8 @@ func (m *Machine) read(l *lookup) {
 			lists.verdicts = append(lists.verdicts, m.verdict(l, a))
 		case a.Asset != nil:
 			lists.assets = append(lists.assets, m.answer(l, a, a.Asset))
-			m.addNamed(l, sdk.Host, a.Asset.Name)
-			m.addNamed(l, sdk.Host, a.Asset.FQDN)
 		case a.Identity != nil:
 			lists.identities = append(lists.identities, m.answer(l, a, a.Identity))
-			m.addNamed(l, sdk.Account, a.Identity.UPN)
-			m.addNamed(l, sdk.User, a.Identity.Name)
 		case a.Network != nil:
 			lists.networks = append(lists.networks, m.answer(l, a, a.Network))
 		}
@@ -162,13 +221,34 @@ func (m *Machine) read(l *lookup) {
 	if len(l.reply.Answers) > 0 {
 		l.lists = lists
 	}
-	for _, f := range l.reply.Found {
-		m.addNamed(l, f.Observable.Kind, f.Observable.Value)
-	}
-	for _, o := range l.reply.Aliases {
-		m.addNamed(l, o.Kind, o.Value)
-	}
+	eachNamed(l.reply, func(o sdk.Observable) { m.addNamed(l, o) })
 	m.growLookups()
+}
+
+// eachNamed goes over the values that a reply names, in their canonical form.
+func eachNamed(r *model.Reply, f func(sdk.Observable)) {
+	name := func(kind, value string) {
+		if o, ok := canonical(sdk.Observable{Kind: kind, Value: value}); ok {
+			f(o)
+		}
+	}
+	for i := range r.Answers {
+		switch a := &r.Answers[i]; {
+		case a.Verdict != nil:
+		case a.Asset != nil:
+			name(sdk.Host, a.Asset.Name)
+			name(sdk.Host, a.Asset.FQDN)
+		case a.Identity != nil:
+			name(sdk.Account, a.Identity.UPN)
+			name(sdk.User, a.Identity.Name)
+		}
+	}
+	for _, found := range r.Found {
+		name(found.Observable.Kind, found.Observable.Value)
+	}
+	for _, o := range r.Aliases {
+		name(o.Kind, o.Value)
+	}
 }
 
 // forget takes back what a lookup named.
@@ -187,12 +267,8 @@ func (m *Machine) forget(l *lookup) {
 	}
 }
 
-// addNamed notes that a lookup names a value, if it is one.
-func (m *Machine) addNamed(l *lookup, kind, value string) {
-	o, ok := canonical(sdk.Observable{Kind: kind, Value: value})
-	if !ok {
-		return
-	}
+// addNamed notes that a lookup names a value.
+func (m *Machine) addNamed(l *lookup, o sdk.Observable) {
 	v := m.index.Value(o)
 	if v == l.value || slices.Contains(l.named, v) {
 		return
@@ -242,19 +318,38 @@ func (m *Machine) verdict(l *lookup, a model.Answer) expr.Value {
 	return expr.Object(doc)
 }
 
-// touchValue touches the cases that have a value, or a value whose answers led to
-// it.
+// touchValue touches the cases that wait for answers and have a value, or a value
+// whose answers led to it. Others are not moved by what somebody else asked: they
+// have it when next something happens to them.
 func (m *Machine) touchValue(v correlate.ValueNum) {
 	m.touchAbove(v, 0)
 }
 
 func (m *Machine) touchAbove(v correlate.ValueNum, depth int) {
 	for g := range m.index.GroupsOf(v) {
-		m.touch(m.cases[g])
+		if cs := m.cases[g]; cs.waiting {
+			m.touch(cs)
+		}
 	}
 	if depth <= maxDepth {
 		for _, p := range m.parents[v] {
 			m.touchAbove(p, depth+1)
+		}
+	}
+}
+
+// fixRows makes the rows of the cases that a lookup about a value says something of,
+// and that are not moved by it, as they are before it changes: a row is what a case
+// was when something last happened to it.
+func (m *Machine) fixRows(v correlate.ValueNum, depth int) {
+	for g := range m.index.GroupsOf(v) {
+		if cs := m.cases[g]; cs.dirty && !cs.touched {
+			m.fixRow(cs)
+		}
+	}
+	if depth <= maxDepth {
+		for _, p := range m.parents[v] {
+			m.fixRows(p, depth+1)
 		}
 	}
 }

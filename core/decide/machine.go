@@ -3,6 +3,7 @@ package decide
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -27,8 +28,8 @@ type Machine struct {
 	scorer   *score.Scorer
 	planner  *plan.Planner
 	sources  map[string]*Source // by address
-	config   model.Config       // without Text
-	configs  map[string][]byte  // text by hash, of all that came
+	config   model.Config       // with Text
+	limits   Limits
 	once     bool
 	ended    bool
 	// planned: under --once, the cases were planned after the end.
@@ -50,6 +51,7 @@ type Machine struct {
 	signals []signalState                       // by correlate.SignalNum
 	opened  map[correlate.SignalNum]*openedCase // signals whose case id was ever in use
 	firsts  map[string]correlate.SignalNum      // first id to the signal that it is of
+	named   map[string]int                      // how many cases have a first id
 	cases   map[correlate.GroupNum]*caseState
 	lookups [][]*lookup // by correlate.ValueNum, in the order of asking
 	asks    map[string]*lookup
@@ -57,13 +59,22 @@ type Machine struct {
 	pending int
 
 	intents map[string]*intentState
-	order   []*intentState            // as planned
+	numbers uint64                    // intents ever
 	byFirst map[string][]*intentState // by the case's first id
 	recent  map[string][]time.Time    // by verb, when intents were planned in the last hour
 
-	holds map[string]*holdState
-	clock clock
-	end   nextEnd
+	holds   map[string]*holdState
+	clock   clock
+	end     nextEnd
+	marks   map[string]*mark // by source
+	horizon int64            // nanoseconds since 1970: what is beyond it joins nothing; it never goes back
+	recency recency
+	closing closing
+	pinned  load                  // what cannot leave
+	answers int                   // bytes of what lookups say
+	away    int                   // cases that have left
+	idle    []correlate.ValueNum  // values that may be of no more use
+	brought []correlate.SignalNum // for the input that is next
 
 	touched []*caseState // by the input that is being applied
 	ticking bool         // it is a tick
@@ -82,7 +93,6 @@ type pause struct {
 func New(compile Compiler) *Machine {
 	return &Machine{
 		compile: compile,
-		configs: map[string][]byte{},
 		counts:  map[string]*SourceState{},
 		gaps:    map[string]bool{},
 		ledger:  map[string]*Ledger{},
@@ -91,6 +101,7 @@ func New(compile Compiler) *Machine {
 		index:   correlate.NewIndex(correlate.Settings{Window: correlate.DefaultWindow}),
 		opened:  map[correlate.SignalNum]*openedCase{},
 		firsts:  map[string]correlate.SignalNum{},
+		named:   map[string]int{},
 		cases:   map[correlate.GroupNum]*caseState{},
 		asks:    map[string]*lookup{},
 		parents: map[correlate.ValueNum][]correlate.ValueNum{},
@@ -98,6 +109,9 @@ func New(compile Compiler) *Machine {
 		byFirst: map[string][]*intentState{},
 		recent:  map[string][]time.Time{},
 		holds:   map[string]*holdState{},
+		marks:   map[string]*mark{},
+		horizon: math.MinInt64,
+		limits:  Limits{}.orDefault(),
 		changed: newChanged(),
 	}
 }
@@ -143,6 +157,7 @@ func (m *Machine) Apply(seq uint64, part int, in model.Input) error {
 		return fmt.Errorf("input %d.%d: %w", seq, part, err)
 	}
 	m.settle()
+	m.leave()
 	return nil
 }
 
@@ -168,8 +183,8 @@ func (m *Machine) pass(at time.Time) {
 // configure puts a configuration in force. The same one again changes nothing but
 // whether the run has an end.
 func (m *Machine) configure(c model.Config) error {
-	if c.Text == nil {
-		c.Text = m.configs[c.Hash]
+	if c.Text == nil && c.Hash == m.config.Hash {
+		c.Text = m.config.Text
 	}
 	m.changed.flags = true
 	m.once, m.ended, m.planned = c.Once, false, false
@@ -204,13 +219,13 @@ func (m *Machine) load(c model.Config) error {
 	for i := range settings.Sources {
 		m.sources[settings.Sources[i].Address] = &settings.Sources[i]
 	}
-	m.configs[c.Hash] = c.Text
-	c.Text = nil
 	m.config = c
+	m.limits = settings.Memory.orDefault()
 	m.resource()
 	if regroup {
 		m.regroup()
 	}
+	m.requeue()
 	return nil
 }
 
@@ -236,10 +251,17 @@ func (m *Machine) tick(t *model.Tick) {
 	m.ticking = true
 	m.clock.tick(t)
 	m.expire()
+	var free []*caseState
 	for _, cs := range m.cases {
 		if cs.limited || cs.late {
 			m.touch(cs)
 		}
+		if !cs.shelved && !m.stays(cs) {
+			free = append(free, cs)
+		}
+	}
+	for _, cs := range m.inOrder(free) { // what held them here has ended without them
+		m.shelve(cs)
 	}
 }
 
@@ -253,16 +275,25 @@ func (m *Machine) settle() {
 		switch {
 		case m.holdsAll():
 			m.planned = false
+			cs.held = m.settings != nil && m.planner.Responds(m.names(cs.sum.rules))
+			cs.waiting = m.waits(cs)
 		case m.due(cs):
 			m.plan(cs)
+			cs.waiting = m.waits(cs)
+		default:
+			cs.waiting = cs.waiting || m.pending > 0
 		}
+		m.shelve(cs)
 	}
 	m.touched, m.ticking = m.touched[:0], false
 	if m.once && !m.planned && !m.holdsAll() {
 		m.planned = true
 		for _, cs := range m.inOrder(m.all()) {
-			m.plan(cs)
-			m.write(cs)
+			if cs.held {
+				m.plan(cs)
+				m.write(cs)
+				m.shelve(cs)
+			}
 		}
 	}
 }
@@ -314,25 +345,3 @@ func (m *Machine) touch(cs *caseState) {
 		m.touched = append(m.touched, cs)
 	}
 }
-
-// interner gives texts that come again and again a number each.
-type interner struct {
-	texts   []string
-	numbers map[string]uint32
-}
-
-func newInterner() interner {
-	return interner{texts: []string{""}, numbers: map[string]uint32{"": 0}}
-}
-
-func (n *interner) number(s string) uint32 {
-	if i, ok := n.numbers[s]; ok {
-		return i
-	}
-	i := uint32(len(n.texts))
-	n.texts = append(n.texts, s)
-	n.numbers[s] = i
-	return i
-}
-
-func (n *interner) text(i uint32) string { return n.texts[i] }

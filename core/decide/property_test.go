@@ -22,11 +22,42 @@ type part struct {
 	in model.Input
 }
 
+var allConfigs = []string{"base", "base narrow", "base dry", "base quiet", "base blind", "base off"}
+
+// within makes the test configurations with other limits and lateness.
+func within(limits Limits, lateness time.Duration) Compiler {
+	return func(c model.Config) (*Settings, error) {
+		s, err := testCompiler(c)
+		if err == nil {
+			s.Memory, s.Correlate.Lateness = limits, lateness
+		}
+		return s, err
+	}
+}
+
+func drawLimits(t *rapid.T) Limits {
+	return Limits{
+		Signals: rapid.IntRange(1, 8).Draw(t, "room for signals"), Values: rapid.IntRange(1, 20).Draw(t, "room for values"),
+		Intents: rapid.IntRange(1, 4).Draw(t, "room for intents"), Answers: rapid.SampledFrom([]int{1, 5000}).Draw(t, "room for answers"),
+	}
+}
+
+func drawLateness(t *rapid.T) time.Duration {
+	return rapid.SampledFrom([]time.Duration{48 * time.Hour, 0, 20 * time.Minute}).Draw(t, "lateness")
+}
+
+func drawCompiler(t *rapid.T) Compiler {
+	if rapid.Bool().Draw(t, "ample memory") {
+		return within(Limits{}, drawLateness(t))
+	}
+	return within(drawLimits(t), drawLateness(t))
+}
+
 // story draws a sequence of inputs as they would come: replies to what was asked,
 // outcomes of what was planned, and now and then what should not come. It runs a
 // machine along, to know what there is.
-func story(t *rapid.T) []part {
-	m := New(testCompiler)
+func story(t *rapid.T, compile Compiler, configs ...string) []part {
+	m, rows := New(compile), newTables()
 	var parts []part
 	now, events := start, uint64(0)
 	give := func(in model.Input) {
@@ -44,13 +75,10 @@ func story(t *rapid.T) []part {
 		if err := json.Unmarshal(text, &in); err != nil {
 			t.Fatal(err)
 		}
-		if err := m.Apply(at.Seq, at.Part, in); err != nil {
-			t.Fatal(err)
-		}
-		m.Changes()
+		apply(t, m, rows, part{at, in})
+		rows.commit(m.Changes())
 		parts = append(parts, part{at, in})
 	}
-	configs := []string{"base", "base narrow", "base dry", "base quiet", "base blind", "base off"}
 	config := func() {
 		text := rapid.SampledFrom(configs).Draw(t, "config")
 		give(model.Input{Config: &model.Config{
@@ -182,7 +210,10 @@ func drawOutcome(t *rapid.T, m *Machine) *model.Outcome {
 	}
 }
 
-func apply(t *rapid.T, m *Machine, p part) {
+func apply(t *rapid.T, m *Machine, rows *tables, p part) {
+	if err := rows.bring(m, p.at, &p.in); err != nil {
+		t.Fatal(err)
+	}
 	if err := m.Apply(p.at.Seq, p.at.Part, p.in); err != nil {
 		t.Fatal(err)
 	}
@@ -208,17 +239,18 @@ func snapshot(t interface{ Fatal(...any) }, m *Machine) []byte {
 // snapshot at any place, and the same rows however they are put into transactions.
 func TestReplay(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		parts := story(t)
+		compile := drawCompiler(t)
+		parts := story(t, compile, allConfigs...)
 		cut := rapid.IntRange(0, len(parts)).Draw(t, "cut")
 
-		whole, rows := New(testCompiler), newTables()
+		whole, rows := New(compile), newTables()
 		var tail [][]byte // the changes after the cut
 		var atCut []byte
 		for i, p := range parts {
 			if i == cut {
 				atCut = snapshot(t, whole)
 			}
-			apply(t, whole, p)
+			apply(t, whole, rows, p)
 			c := whole.Changes()
 			rows.commit(c)
 			if i >= cut {
@@ -229,7 +261,7 @@ func TestReplay(t *testing.T) {
 			atCut = snapshot(t, whole)
 		}
 
-		restored := New(testCompiler)
+		restored := New(compile)
 		if err := restored.Restore(bytes.NewReader(atCut)); err != nil {
 			t.Fatal(err)
 		}
@@ -237,7 +269,12 @@ func TestReplay(t *testing.T) {
 			t.Fatalf("a restored machine is another:\n%q\n%q", again, atCut)
 		}
 		for i, p := range parts[cut:] {
-			apply(t, restored, p)
+			if err := rows.again(restored, p.at); err != nil {
+				t.Fatal(err)
+			}
+			if err := restored.Apply(p.at.Seq, p.at.Part, p.in); err != nil {
+				t.Fatal(err)
+			}
 			if c := encoded(restored.Changes()); !bytes.Equal(c, tail[i]) {
 				t.Fatalf("after the cut, input %v: %s", p.at, cmp.Diff(string(tail[i]), string(c)))
 			}
@@ -247,9 +284,9 @@ func TestReplay(t *testing.T) {
 			t.Fatal("the restored machine ends otherwise")
 		}
 
-		grouped, others := New(testCompiler), newTables()
+		grouped, others := New(compile), newTables()
 		for _, p := range parts {
-			apply(t, grouped, p)
+			apply(t, grouped, others, p)
 			if rapid.Bool().Draw(t, "commit") {
 				others.commit(grouped.Changes())
 			}

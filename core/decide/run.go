@@ -39,6 +39,12 @@ type Store interface {
 	// Checkpoint is the last one recorded; its File is empty if there is none.
 	Checkpoint(ctx context.Context) (Checkpoint, error)
 	SaveCheckpoint(ctx context.Context, c Checkpoint) error
+	// Recall finds settled cases, and what lookups have said, as of the last commit.
+	Recall(ctx context.Context, w Wanted) (Recalled, error)
+	// Recalls are the recorded ones of the first inputs after one, at most so many.
+	Recalls(ctx context.Context, after Position, most int) ([]Recall, error)
+	// Away gives add the hashes of all that has left memory; some may be back since.
+	Away(ctx context.Context, add func(hash uint64)) error
 }
 
 // Bounds of a group of inputs, which is one transaction.
@@ -89,6 +95,8 @@ type Loop struct {
 	group     int // parts since the last commit
 	whole     bool
 	saver     saver
+	recaller  recaller
+	away      int // hashes of the group that the filter has
 }
 
 // Run decides until ctx ends, which is no error. It begins with the checkpoint, if
@@ -133,8 +141,9 @@ func (l *Loop) start(ctx context.Context) error {
 	}
 	l.machine, l.whole, l.group = New(l.Compile), true, 0
 	l.saver = saver{dir: l.Dir, store: l.Store, log: l.Log}
+	l.recaller = recaller{store: l.Store}
 	if l.Dir == "" {
-		return nil
+		return l.recaller.start(ctx, Position{})
 	}
 	if err := os.MkdirAll(l.Dir, 0o700); err != nil {
 		return fmt.Errorf("checkpoints: %w", err)
@@ -155,7 +164,7 @@ func (l *Loop) start(ctx context.Context) error {
 		l.saver.last, l.saver.taken, l.saver.at = c, m.Position(), m.At()
 		break
 	}
-	return nil
+	return l.recaller.start(ctx, l.machine.Position())
 }
 
 func (l *Loop) read(ctx context.Context, inputs Inputs) error {
@@ -195,9 +204,16 @@ func (l *Loop) part(ctx context.Context, seq uint64, i int, data []byte, last bo
 	if err != nil {
 		return fmt.Errorf("input %d.%d: %w", seq, i, err)
 	}
+	if err := l.recall(ctx, Position{seq, i}, &in); err != nil {
+		return err
+	}
 	if err := l.machine.Apply(seq, i, in); err != nil {
 		return err
 	}
+	for _, hash := range l.machine.changed.away[l.away:] {
+		l.recaller.filter.add(hash)
+	}
+	l.away = len(l.machine.changed.away)
 	l.whole = last
 	l.group++
 	l.saver.parts++
@@ -205,7 +221,7 @@ func (l *Loop) part(ctx context.Context, seq uint64, i int, data []byte, last bo
 	if p := l.machine.Position(); !p.After(l.committed) {
 		if p == l.committed || l.machine.Signals() >= MaxGroupSignals {
 			l.machine.drop() // the store has it
-			l.group = 0
+			l.group, l.away = 0, 0
 		}
 		return nil
 	}
@@ -222,6 +238,7 @@ func (l *Loop) commit(ctx context.Context) error {
 		return nil
 	}
 	c := l.machine.Changes()
+	l.away = 0
 	fault.Point(fault.InputsLogged)
 	for told := false; ; {
 		err := l.Store.Commit(ctx, c)

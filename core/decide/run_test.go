@@ -84,6 +84,27 @@ func (s *memoryStore) Position(context.Context) (Position, error) { return s.row
 
 func (s *memoryStore) Checkpoint(context.Context) (Checkpoint, error) { return s.checkpoint, nil }
 
+func (s *memoryStore) Recall(_ context.Context, w Wanted) (Recalled, error) {
+	return s.rows.recall(w), nil
+}
+
+func (s *memoryStore) Recalls(_ context.Context, after Position, most int) ([]Recall, error) {
+	var all []Recall
+	for _, r := range s.rows.recalls {
+		if r.Position.After(after) && len(all) < most {
+			all = append(all, r)
+		}
+	}
+	return all, nil
+}
+
+func (s *memoryStore) Away(_ context.Context, add func(uint64)) error {
+	for h := range s.rows.away {
+		add(h)
+	}
+	return nil
+}
+
 func (s *memoryStore) SaveCheckpoint(_ context.Context, c Checkpoint) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -109,12 +130,12 @@ func messages(t interface{ Fatal(...any) }, parts []part) []Message {
 }
 
 // loop runs until all is read, or something fails.
-func loop(log *inputLog, store *memoryStore, dir string, w io.Writer) (*Loop, error) {
+func loop(compile Compiler, log *inputLog, store *memoryStore, dir string, w io.Writer) (*Loop, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	log.end = cancel
 	l := &Loop{
-		Compile: testCompiler, Open: log.open, End: log.last, Store: store, Dir: dir, Wake: func(Changes) {},
+		Compile: compile, Open: log.open, End: log.last, Store: store, Dir: dir, Wake: func(Changes) {},
 		Full: func(err error) bool { return errors.Is(err, errNoRoom) }, Retry: time.Microsecond,
 		Log: slog.New(slog.NewTextHandler(w, nil)), CheckpointInputs: 5, CheckpointInterval: time.Hour,
 	}
@@ -126,10 +147,11 @@ func loop(log *inputLog, store *memoryStore, dir string, w io.Writer) (*Loop, er
 func TestLoopThroughCrashes(t *testing.T) {
 	dir := t.TempDir()
 	rapid.Check(t, func(t *rapid.T) {
-		parts := story(t)
-		want, rows := New(testCompiler), newTables()
+		compile := drawCompiler(t)
+		parts := story(t, compile, allConfigs...)
+		want, rows := New(compile), newTables()
 		for _, p := range parts {
-			apply(t, want, p)
+			apply(t, want, rows, p)
 		}
 		rows.commit(want.Changes())
 
@@ -144,7 +166,7 @@ func TestLoopThroughCrashes(t *testing.T) {
 		log := &inputLog{messages: messages(t, parts)}
 		for try := 0; ; try++ {
 			var out bytes.Buffer
-			l, err := loop(log, store, dir, &out)
+			l, err := loop(compile, log, store, dir, &out)
 			if strings.Contains(out.String(), "checkpoint") {
 				t.Fatalf("log: %s", &out)
 			}
@@ -253,12 +275,12 @@ func TestLoopRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir, store, log := t.TempDir(), &memoryStore{rows: newTables()}, &inputLog{messages: steps(10, 1)}
 			if strings.Contains(name, "older") {
-				if _, err := loop(log, store, dir, io.Discard); err != nil {
+				if _, err := loop(testCompiler, log, store, dir, io.Discard); err != nil {
 					t.Fatal(err)
 				}
 			}
 			c.change(t, log, store, dir)
-			_, err := loop(log, store, dir, io.Discard)
+			_, err := loop(testCompiler, log, store, dir, io.Discard)
 			if err == nil || !strings.Contains(err.Error(), c.text) || c.want != nil && !errors.Is(err, c.want) {
 				t.Errorf("err = %v", err)
 			}
@@ -275,7 +297,7 @@ func TestCheckpointThatIsNoGood(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir, store, log := t.TempDir(), &memoryStore{rows: newTables()}, &inputLog{messages: steps(12, 1)}
-			if _, err := loop(log, store, dir, io.Discard); err != nil {
+			if _, err := loop(testCompiler, log, store, dir, io.Discard); err != nil {
 				t.Fatal(err)
 			}
 			before := store.rows.dump()
@@ -283,7 +305,7 @@ func TestCheckpointThatIsNoGood(t *testing.T) {
 				t.Fatal(err)
 			}
 			var out bytes.Buffer
-			l, err := loop(log, store, dir, &out)
+			l, err := loop(testCompiler, log, store, dir, &out)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -300,7 +322,7 @@ func TestCheckpointThatIsNoGood(t *testing.T) {
 // TestOfTwoCheckpointsOneMayBeDamaged: what is below the older one has been trimmed.
 func TestOfTwoCheckpointsOneMayBeDamaged(t *testing.T) {
 	dir, store, log := t.TempDir(), &memoryStore{rows: newTables()}, &inputLog{messages: steps(12, 1)}
-	if _, err := loop(log, store, dir, io.Discard); err != nil {
+	if _, err := loop(testCompiler, log, store, dir, io.Discard); err != nil {
 		t.Fatal(err)
 	}
 	before, first := store.rows.dump(), store.checkpoint
@@ -313,7 +335,7 @@ func TestOfTwoCheckpointsOneMayBeDamaged(t *testing.T) {
 	for i := range first.Before.Seq {
 		log.messages[i] = Message{} // a loop that reads it fails
 	}
-	l, err := loop(log, store, dir, io.Discard)
+	l, err := loop(testCompiler, log, store, dir, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}

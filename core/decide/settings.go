@@ -26,6 +26,8 @@ type Settings struct {
 	// is not internal, inside URLs neither.
 	Networks []netip.Prefix
 	Domains  []string
+	// Memory bounds what is kept at hand.
+	Memory Limits
 }
 
 // Source says which enrichment to ask about what.

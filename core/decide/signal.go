@@ -3,7 +3,6 @@ package decide
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -46,39 +45,57 @@ func (m *Machine) signal(in *model.Signal) (what int, err error) {
 	if s, known := m.index.Signal(in.ID); known {
 		old := &m.signals[s]
 		if old.revision == state.revision || !in.Position.After(old.position) {
+			m.releaseTexts(&state)
 			return repeatedSignal, nil
 		}
 		what = revisedSignal
 		state.published, state.opened = old.published, old.opened
 		shrunk := state.severity < old.severity || state.stopped != old.stopped || state.title != old.title ||
-			state.technique != old.technique || state.rule != old.rule
+			state.technique != old.technique || state.rule != old.rule || state.source != old.source
+		for _, r := range m.index.Refs(s) {
+			m.idle = append(m.idle, r.Value)
+		}
+		m.releaseTexts(old)
 		*old = state
 		m.grouped(m.index.Put(in.ID, in.Time, in.Observables), shrunk)
 	} else {
 		e := m.index.Put(in.ID, in.Time, in.Observables)
-		if int(e.Signal) != len(m.signals) {
-			return newSignal, fmt.Errorf("signal %s is number %d of %d", in.ID, e.Signal, len(m.signals))
-		}
-		m.signals = append(m.signals, state)
+		m.keepSignal(e.Signal, state)
 		m.grouped(e, false)
 	}
 	s, _ := m.index.Signal(in.ID)
-	m.changed.signals[s] = *in
+	m.changed.signals[in.ID] = *in
+	m.markSource(in.Source, m.index.Time(s))
 	for _, r := range m.index.Refs(s) {
-		m.ask(r.Value, in.ID, in.Time)
+		m.askAt(r.Value, question{by: in.ID, signal: m.index.ID(s), at: in.Time})
 	}
 	return what, nil
 }
 
+func (m *Machine) keepSignal(n correlate.SignalNum, state signalState) {
+	if int(n) == len(m.signals) {
+		m.signals = append(m.signals, state)
+		return
+	}
+	m.signals[n] = state
+}
+
+func (m *Machine) releaseTexts(s *signalState) {
+	for _, n := range [...]uint32{s.rule, s.source, s.title, s.technique} {
+		m.texts.release(n)
+	}
+}
+
+// stateOf holds the texts that it names.
 func (m *Machine) stateOf(in *model.Signal) signalState {
 	sum := sha256.Sum256([]byte(in.Revision))
 	state := signalState{
 		position:  in.Position,
 		revision:  binary.BigEndian.Uint64(sum[:]),
-		rule:      m.texts.number(in.Rule),
-		source:    m.texts.number(in.Source),
-		title:     m.texts.number(in.Title),
-		technique: m.texts.number(joinTechniques(in.Techniques)),
+		rule:      m.texts.hold(in.Rule),
+		source:    m.texts.hold(in.Source),
+		title:     m.texts.hold(in.Title),
+		technique: m.texts.hold(joinTechniques(in.Techniques)),
 		severity:  uint8(min(max(in.Severity, 0), 100)),
 	}
 	if in.Stopped != nil {

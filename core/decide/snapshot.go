@@ -2,22 +2,21 @@ package decide
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/kelpie-sec/kelpie/core/correlate"
 	"github.com/kelpie-sec/kelpie/core/model"
-	"github.com/kelpie-sec/kelpie/sdk"
 )
 
 // snapshotVersion heads every snapshot. One of another version is not read: the
 // inputs are replayed instead.
-const snapshotVersion = "kelpie decide 6\n"
+const snapshotVersion = "kelpie decide 8\n"
 
 var (
 	// ErrSnapshot means that bytes are no snapshot of this version.
@@ -28,20 +27,25 @@ var (
 
 // head is the part of a snapshot that is small.
 type head struct {
-	Position Position          `json:"position"`
-	At       time.Time         `json:"at"`
-	Config   model.Config      `json:"config"`
-	Texts    map[string][]byte `json:"texts"`
-	Once     bool              `json:"once"`
-	Ended    bool              `json:"ended"`
-	Planned  bool              `json:"planned"`
-	Pause    pause             `json:"pause"`
-	Events   Spans             `json:"events"`
-	Passed   Spans             `json:"passed"`
-	Sources  []SourceState     `json:"sources"`
-	Ledger   []Ledger          `json:"ledger"`
-	Sums     Sums              `json:"sums"`
-	Clock    clock             `json:"clock"`
+	Position Position      `json:"position"`
+	At       time.Time     `json:"at"`
+	Config   model.Config  `json:"config"`
+	Once     bool          `json:"once"`
+	Ended    bool          `json:"ended"`
+	Planned  bool          `json:"planned"`
+	Pause    pause         `json:"pause"`
+	Events   Spans         `json:"events"`
+	Passed   Spans         `json:"passed"`
+	Sources  []SourceState `json:"sources"`
+	Ledger   []Ledger      `json:"ledger"`
+	Sums     Sums          `json:"sums"`
+	Clock    clock         `json:"clock"`
+
+	Recent  map[string][]time.Time `json:"recent"`
+	Marks   map[string]*mark       `json:"marks"`
+	Horizon int64                  `json:"horizon"`
+	Numbers uint64                 `json:"numbers"`
+	Away    int                    `json:"away"`
 }
 
 // Snapshot writes all that the machine remembers. Equal machines write equal
@@ -53,18 +57,22 @@ func (m *Machine) Snapshot(w io.Writer) error {
 	e := &encoder{w: bufio.NewWriterSize(w, 1<<16)}
 	e.w.WriteString(snapshotVersion)
 	e.json(m.head())
-	e.uint(uint64(len(m.texts.texts) - 1))
-	for _, t := range m.texts.texts[1:] {
+	e.uint(uint64(len(m.texts.texts)))
+	for _, t := range m.texts.texts {
 		e.text(t)
 	}
-	e.uint(uint64(m.index.Values()))
-	for v := range m.index.Values() {
+	writeNumbers(e, m.texts.free)
+	e.uint(uint64(m.index.ValueRoom()))
+	for v := range m.index.ValueRoom() {
 		e.text(m.index.Key(correlate.ValueNum(v)))
 	}
+	freeSignals, freeValues := m.index.Free()
+	writeNumbers(e, freeValues)
 	e.uint(uint64(len(m.signals)))
 	for n := range m.signals {
 		m.writeSignal(e, correlate.SignalNum(n))
 	}
+	writeNumbers(e, freeSignals)
 	e.uint(uint64(len(m.opened)))
 	for _, n := range slices.Sorted(maps.Keys(m.opened)) {
 		o := m.opened[n]
@@ -74,25 +82,49 @@ func (m *Machine) Snapshot(w io.Writer) error {
 		e.bool(o.alias)
 		e.uint(uint64(o.target))
 	}
-	cases := m.inOrder(m.all())
-	e.uint(uint64(len(cases)))
-	for _, cs := range cases {
-		writeCase(e, cs)
+	e.uint(uint64(len(m.cases)))
+	for cs := m.recency.oldest; cs != nil; cs = cs.after {
+		m.writeCase(e, cs)
+	}
+	for _, cs := range m.inOrder(m.all()) {
+		if !cs.shelved {
+			m.writeCase(e, cs)
+		}
 	}
 	m.writeLookups(e)
-	e.uint(uint64(len(m.order)))
-	for _, in := range m.order {
+	e.uint(uint64(len(m.intents)))
+	byNumber := func(a, b *intentState) int { return cmp.Compare(a.number, b.number) }
+	for _, in := range slices.SortedFunc(maps.Values(m.intents), byNumber) {
+		e.uint(in.number)
 		e.json(in.Intent)
 	}
 	m.writeHolds(e)
 	return errors.Join(e.err, e.w.Flush())
 }
 
+func writeNumbers[T ~uint32](e *encoder, numbers []T) {
+	e.uint(uint64(len(numbers)))
+	for _, n := range numbers {
+		e.uint(uint64(n))
+	}
+}
+
+func readNumbers[T ~uint32](d *decoder, room int) (numbers []T) {
+	d.each(func(int) { numbers = append(numbers, T(d.below(room))) })
+	return numbers
+}
+
 func (m *Machine) head() head {
 	h := head{
-		Position: m.position, At: m.at, Config: m.config, Texts: m.configs, Once: m.once, Ended: m.ended,
-		Planned: m.planned, Pause: m.pause, Events: m.events, Passed: m.passed, Sums: m.sums,
-		Clock: m.clock,
+		Position: m.position, At: m.at, Config: m.config, Once: m.once, Ended: m.ended,
+		Planned: m.planned, Pause: m.pause, Events: m.events, Passed: m.passed,
+		Clock: m.clock, Sums: m.sums,
+		Recent: map[string][]time.Time{}, Marks: m.marks, Horizon: m.horizon, Numbers: m.numbers, Away: m.away,
+	}
+	for verb := range m.recent {
+		if m.recently(verb) > 0 {
+			h.Recent[verb] = m.recent[verb]
+		}
 	}
 	for _, source := range slices.Sorted(maps.Keys(m.counts)) {
 		h.Sources = append(h.Sources, *m.counts[source])
@@ -106,6 +138,9 @@ func (m *Machine) head() head {
 func (m *Machine) writeSignal(e *encoder, n correlate.SignalNum) {
 	s := &m.signals[n]
 	e.text(m.index.ID(n))
+	if m.index.ID(n) == "" {
+		return
+	}
 	e.int(m.index.Time(n).UnixNano())
 	e.uint(s.position.Seq)
 	e.uint(uint64(s.position.Index))
@@ -124,17 +159,28 @@ func (m *Machine) writeSignal(e *encoder, n correlate.SignalNum) {
 	}
 }
 
-func writeCase(e *encoder, cs *caseState) {
+func (m *Machine) writeCase(e *encoder, cs *caseState) {
 	e.uint(uint64(cs.earliest))
 	e.uint(uint64(cs.first))
 	e.uint(uint64(len(cs.names)))
-	for _, n := range cs.names {
-		e.uint(uint64(n))
+	for _, name := range cs.names {
+		e.text(name)
+		if n, here := m.firsts[name]; here && m.index.Group(n) == cs.group {
+			e.uint(uint64(n) + 1)
+		} else {
+			e.uint(0)
+		}
 	}
 	e.time(cs.updatedAt)
 	e.time(cs.changedAt)
 	e.bool(cs.limited)
 	e.bool(cs.late)
+	e.bool(cs.held)
+	e.bool(cs.waiting)
+	e.bool(cs.shelved)
+	e.uint(uint64(cs.pinned.signals))
+	e.uint(uint64(cs.pinned.values))
+	e.uint(uint64(cs.pinned.intents))
 	e.uint(uint64(cs.credit))
 	e.json(cs.notes)
 }
@@ -147,6 +193,8 @@ type savedLookup struct {
 	Expires time.Time         `json:"expires"`
 	Depth   uint8             `json:"depth"`
 	Reply   *model.Reply      `json:"reply,omitempty"`
+	Signal  string            `json:"signal"`
+	Asked   time.Time         `json:"asked"`
 }
 
 func (m *Machine) writeLookups(e *encoder) {
@@ -158,7 +206,7 @@ func (m *Machine) writeLookups(e *encoder) {
 	for v, list := range m.lookups {
 		for _, l := range list {
 			e.uint(uint64(v))
-			e.json(savedLookup{l.ask, l.source, l.state, l.expires, l.depth, l.reply})
+			e.json(savedLookup{l.ask, l.source, l.state, l.expires, l.depth, l.reply, l.signal, l.asked})
 		}
 	}
 }
@@ -175,14 +223,13 @@ func (m *Machine) Restore(r io.Reader) error {
 	if err := m.restoreHead(d); err != nil {
 		return err
 	}
-	d.each(func(int) { m.texts.number(d.text()) })
-	d.each(func(int) {
-		kind, value, _ := strings.Cut(d.text(), ":")
-		m.index.Value(sdk.Observable{Kind: kind, Value: value})
-	})
-	d.each(func(i int) { m.readSignal(d, i) })
+	m.restoreTexts(d)
+	m.restoreSignals(d)
 	d.each(func(int) {
 		n := correlate.SignalNum(d.below(len(m.signals)))
+		if d.err == nil && m.index.ID(n) == "" {
+			d.fail("an opened case of signal %d, which is not there", n)
+		}
 		o := &openedCase{openedAt: d.time(), mergedAt: d.time(), alias: d.bool()}
 		o.target = correlate.SignalNum(d.below(len(m.signals)))
 		if d.err == nil {
@@ -193,10 +240,9 @@ func (m *Machine) Restore(r io.Reader) error {
 	m.growLookups()
 	d.each(func(int) { m.readLookup(d) })
 	d.each(func(int) {
-		var in model.Intent
-		d.json(&in)
-		if m.keep(in); counts(in) && in.PlannedAt.After(m.at.Add(-time.Hour)) {
-			m.recent[in.Verb] = append(m.recent[in.Verb], in.PlannedAt)
+		in := &intentState{number: d.uint(), stored: true}
+		if d.json(&in.Intent); d.err == nil {
+			m.keepState(in)
 		}
 	})
 	d.each(func(int) { m.readHold(d) })
@@ -207,8 +253,65 @@ func (m *Machine) Restore(r io.Reader) error {
 		m.check(d)
 	}
 	m.resource()
-	m.changed = newChanged()
+	m.requeue()
+	m.idle, m.changed = nil, newChanged()
 	return d.err
+}
+
+func (m *Machine) restoreTexts(d *decoder) {
+	m.texts = interner{numbers: map[string]uint32{}}
+	d.each(func(i int) {
+		t := d.text()
+		m.texts.texts, m.texts.holders = append(m.texts.texts, t), append(m.texts.holders, 0)
+		if i == 0 || t != "" {
+			m.texts.numbers[t] = uint32(i)
+		}
+	})
+	if len(m.texts.texts) == 0 || m.texts.texts[0] != "" {
+		d.fail("no empty text")
+		return
+	}
+	m.texts.holders[0] = 1
+	m.texts.free = readNumbers[uint32](d, len(m.texts.texts))
+}
+
+func (m *Machine) restoreSignals(d *decoder) {
+	var keys []string
+	d.each(func(int) { keys = append(keys, d.text()) })
+	freeValues := readNumbers[correlate.ValueNum](d, len(keys))
+	var signals []correlate.Member
+	var groups []uint32
+	d.each(func(int) {
+		signals = append(signals, m.readSignal(d, keys))
+		groups = append(groups, uint32(m.signals[len(m.signals)-1].published))
+	})
+	freeSignals := readNumbers[correlate.SignalNum](d, len(signals))
+	ids, values := map[string]bool{}, map[string]bool{}
+	for i, s := range signals {
+		if s.ID != "" && (ids[s.ID] || int(groups[i]) > len(signals) || groups[i] == 0) {
+			d.fail("signal %s occurs twice, or is in no case", s.ID)
+		}
+		ids[s.ID] = true
+	}
+	for _, key := range keys {
+		if key != "" && values[key] {
+			d.fail("value %s occurs twice", key)
+		}
+		values[key] = true
+	}
+	for _, n := range freeSignals {
+		if signals[n].ID != "" {
+			d.fail("signal %d is free and is not", n)
+		}
+	}
+	for _, v := range freeValues {
+		if keys[v] != "" {
+			d.fail("value %d is free and is not", v)
+		}
+	}
+	if d.err == nil {
+		m.index.Fill(keys, signals, groups, freeSignals, freeValues)
+	}
 }
 
 func (m *Machine) restoreHead(d *decoder) error {
@@ -229,59 +332,82 @@ func (m *Machine) restoreHead(d *decoder) error {
 	if h.Sums.Asks != nil && h.Sums.Intents != nil {
 		m.sums = h.Sums
 	}
-	if h.Texts != nil {
-		m.configs = h.Texts
+	for verb, times := range h.Recent {
+		m.recent[verb] = times
 	}
+	for source, k := range h.Marks {
+		if k != nil {
+			m.marks[source] = k
+		}
+	}
+	m.horizon, m.numbers, m.away = h.Horizon, h.Numbers, h.Away
 	if h.Config.Hash == "" {
 		return nil
 	}
-	c := h.Config
-	c.Text = m.configs[c.Hash]
-	return m.load(c)
+	return m.load(h.Config)
 }
 
-func (m *Machine) readSignal(d *decoder, i int) {
-	id := d.text()
-	at := time.Unix(0, d.int()).UTC()
+func (m *Machine) readSignal(d *decoder, keys []string) correlate.Member {
+	member := correlate.Member{ID: d.text()}
+	if member.ID == "" {
+		m.signals = append(m.signals, signalState{})
+		return member
+	}
+	member.Time = time.Unix(0, d.int()).UTC()
 	s := signalState{position: model.Position{Seq: d.uint(), Index: int(d.uint())}, revision: d.uint()}
 	s.published = correlate.SignalNum(d.uint())
 	for _, field := range []*uint32{&s.rule, &s.source, &s.title, &s.technique} {
-		*field = uint32(d.below(len(m.texts.texts)))
+		*field = m.holdRead(d)
 	}
 	s.severity, s.stopped = uint8(d.below(101)), uint8(d.below(stoppedYes+1))
-	var observables []sdk.Observable
 	d.each(func(int) {
 		r := d.uint()
-		if r>>2 >= uint64(m.index.Values()) {
-			d.fail("signal %s: value %d", id, r>>2)
+		if r>>2 >= uint64(len(keys)) || keys[r>>2] == "" || r&3 > uint64(correlate.Indicator) {
+			d.fail("signal %s: value %d", member.ID, r>>2)
 			return
 		}
-		o := m.index.Observable(correlate.ValueNum(r >> 2))
-		o.Role = roleOf(correlate.Role(r & 3))
-		observables = append(observables, o)
+		member.Refs = append(member.Refs, correlate.Ref{Value: correlate.ValueNum(r >> 2), Role: correlate.Role(r & 3)})
 	})
-	if d.err != nil {
-		return
-	}
-	if e := m.index.Put(id, at, observables); int(e.Signal) != i {
-		d.fail("signal %s occurs twice", id)
-		return
-	}
 	m.signals = append(m.signals, s)
+	return member
+}
+
+// holdRead reads a text's number and holds it.
+func (m *Machine) holdRead(d *decoder) uint32 {
+	n := uint32(d.below(len(m.texts.texts)))
+	if d.err == nil {
+		m.texts.holders[n]++
+	}
+	return n
 }
 
 func (m *Machine) readCase(d *decoder) {
 	cs := &caseState{}
 	cs.earliest = correlate.SignalNum(d.below(len(m.signals)))
 	cs.first = correlate.SignalNum(d.below(len(m.signals)))
-	d.each(func(int) { cs.names = append(cs.names, correlate.SignalNum(d.below(len(m.signals)))) })
+	d.each(func(int) {
+		cs.names = append(cs.names, d.text())
+		if n := d.below(len(m.signals) + 1); n > 0 && d.err == nil {
+			m.firsts[cs.names[len(cs.names)-1]] = correlate.SignalNum(n - 1)
+		}
+	})
 	cs.updatedAt, cs.changedAt, cs.limited = d.time(), d.time(), d.bool()
-	cs.late, cs.credit = d.bool(), int(d.uint())
+	cs.late, cs.held, cs.waiting = d.bool(), d.bool(), d.bool()
+	shelved := d.bool()
+	cs.pinned = load{int(d.uint()), int(d.uint()), int(d.uint())}
+	cs.credit = int(d.uint())
 	d.json(&cs.notes)
+	if d.err == nil && (m.index.ID(cs.earliest) == "" || m.index.ID(cs.first) == "") {
+		d.fail("a case of signal %d, which is not there", cs.earliest)
+	}
 	if d.err != nil {
 		return
 	}
 	cs.group = m.index.Group(cs.earliest)
+	if m.cases[cs.group] != nil {
+		d.fail("case of signal %s occurs twice", m.index.ID(cs.earliest))
+		return
+	}
 	if m.index.Earliest(cs.group) != cs.earliest || m.opened[cs.first] == nil {
 		d.fail("case of signal %s is not what its signals make", m.index.ID(cs.earliest))
 		return
@@ -293,40 +419,38 @@ func (m *Machine) readCase(d *decoder) {
 			cs.opened = append(cs.opened, n)
 		}
 	}
-	for _, n := range cs.names {
-		m.firsts[m.caseID(n)] = n
-	}
+	m.nameAll(cs.names, 1)
 	m.cases[cs.group] = cs
+	if shelved {
+		m.recency.push(cs)
+	}
+	m.pin(cs.pinned, 1)
 }
 
 func (m *Machine) readLookup(d *decoder) {
-	v := d.below(m.index.Values())
+	v := d.below(m.index.ValueRoom())
 	var saved savedLookup
 	if d.json(&saved); d.err != nil {
 		return
 	}
-	if int(saved.Source) >= len(m.texts.texts) {
-		d.fail("enrichment %d where there are %d", saved.Source, len(m.texts.texts))
+	if int(saved.Source) >= len(m.texts.texts) || m.index.Key(correlate.ValueNum(v)) == "" {
+		d.fail("enrichment %d about value %d", saved.Source, v)
 		return
 	}
+	m.texts.holders[saved.Source]++
 	l := &lookup{
 		ask: saved.Ask, source: saved.Source, value: correlate.ValueNum(v), depth: saved.Depth,
-		state: saved.State, expires: saved.Expires, reply: saved.Reply,
+		state: saved.State, expires: saved.Expires, signal: saved.Signal, asked: saved.Asked,
 	}
 	m.lookups[v] = append(m.lookups[v], l)
 	m.asks[l.ask] = l
-	if l.reply != nil {
-		m.read(l)
+	if saved.Reply != nil {
+		m.said(l, saved.Reply)
 	}
 }
 
 // check holds the parts of a snapshot against each other.
 func (m *Machine) check(d *decoder) {
-	for i := range m.signals {
-		if p := m.signals[i].published; p == 0 || int(p) > len(m.signals) {
-			d.fail("signal %s is in no case", m.index.ID(correlate.SignalNum(i)))
-		}
-	}
 	for g := range m.index.Groups() {
 		if m.cases[g] == nil {
 			d.fail("signal %s is in no case", m.index.ID(m.index.Earliest(g)))

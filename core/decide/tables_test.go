@@ -19,12 +19,20 @@ type tables struct {
 	holds    map[string]model.Hold
 	members  map[string]string
 	aliases  map[string]string
+
+	settled map[int64]Settled
+	numbers int64
+	away    map[uint64]bool
+	recalls []Recall
+	asks    []model.Ask
+	answers map[string]model.Reply
 }
 
 func newTables() *tables {
 	return &tables{
 		rows: map[string]string{}, cases: map[string]model.Case{}, intents: map[string]model.Intent{}, holds: map[string]model.Hold{},
 		members: map[string]string{}, aliases: map[string]string{},
+		settled: map[int64]Settled{}, away: map[uint64]bool{}, answers: map[string]model.Reply{},
 	}
 }
 
@@ -60,11 +68,16 @@ func (t *tables) commit(c Changes) {
 	}
 	for _, a := range c.Asks {
 		t.put("ask", a.ID, a)
+		t.asks = append(t.asks, a)
 	}
 	for _, r := range c.Answers {
 		t.put("answer", r.Ask, r)
+		t.answers[r.Ask] = r
 	}
 	for _, in := range c.Intents {
+		if old, ok := t.intents[in.ID]; ok {
+			in.Parameters, in.Target.Known = old.Parameters, old.Target.Known
+		}
 		t.put("intent", in.ID, in)
 		t.intents[in.ID] = in
 	}
@@ -87,6 +100,108 @@ func (t *tables) commit(c Changes) {
 	if c.Flags != nil {
 		t.put("flags", "", c.Flags)
 	}
+	t.memory(c)
+}
+
+// memory takes what has left a machine's memory and what is back.
+func (t *tables) memory(c Changes) {
+	for _, n := range c.Recalled {
+		delete(t.settled, n)
+	}
+	for _, s := range c.Settled {
+		t.numbers++
+		t.settled[t.numbers] = s
+	}
+	for _, h := range c.Away {
+		t.away[h] = true
+	}
+	t.recalls = append(t.recalls, c.Recalls...)
+}
+
+// recall finds what is wanted, as a store does.
+func (t *tables) recall(w Wanted) (found Recalled) {
+	cases := map[string]bool{}
+	names := slices.Clone(w.Names)
+	for _, id := range w.Intents {
+		names = append(names, t.intents[id].Case)
+	}
+	for _, name := range names {
+		cases[name], cases[t.aliases[name]] = true, true
+	}
+	for _, id := range w.Signals {
+		cases[t.members[id]] = true
+	}
+	for _, n := range slices.Sorted(maps.Keys(t.settled)) {
+		s := t.settled[n]
+		byValue := slices.ContainsFunc(s.Values, func(h uint64) bool { return slices.Contains(w.Values, h) })
+		if cases[s.Case] || byValue && (s.Last >= w.Horizon || s.Changed > w.Quiet) {
+			found.Cases = append(found.Cases, Back{Number: n, Doc: s.Doc})
+		}
+	}
+	if len(w.Plans) > 0 {
+		found.Plans = t.recall(Wanted{Names: w.Plans}).Cases
+	}
+	lookups := slices.Clone(w.Lookups)
+	for _, a := range t.asks {
+		if slices.Contains(w.Asks, a.ID) {
+			lookups = append(lookups, a.Observable)
+		}
+	}
+	for _, o := range lookups {
+		for _, enrichment := range w.Enrichments {
+			var last *model.Ask
+			for i := range t.asks {
+				if a := &t.asks[i]; a.Observable == o && a.Enrichment == enrichment && (last == nil || a.AskedAt.After(last.AskedAt)) {
+					last = a
+				}
+			}
+			if last == nil {
+				continue
+			}
+			b := BackLookup{Ask: *last}
+			if r, ok := t.answers[last.ID]; ok {
+				b.Reply = &r
+			}
+			found.Lookups = append(found.Lookups, b)
+		}
+	}
+	return found
+}
+
+// bring gives a machine what an input needs; what it has not saved yet is committed if
+// need be.
+func (t *tables) bring(m *Machine, at Position, in *model.Input) error {
+	maybe := func(h uint64) bool { return t.away[h] || slices.Contains(m.changed.away, h) }
+	rounds, err := need(m, in, maybe, func(w Wanted) (Recalled, error) {
+		if m.Left() {
+			t.commit(m.Changes())
+		}
+		var found Recalled
+		text, err := json.Marshal(t.recall(w)) // as it is when it is read again
+		if err == nil {
+			err = json.Unmarshal(text, &found)
+		}
+		return found, err
+	})
+	if len(rounds) > 0 {
+		m.changed.recalls = append(m.changed.recalls, Recall{at, rounds})
+	}
+	return err
+}
+
+// again brings what was brought before.
+func (t *tables) again(m *Machine, at Position) error {
+	for _, r := range t.recalls {
+		if r.Position != at {
+			continue
+		}
+		for _, round := range r.Rounds {
+			if err := m.Bring(round); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // dump is all rows in order.

@@ -8,8 +8,8 @@ func (m *Machine) urge(cs *caseState, v *view, planned []model.Intent) {
 	for i := range planned {
 		planned[i].Score = v.score().Total
 	}
-	for _, n := range cs.names {
-		for _, in := range m.byFirst[m.caseID(n)] {
+	for _, name := range cs.names {
+		for _, in := range m.byFirst[name] {
 			if in.State != model.IntentPending || in.Undoes != "" {
 				continue
 			}

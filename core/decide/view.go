@@ -226,6 +226,23 @@ func (v *view) pending() (p plan.Pending) {
 	return p
 }
 
+// waits tells whether an answer about a case is pending.
+func (m *Machine) waits(cs *caseState) bool {
+	if m.pending == 0 {
+		return false
+	}
+	more := false
+	for _, r := range cs.sum.refs {
+		for _, l := range m.lookupsOf(r.Value) {
+			if l.src != nil && l.pending() {
+				return true
+			}
+			more = more || len(l.named) > 0
+		}
+	}
+	return more && newView(m, cs).pending().Count > 0
+}
+
 // maxUnknown bounds what is listed as unknown.
 const maxUnknown = 50
 

@@ -16,7 +16,7 @@ type claimingStore struct {
 }
 
 func (s claimingStore) Commit(ctx context.Context, c decide.Changes) error {
-	reserved := s.responder.Reserve(c.Intents)
+	reserved := s.responder.Reserve(c.Planned())
 	written, err := s.CommitClaiming(ctx, c, reserved.Attempts())
 	if err != nil {
 		reserved.Release()

@@ -181,9 +181,22 @@ func (k *Kelpie) trim(ctx context.Context) {
 	if err == nil {
 		_, err = k.log.Trim(ctx, at)
 	}
+	if err == nil {
+		err = k.forgetRecalls(ctx)
+	}
 	if err != nil && ctx.Err() == nil {
 		k.logger.Warn("the log can't be trimmed", "error", err)
 	}
+}
+
+// forgetRecalls takes out of the store what is needed only to replay inputs that the log
+// has no more.
+func (k *Kelpie) forgetRecalls(ctx context.Context) error {
+	st, err := k.log.Stats(ctx)
+	if err != nil {
+		return err
+	}
+	return k.store.ForgetRecalls(ctx, st.Inputs.First)
 }
 
 // ErrLogShort means that the log ends before what the store has decided.

@@ -35,6 +35,10 @@ type Ask struct {
 	Observable sdk.Observable `json:"observable"` // canonical; the role is dropped
 	At         time.Time      `json:"at"`         // the time asked about
 	AskedAt    time.Time      `json:"asked_at"`
+	// Signal is the one whose case it was asked for. Depth is 0 if it has the value
+	// itself, else how many answers led to it.
+	Signal string `json:"signal,omitempty"`
+	Depth  uint8  `json:"depth,omitempty"`
 }
 
 // Reply is what became of an Ask. A late one may follow a Failed one.

@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/kelpie-sec/kelpie/core/decide"
+	"github.com/kelpie-sec/kelpie/core/model"
 )
 
 // Keys of the meta table.
@@ -35,6 +36,7 @@ func (w *writer) changes(c decide.Changes) {
 	w.intents(c)
 	w.holds(c)
 	w.counts(c)
+	w.memory(c)
 	w.meta(metaPosition, c.Position)
 	w.meta(metaAt, c.At)
 	if c.Flags != nil {
@@ -96,10 +98,34 @@ func (w *writer) intents(c decide.Changes) {
 	at := place(c.Position)
 	for i := range c.Intents {
 		n := &c.Intents[i]
+		w.untrim(n)
 		w.exec(`INSERT INTO intents (id, case_id, action, state, planned, place, score, deadline, doc) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (id) DO UPDATE SET case_id = excluded.case_id, action = excluded.action, state = excluded.state,
 			planned = excluded.planned, score = excluded.score, deadline = excluded.deadline, doc = excluded.doc`,
 			n.ID, n.Case, n.Action, string(n.State), n.PlannedAt.UnixNano(), at, int64(n.Score), deadlineOf(n), w.json(n))
+	}
+}
+
+// untrim gives an intent that was there before what decide does not keep of it.
+func (w *writer) untrim(n *model.Intent) {
+	if n.Parameters != nil {
+		return // it is new
+	}
+	var doc []byte
+	if err := w.scan(`SELECT doc FROM intents WHERE id = ?`, []any{n.ID}, &doc); err != nil {
+		if !errors.Is(err, ErrNotFound) && w.err == nil {
+			w.err = err
+		}
+		return
+	}
+	var old model.Intent
+	if err := unmarshal(doc, &old); err != nil {
+		w.err = err
+		return
+	}
+	n.Parameters = old.Parameters
+	if n.Target.Known == nil {
+		n.Target.Known = old.Target.Known
 	}
 }
 
