@@ -337,6 +337,13 @@ func (f *fake) Detect(stream grpc.BidiStreamingServer[pluginv1.DetectRequest, pl
 		return err
 	}
 	switch c.Do {
+	case "flood":
+		big := &pluginv1.Event{Id: "1", Raw: bytes.Repeat([]byte("x"), sdk.MaxEvent)}
+		for n := int64(1); ; n++ {
+			if err := batch(n, big); err != nil {
+				return err
+			}
+		}
 	case "gap":
 		return batch(2, event)
 	case "misname":

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -68,6 +69,46 @@ func TestSessionBreaches(t *testing.T) {
 			_, again := recvBatch(s)
 			checkError(t, again, Error{Fault: sdk.FaultPlugin, Err: ErrContract}, c.want)
 		})
+	}
+}
+
+// A plugin that sends on and on without credit is cut off at the first batch that it
+// had none for, and named; until somebody reads, it fills no more than the stream's
+// window (4 MiB) and what is on its way to it.
+func TestSessionFlood(t *testing.T) {
+	const credit = 3
+	_, d := detector(t, "well", "flood")
+	s := open(t, d, SessionStart{})
+	if err := s.Credit(credit); err != nil {
+		t.Fatal(err)
+	}
+	heap := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before := heap()
+	for n := range int64(credit) {
+		b, err := recvBatch(s)
+		if err != nil || b.Number != n+1 {
+			t.Fatalf("batch %d with credit for it: %v, %v", n+1, b, err)
+		}
+	}
+	most := int64(0)
+	for range 20 { // nobody reads meanwhile
+		time.Sleep(10 * time.Millisecond)
+		most = max(most, heap()-before)
+	}
+	if bound := int64(32 << 20); most > bound {
+		t.Errorf("a flood that nobody reads takes %d bytes, more than %d", most, bound)
+	}
+	_, err := recvBatch(s)
+	checkError(t, err, Error{Fault: sdk.FaultPlugin, Err: ErrContract}, `plugin "fake" sent batch 4 without credit for it`)
+	_, again := recvBatch(s)
+	checkError(t, again, Error{Fault: sdk.FaultPlugin, Err: ErrContract}, `plugin "fake" sent batch 4 without credit for it`)
+	if after := heap() - before; after > 8<<20 {
+		t.Errorf("after it is cut off a flood still takes %d bytes", after)
 	}
 }
 

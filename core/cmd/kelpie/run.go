@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -54,6 +55,7 @@ func (p program) runKelpie(ctx context.Context, o *options, once, rewind, accept
 	if err != nil {
 		return err
 	}
+	limitMemory()
 	options.Reload = hangups
 	options.Once, options.Rewind = once, rewind
 	settings.AcceptLoss = accept
@@ -97,6 +99,17 @@ func (p program) runKelpie(ctx context.Context, o *options, once, rewind, accept
 		}
 	}
 	return k.Close()
+}
+
+// memoryLimit is the memory of Go's that the collector works to stay below, which is not
+// all that a process has: the database's pages come on top.
+const memoryLimit = 384 << 20
+
+// limitMemory sets it, unless the operator has set another with GOMEMLIMIT.
+func limitMemory() {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
 }
 
 // prepare reads the configuration, its lock and its secrets.
