@@ -61,7 +61,9 @@ func buildPlugins() (err error) {
 	if built.dir, err = os.MkdirTemp("", "kelpie-engine-"); err != nil {
 		return err
 	}
-	for _, pkg := range []string{"../../plugins/file", "../../plugins/table", "../faulttest/counter", "./testdata/witness"} {
+	for _, pkg := range []string{
+		"../../plugins/file", "../../plugins/table", "../faulttest/counter", "../faulttest/contain", "./testdata/witness",
+	} {
 		name := filepath.Base(pkg)
 		path := filepath.Join(built.dir, name)
 		if out, err := exec.Command("go", "build", "-o", path, pkg).CombinedOutput(); err != nil {
