@@ -185,6 +185,36 @@ func TestUndoAndCheck(t *testing.T) {
 	}
 }
 
+// TestCheckOfAnUndo tells the connector which of its calls it is asked about.
+func TestCheckOfAnUndo(t *testing.T) {
+	var got CheckCall
+	s := actor(t, &fakeActor{check: func(_ context.Context, call CheckCall) (Result, error) {
+		got = call
+		return Result{Outcome: OutcomeFailed}, nil
+	}})
+	check := &pluginv1.CheckRequest{Instance: "action.x", Verb: "isolate_host", IdempotencyKey: "u-1", Undo: true, UndoToken: []byte("u")}
+	out, err := s.act.Check(testContext(t), check)
+	if err != nil || out.GetOutcome() != pluginv1.Outcome_OUTCOME_FAILED {
+		t.Errorf("%v, %v", out, err)
+	}
+	if got.Key != "u-1" || !got.Undo || string(got.Token) != "u" {
+		t.Errorf("check %+v", got)
+	}
+}
+
+// TestSameKey: an earlier call's effect is told apart from somebody else's.
+func TestSameKey(t *testing.T) {
+	for _, same := range []bool{true, false} {
+		s := actor(t, &fakeActor{execute: func(context.Context, Call) (Result, error) {
+			return Result{Outcome: OutcomeAlready, SameKey: same}, nil
+		}})
+		out, err := s.act.Execute(testContext(t), isolate(nil))
+		if err != nil || out.GetSameKey() != same {
+			t.Errorf("%v, %v, want same key %v", out, err, same)
+		}
+	}
+}
+
 func TestAnswers(t *testing.T) {
 	at := time.Unix(1_700_000_000, 0)
 	s := actor(t, &fakeActor{answers: func(ctx context.Context, cursor []byte, send func(PersonAnswer) error) error {

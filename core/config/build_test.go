@@ -266,6 +266,9 @@ func TestResponses(t *testing.T) {
 		t.Errorf("mail %+v", mail)
 	}
 	isolate, sweep := p.Responses[1].Steps[0], p.Responses[1].Steps[1]
+	if !isolate.Holds || isolate.UndoAfter != 24*time.Hour || sweep.Holds || mail.Holds {
+		t.Errorf("isolate holds %v for %v, sweep %v, mail %v", isolate.Holds, isolate.UndoAfter, sweep.Holds, mail.Holds)
+	}
 	if isolate.Verb != "isolate_host" || !isolate.Contains || isolate.Targets == nil || isolate.Notice || !cmp.Equal(isolate.TargetKinds, []string{"host"}) {
 		t.Errorf("isolate %+v", isolate)
 	}

@@ -169,7 +169,7 @@ func (p *parser) undoable(action string) []string {
 
 func undoHint(action string, undoable []string) string {
 	if len(undoable) == 0 {
-		return "It can undo nothing: remove the line, and say in \"because\" who is to undo it by hand."
+		return "It can undo nothing: remove the line."
 	}
 	return "It can undo: " + strings.Join(undoable, ", ") + ". Otherwise remove the line."
 }

@@ -55,6 +55,10 @@ func TestReplay(t *testing.T) {
 	if err != nil || counts.Signals < 100 || counts.Cases < 5 || counts.IntentsDone < 5 || counts.AsksFailed < 5 {
 		t.Fatalf("the flow did too little to be worth a replay: %+v, %v", counts, err)
 	}
+	holds, err := k.store.Holds(t.Context(), true)
+	if err != nil || len(holds) < 3 {
+		t.Fatalf("%d holds are too few, %v", len(holds), err)
+	}
 	at, err := k.store.Position(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -157,8 +161,11 @@ func (f *replayed) live(t *testing.T, life int) {
 		Backlog: f.k.store, Asker: outside, Reporter: enrichReporter{answers}, Shelf: f.k.store, Log: g.logger, Now: f.k.clock.now,
 	}
 	g.responder = &respond.Responder{
-		Settings: respond.Settings{Actions: map[string]respond.Action{"action.mail": {Timeout: time.Second}}, MaxAttempts: 2},
-		Journal:  f.k.store, Caller: outside, Reporter: respondReporter{outcomes}, Log: g.logger, Epoch: epoch, Now: f.k.clock.now,
+		Settings: respond.Settings{MaxAttempts: 2, Actions: map[string]respond.Action{
+			"action.mail": {Timeout: time.Second},
+			"action.edr":  {Timeout: 100 * time.Millisecond, Verbs: map[string]respond.Verb{"isolate_host": {Idempotent: true}}},
+		}},
+		Journal: f.k.store, Caller: outside, Reporter: respondReporter{outcomes}, Log: g.logger, Epoch: epoch, Now: f.k.clock.now,
 	}
 	g.decider = newDecider(f.k, g.wakeUp)
 	g.decider.loop.Store = claimingStore{f.k.store, g.responder}
@@ -232,7 +239,7 @@ func (f *replayed) input(i, life int) model.Input {
 	case i == 25:
 		return model.Input{Command: &model.Command{Kind: model.ResumeActions, By: "kim"}}
 	case i%15 == 7:
-		return model.Input{Tick: &model.Tick{}}
+		return model.Input{Tick: f.k.tick()}
 	}
 	if f.r.IntN(10) > 0 || f.events == 0 {
 		f.events++ // else one comes a second time
@@ -312,9 +319,14 @@ func replayCompile(c model.Config) (*decide.Settings, error) {
 			Mode: plan.On,
 			Responses: []plan.Response{{Address: "response.tell", When: program("case.score.total >= 50"), Steps: []plan.Step{
 				{Name: "mail", Action: "action.mail", Verb: "notify", Route: "route.owner", TargetKinds: []string{"address"}, Notice: true},
+			}}, {Address: "response.contain", When: program("case.score.total >= 40"), Steps: []plan.Step{
+				{
+					Name: "isolate", Action: "action.edr", Verb: "isolate_host", Targets: program("case.hosts"), TargetKinds: []string{"host"},
+					Contains: true, Holds: true, UndoAfter: 30 * time.Millisecond,
+				},
 			}}},
 			Routes: []plan.Route{{Address: "route.owner", To: program("[case.assets.owner]"), Otherwise: "soc@example.org"}},
-			Rules:  map[string][]string{"pipeline.ids": {"response.tell"}},
+			Rules:  map[string][]string{"pipeline.ids": {"response.tell", "response.contain"}},
 		},
 		Sources: []decide.Source{{Address: "enrichment.assets", Takes: []string{sdk.IP, sdk.Host}, Internal: true}},
 	}

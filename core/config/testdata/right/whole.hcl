@@ -198,8 +198,9 @@ response "contain" {
   when = case.score.total >= 80 && case.stopped != true
 
   step "isolate" {
-    do      = action.edr.isolate_host
-    targets = case.hosts
+    do         = action.edr.isolate_host
+    targets    = case.hosts
+    undo_after = "1d"
   }
   step "sweep" {
     do      = action.edr.carbonblack.sweep
