@@ -36,11 +36,12 @@ var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // world is an API over a real store and a real log, with an engine that remembers.
 type world struct {
-	t       testing.TB
-	store   *store.Store
-	log     *eventlog.Log
-	engine  *fakeEngine
-	handler http.Handler
+	t        testing.TB
+	store    *store.Store
+	settings eventlog.Settings
+	log      *eventlog.Log
+	engine   *fakeEngine
+	handler  http.Handler
 }
 
 type fakeEngine struct {
@@ -75,27 +76,39 @@ func (e *fakeEngine) RestartPlugin(_ context.Context, name string) error {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
+	return newWorldOn(t, eventlog.SyncInterval)
+}
+
+func newWorldOn(t testing.TB, sync string) *world {
+	t.Helper()
 	dir := t.TempDir()
 	s, err := store.Open(t.Context(), store.Settings{Dir: dir, Relaxed: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := eventlog.Open(t.Context(), eventlog.Settings{
-		Dir: dir + "/log", Sync: eventlog.SyncInterval, SyncInterval: time.Minute, Reserve: 1,
+	w := &world{t: t, store: s, engine: &fakeEngine{}, settings: eventlog.Settings{
+		Dir: dir + "/log", Sync: sync, SyncInterval: time.Minute, Reserve: 1,
 		EventsBytes: 64 << 20, InputsBytes: 64 << 20, RejectedBytes: 64 << 20, RejectedQuota: 32 << 20,
-	})
-	if err != nil {
-		t.Fatal(errors.Join(err, s.Close()))
-	}
+	}}
 	t.Cleanup(func() {
-		if err := errors.Join(l.Close(), s.Close()); err != nil {
+		if err := errors.Join(w.log.Close(), s.Close()); err != nil {
 			t.Error(err)
 		}
 	})
-	w := &world{t: t, store: s, log: l, engine: &fakeEngine{}}
-	server := &Server{Store: s, Log: l, Engine: w.engine, Logger: slog.New(slog.DiscardHandler), Now: func() time.Time { return noon }}
-	w.handler = server.Handler()
+	w.open()
 	return w
+}
+
+// open opens the log, and serves it.
+func (w *world) open() {
+	w.t.Helper()
+	l, err := eventlog.Open(w.t.Context(), w.settings)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.log = l
+	server := &Server{Store: w.store, Log: l, Engine: w.engine, Logger: slog.New(slog.DiscardHandler), Now: func() time.Time { return noon }}
+	w.handler = server.Handler()
 }
 
 func (w *world) commit(c decide.Changes) {
