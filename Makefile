@@ -66,7 +66,7 @@ torture:
 
 ## torture-disk: worlds whose disk loses its power, is full, or fails; needs FUSE; SEEDS=8 as a rule
 torture-disk:
-	$(GO) test -count 1 -timeout 60m -v -run DiskTorture ./core/faulttest -args -torture -seeds $(or $(SEEDS),8) $(if $(SEED),-seed $(SEED))
+	$(GO) test -count 1 -timeout 60m -v -run TestDisks ./core/faulttest -args -torture -seeds $(or $(SEEDS),8) $(if $(SEED),-seed $(SEED))
 
 clean:
 	rm -rf $(BIN) data

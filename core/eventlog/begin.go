@@ -159,6 +159,10 @@ func (m *mark) verifyStream(ctx context.Context, srv *server, stream string) ([]
 	}
 	st := info.State
 	acked, settled := m.end(stream)
+	if acked == 0 {
+		// The server gives no sequence twice, also when the first write has failed.
+		return nil, m.begins(stream, max(st.FirstSeq, 1))
+	}
 	var all []Damage
 	missing := func(s span) {
 		all = append(all, Damage{
@@ -167,14 +171,15 @@ func (m *mark) verifyStream(ctx context.Context, srv *server, stream string) ([]
 	}
 	floor := m.floorOf(stream)
 	if stream != rejected && floor > 0 && st.FirstSeq > floor {
-		missing(span{floor, st.FirstSeq - 1})
+		missing(span{floor, min(st.FirstSeq-1, acked)})
 	}
 	if stream != rejected && st.NumDeleted > 0 {
 		if info, err = srv.streams[stream].Info(ctx, jetstream.WithDeletedDetails(true)); err != nil {
 			return nil, fmt.Errorf("stream %s: %w", stream, err)
 		}
 		for _, s := range spans(info.State.Deleted) {
-			if s.first = max(s.first, floor); s.first <= s.last {
+			s.first, s.last = max(s.first, floor), min(s.last, acked)
+			if s.first <= s.last {
 				missing(s)
 			}
 		}

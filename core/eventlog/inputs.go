@@ -180,6 +180,7 @@ func (s *scan) peek(ctx context.Context) (stored, error) {
 			if err := s.restart(ctx); err != nil {
 				return stored{}, err
 			}
+			continue // it may have failed, and is tried again
 		}
 		if s.batch == nil {
 			if err := s.fetch(); err != nil {

@@ -257,6 +257,18 @@ func (m *mark) accepted(stream string) uint64 {
 	return s.total
 }
 
+// begins notes that a stream has never had a message below a sequence.
+func (m *mark) begins(stream string, first uint64) error {
+	s := m.slot(floorPrefix + stream)
+	s.mu.Lock()
+	same := s.seq == first && s.total == first-1
+	s.mu.Unlock()
+	if same {
+		return nil
+	}
+	return s.replace(first, first-1)
+}
+
 // close ends the mark; well says that the streams were closed as they should.
 func (m *mark) close(well bool) error {
 	var err error

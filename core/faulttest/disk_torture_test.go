@@ -16,9 +16,9 @@ import (
 
 var only = flag.String("fault", "", "of the disk's faults only the one of this name")
 
-// TestDiskTorture runs worlds whose data folder is on a disk that loses its power, is
+// TestDisks runs worlds whose data folder is on a disk that loses its power, is
 // full, or fails.
-func TestDiskTorture(t *testing.T) {
+func TestDisks(t *testing.T) {
 	if !*torture {
 		t.Skip("takes minutes: \"make torture-disk\"")
 	}
