@@ -36,6 +36,11 @@ func (l *Log) begin(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if l.set.Sync == SyncAlways && !l.mark.clean {
+		if err := rewrite(l.set.Dir); err != nil {
+			return err
+		}
+	}
 	if l.srv, err = startServer(ctx, l.set, l.dial); err != nil {
 		return err
 	}

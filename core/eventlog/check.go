@@ -158,14 +158,14 @@ func (f *found) record(r blockRecord) {
 // compare lists what was acknowledged in a stream and is not there. REJECTED drops
 // what it likes; of it only what can't be read is listed.
 func (m *mark) compare(stream string, f *found) []Damage {
-	acked, settled := m.end(stream)
-	acked = max(acked, f.last()) // the mark may be older
+	noted, settled := m.end(stream)
+	acked := max(noted, f.last()) // the mark may be older
 	if stream == rejected {
 		return f.unreadable(stream, acked, settled)
 	}
 	next := m.floorOf(stream)
-	if next == 0 && len(f.good) > 0 {
-		next = f.good[0].first
+	if (next == 0 || noted == 0) && len(f.good) > 0 {
+		next = f.good[0].first // the first writes may have failed
 	}
 	next = max(next, 1)
 	var all []Damage

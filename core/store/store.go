@@ -108,6 +108,9 @@ func Open(ctx context.Context, s Settings) (*Store, error) {
 }
 
 func (s *Store) prepare(ctx context.Context) error {
+	if err := settle(ctx, s.write); err != nil {
+		return err
+	}
 	if err := migrate(ctx, s.write); err != nil {
 		return err
 	}
@@ -133,6 +136,18 @@ func open(path string, connections int, pragma, cache string) (*sql.DB, error) {
 	db.SetMaxOpenConns(connections)
 	db.SetMaxIdleConns(connections)
 	return db, nil
+}
+
+// settle writes what the write-ahead log holds into the database. A sync that failed
+// before the last end may have left transactions in it that are read and are not on the
+// disk: what came after them would go with them when the power goes.
+func settle(ctx context.Context, db *sql.DB) error {
+	var busy, frames, done int
+	err := db.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &frames, &done)
+	if err = classify(err); errors.Is(err, ErrFull) {
+		return nil // it is tried again as the log grows
+	}
+	return err
 }
 
 func migrate(ctx context.Context, db *sql.DB) error {
