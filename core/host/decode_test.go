@@ -187,3 +187,25 @@ func TestEventBounds(t *testing.T) {
 		}
 	}
 }
+
+// What a batch of the usual kind may allocate: each event's id, which is a copy, and
+// nothing else that grows with it.
+func TestDecodeAllocations(t *testing.T) {
+	const events = 512
+	b := &pluginv1.Batch{Number: 1, Cursor: []byte("c")}
+	for range events {
+		b.Events = append(b.Events, &pluginv1.Event{Id: "eve.json+123456789", Raw: make([]byte, 1300)})
+	}
+	data, err := proto.Marshal(&pluginv1.DetectResponse{Instance: "detector.eve", Message: &pluginv1.DetectResponse_Batch{Batch: b}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := testing.AllocsPerRun(20, func() {
+		if m, err := decodeFrame(data); err != nil || len(m.batch.Events) != events {
+			t.Fatal(err)
+		}
+	})
+	if n > events+8 {
+		t.Errorf("%v allocations for %d events, want one each", n, events)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"time"
+	"unsafe"
 
 	"github.com/kelpie-sec/kelpie/sdk"
 )
@@ -93,8 +94,9 @@ func appendString(dst []byte, s string) []byte {
 	return append(dst, s...)
 }
 
-// DecodeBatch reads what AppendBatch wrote. The events' payloads are parts of
-// data, which must not be changed afterwards. Other bytes give ErrBatch.
+// DecodeBatch reads what AppendBatch wrote. The payloads and texts are parts of data,
+// which must not be changed afterwards, and stays in memory as long as one of them
+// does. Other bytes give ErrBatch.
 func DecodeBatch(data []byte) (Batch, error) {
 	r := batchReader{data: data}
 	if r.byte() != batchVersion {
@@ -214,4 +216,7 @@ func (r *batchReader) bytes() []byte {
 	return b
 }
 
-func (r *batchReader) string() string { return string(r.bytes()) }
+func (r *batchReader) string() string {
+	b := r.bytes()
+	return unsafe.String(unsafe.SliceData(b), len(b))
+}

@@ -2,6 +2,7 @@ package model
 
 import (
 	"bytes"
+	"fmt"
 	"testing"
 	"time"
 
@@ -81,6 +82,26 @@ func FuzzDecodeBatch(f *testing.F) {
 			t.Fatal(d)
 		}
 	})
+}
+
+// What a batch of the usual kind may allocate, on its way into the log and out of it.
+func TestBatchAllocations(t *testing.T) {
+	batch := Batch{Source: "detector.a"}
+	for i := range 512 {
+		batch.Events = append(batch.Events, Event{ID: fmt.Sprint("eve.json+", i), Raw: bytes.Repeat([]byte("x"), 1300), Title: "t"})
+	}
+	buf := AppendBatch(nil, &batch)
+	if n := testing.AllocsPerRun(20, func() { buf = AppendBatch(buf[:0], &batch) }); n > 0 {
+		t.Errorf("%v allocations to encode a batch into a buffer that has the room, want none", n)
+	}
+	n := testing.AllocsPerRun(20, func() {
+		if _, err := DecodeBatch(buf); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if n > 1 {
+		t.Errorf("%v allocations to decode a batch of 512 events, want 1", n)
+	}
 }
 
 func BenchmarkDecodeBatch(b *testing.B) {
