@@ -1,3 +1,5 @@
+//go:build linux
+
 package faulttest
 
 import (
@@ -32,6 +34,7 @@ var Faults = []Weighted{
 	{socketCut{}, 4},
 	{clockMoved{}, 3},
 	{released{}, 3},
+	{tornTail{}, 3},
 }
 
 // drawFault gives one of some.

@@ -217,12 +217,18 @@ func (tornTail) Apply(w *World, r *rand.Rand) (Work, error) {
 	}
 	blocks, err := Blocks(w.path("data"), pick(r, []string{"EVENTS", "INPUTS"}))
 	if err != nil {
-		return work, err
+		return Work{}, w.Start() // the core has not come so far as to write
 	}
 	last := blocks[len(blocks)-1]
 	data, err := os.ReadFile(last)
 	if err != nil {
 		return work, err
+	}
+	if len(data) == 0 {
+		return Work{}, w.Start()
+	}
+	if len(data) == 0 {
+		return Work{}, w.Start()
 	}
 	// The beginning of a record that was under way: as one before it began, or garbage.
 	n := 1 + r.IntN(min(len(data), 4000))

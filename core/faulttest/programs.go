@@ -5,7 +5,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
+
+// patience bounds every wait for a condition.
+const patience = 60 * time.Second
 
 // Programs are what worlds run, built once: the core with its fault points armed, the
 // plugins as they ship, and the fakes.

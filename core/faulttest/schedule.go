@@ -1,3 +1,5 @@
+//go:build linux
+
 package faulttest
 
 import (
@@ -5,6 +7,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"time"
+
+	"github.com/kelpie-sec/kelpie/core/faulttest/disk"
 )
 
 // Step of a schedule: a fault, and how long the world is left alone before it.
@@ -19,8 +23,9 @@ type Step struct {
 const faultsOfSeed = 16
 
 // Schedule draws what happens in a seed's world. Equal seeds have equal schedules; what
-// a fault finds when its time comes depends on the machine as well.
-func Schedule(seed uint64) []Step {
+// a fault finds when its time comes depends on the machine as well. Where the data has
+// a disk of its own, half of the faults are the disk's.
+func Schedule(seed uint64, d *disk.Disk) []Step {
 	r := stream(seed, "schedule")
 	var steps []Step
 	for i := range faultsOfSeed {
@@ -28,7 +33,11 @@ func Schedule(seed uint64) []Step {
 		if r.IntN(5) == 0 {
 			after = 0 // one on the heels of another
 		}
-		steps = append(steps, Step{After: after, Fault: drawFault(r, Faults), stream: fmt.Sprint("step ", i)})
+		fault := drawFault(r, Faults)
+		if d != nil && r.IntN(2) == 0 {
+			fault = pick(r, DiskFaults(d))
+		}
+		steps = append(steps, Step{After: after, Fault: fault, stream: fmt.Sprint("step ", i)})
 	}
 	return steps
 }

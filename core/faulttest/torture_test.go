@@ -1,50 +1,26 @@
+//go:build linux
+
 package faulttest
 
 import (
 	"encoding/json"
-	"flag"
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
-)
 
-var (
-	torture = flag.Bool("torture", false, "run the fault harness")
-	hits    = flag.Int("hits", 3, "how often the aimed kills hit each point")
-	seeds   = flag.Int("seeds", 100, "how many seeds")
-	from    = flag.Uint64("seed", 0, "the one seed to run; 0: the aimed kills, and seeds from 1 on")
-	worlds  = flag.Int("worlds", 3, "how many worlds at once")
-	result  = flag.String("json", "", "the file that the summary is written to")
+	"github.com/kelpie-sec/kelpie/core/faulttest/disk"
 )
 
 var build = sync.OnceValues(func() (Programs, error) {
 	return temporary("kelpiefault")
 })
 
-// made are the folders to remove at the end.
-var made struct{ dirs []string }
-
-func temporary(tags string) (Programs, error) {
-	dir, err := os.MkdirTemp("", "kelpie-faulttest-")
-	if err != nil {
-		return Programs{}, err
-	}
-	made.dirs = append(made.dirs, dir)
-	return Build(dir, tags)
-}
-
-func TestMain(m *testing.M) {
-	flag.Parse()
-	code := m.Run()
-	for _, dir := range made.dirs {
-		os.RemoveAll(dir)
-	}
-	os.Exit(code)
-}
-
-// job is one run: a seed's world, and what happens to it.
+// job is one run: a seed's world, and what happens to it. Without steps that is drawn
+// from the seed.
 type job struct {
 	seed  uint64
 	steps []Step
@@ -53,14 +29,14 @@ type job struct {
 // jobs are the aimed kills, and then seeds; or the one seed that is asked for.
 func jobs() []job {
 	if *from > 0 {
-		return []job{{*from, Schedule(*from)}}
+		return []job{{seed: *from}}
 	}
 	var all []job
 	for i, steps := range Aimed(*hits) {
 		all = append(all, job{uint64(1_000_001 + i), steps})
 	}
 	for i := range *seeds {
-		all = append(all, job{uint64(i + 1), Schedule(uint64(i + 1))})
+		all = append(all, job{seed: uint64(i + 1)})
 	}
 	return all
 }
@@ -132,15 +108,54 @@ func verdict(r Report) string {
 
 // runJob runs one in a folder of its own, which is kept if anything is wrong.
 func runJob(p Programs, j job) Report {
+	fail := func(r Report, err error) Report {
+		r.Seed, r.Problems = j.seed, append(r.Problems, err.Error())
+		return r
+	}
 	dir, err := os.MkdirTemp("", fmt.Sprintf("kelpie-seed-%d-", j.seed))
 	if err != nil {
-		return Report{Seed: j.seed, Problems: []string{err.Error()}, Tally: NewTally()}
+		return fail(Report{Tally: NewTally()}, err)
 	}
-	r := Run(p, dir, j.seed, j.steps)
+	steps := j.steps
+	var d *disk.Disk
+	if steps == nil {
+		if d, err = ownDisk(filepath.Join(dir, "data"), j.seed); err != nil {
+			return fail(Report{Tally: NewTally()}, err)
+		}
+		steps = Schedule(j.seed, d)
+	}
+	r := Run(p, dir, j.seed, steps)
 	if len(r.Problems) > 0 {
 		r.Problems = append(r.Problems, "its folder is kept: "+dir)
-	} else if err := os.RemoveAll(dir); err != nil {
-		r.Problems = append(r.Problems, err.Error())
+	}
+	if d != nil {
+		if len(r.Problems) > 0 {
+			err = CopyData(filepath.Join(dir, "data.kept"), filepath.Join(dir, "data"))
+		}
+		err = errors.Join(err, d.Unmount())
+	}
+	if err == nil && len(r.Problems) == 0 {
+		err = os.RemoveAll(dir)
+	}
+	if err != nil {
+		return fail(r, err)
 	}
 	return r
+}
+
+// ownDisk gives every third seed a disk of its own for its data, where there is FUSE.
+// Half of these keep no more of names than POSIX promises.
+func ownDisk(data string, seed uint64) (*disk.Disk, error) {
+	if seed%3 != 0 || disk.Available() != nil {
+		return nil, nil
+	}
+	if err := os.Mkdir(data, 0o700); err != nil {
+		return nil, err
+	}
+	d := disk.New(disk.Settings{Bytes: diskBytes, Strict: seed%2 == 0})
+	err := d.Mount(data)
+	if errors.Is(err, disk.ErrNoMount) {
+		return nil, nil
+	}
+	return d, err
 }

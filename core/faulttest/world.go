@@ -1,3 +1,5 @@
+//go:build linux
+
 package faulttest
 
 import (
@@ -10,15 +12,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
-const (
-	// patience bounds every wait for a condition.
-	patience = 60 * time.Second
-	// askPatience bounds a question to the core, which may be stopped.
-	askPatience = 500 * time.Millisecond
-)
+// askPatience bounds a question to the core, which may be stopped.
+const askPatience = 500 * time.Millisecond
 
 // World is a folder in which the real program runs, and everything around it: feeds
 // that grow, what is behind enrichments and actions, a mail server. All of it is made
@@ -300,6 +299,7 @@ func (w *World) startSink() error {
 		return err
 	}
 	w.sink = exec.Command(w.p.Sink, "-addr", address, "-maildir", w.path("mail"))
+	w.sink.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := w.sink.Start(); err != nil {
 		return err
 	}
