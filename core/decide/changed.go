@@ -83,6 +83,7 @@ func (m *Machine) Changes() Changes {
 	for _, id := range slices.Sorted(maps.Keys(ch.aliasRows)) {
 		c.Aliases = append(c.Aliases, Alias{ID: id, Case: ch.aliasRows[id]})
 	}
+	c.Memory = m.Memory()
 	c.Horizon, c.Quiet = m.horizon, m.quietSince()
 	c.Settled, c.Recalled, c.Recalls, c.Away = ch.settled, ch.recalled, ch.recalls, ch.away
 	c.Asks = ch.asks

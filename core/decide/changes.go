@@ -63,6 +63,8 @@ type Changes struct {
 	// Records are for the audit, in the order of what happened. They are no rows: each
 	// is written once.
 	Records []model.Record `json:"records,omitempty"`
+	// Memory is how full the memory is. It is no row.
+	Memory Memory `json:"-"`
 	// Settled are cases that have left memory, and Recalled the numbers of those that
 	// are back. Neither is part of what was decided: how much there is room for decides
 	// it.

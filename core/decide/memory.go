@@ -264,21 +264,24 @@ func (m *Machine) current(e queued) bool {
 	return true
 }
 
+// spareQueued is how many entries of cases that are gone are never worth the work of
+// taking them out.
+const spareQueued = 1024
+
 // leave lets the cases go that are over and, if there is no room, those that changed
 // longest ago.
 func (m *Machine) leave() {
 	if m.settings != nil {
 		m.moveHorizon()
+		if n := m.closing.byTime.Len() + m.closing.byChange.Len(); n > 2*len(m.cases)+spareQueued {
+			m.requeue() // most are of cases that are gone
+		}
 		for _, cs := range m.over() {
 			m.depart(cs)
 		}
 		m.tidy()
 		for m.full() && m.recency.oldest != nil {
-			for range 16 {
-				if cs := m.recency.oldest; cs != nil && m.full() {
-					m.depart(cs)
-				}
-			}
+			m.depart(m.recency.oldest)
 			m.tidy()
 		}
 	}
@@ -329,7 +332,7 @@ func (m *Machine) depart(cs *caseState) {
 			delete(m.byFirst, name)
 		}
 	}
-	cs.gone = true
+	cs.gone, cs.sum, cs.names, cs.opened, cs.fresh = true, sum{}, nil, nil, nil
 	m.away++
 }
 
@@ -384,12 +387,28 @@ func (m *Machine) reached(v correlate.ValueNum, depth int) bool {
 	return depth > 0 && slices.ContainsFunc(m.parents[v], func(p correlate.ValueNum) bool { return m.reached(p, depth-1) })
 }
 
+// Memory is how full the memory is.
+type Memory struct {
+	// Load is Machine.Load.
+	Load float64
+	// Cases are in memory, Settled ones have left it.
+	Cases, Settled int
+}
+
+// Memory tells how full it is.
+func (m *Machine) Memory() Memory {
+	return Memory{Load: m.Load(), Cases: len(m.cases), Settled: m.away}
+}
+
 // Left tells whether something has left that the store does not have yet.
 func (m *Machine) Left() bool { return len(m.changed.settled)+len(m.changed.away) > 0 }
 
 // Load is how full the memory is of what can't leave it, because it waits for an
 // answer, a step or the end of the run: 1 is at the limit.
 func (m *Machine) Load() float64 {
+	if m.once {
+		return 0 // what waits for the end of the run would keep it from coming
+	}
 	share := func(n, limit int) float64 { return float64(n) / float64(max(limit, 1)) }
 	return max(share(m.pinned.signals, m.limits.Signals), share(m.pinned.values, m.limits.Values),
 		share(m.pinned.intents, m.limits.Intents), share(m.pending, m.limits.Values))

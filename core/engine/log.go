@@ -23,9 +23,15 @@ func (l detectLog) Begin(ctx context.Context, instance string) (detect.Writer, e
 }
 
 // matchEvents is EVENTS as match sees it.
-type matchEvents struct{ consumer *eventlog.Consumer }
+type matchEvents struct {
+	consumer *eventlog.Consumer
+	gate     *gate
+}
 
 func (e matchEvents) Next(ctx context.Context) (match.Message, match.Answer, error) {
+	if err := e.gate.pass(ctx); err != nil {
+		return match.Message{}, nil, err
+	}
 	m, err := e.consumer.Next(ctx)
 	if errors.Is(err, eventlog.ErrClosed) {
 		err = context.Canceled

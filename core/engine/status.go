@@ -56,6 +56,7 @@ func (k *Kelpie) Status(ctx context.Context) (api.Status, error) {
 		s.Running, s.Since, s.Generation = true, f.began, f.generationStatus(ctx)
 		s.Actions = string(f.changes.generation().Config.Kelpie.Actions)
 		s.Detectors, s.Enrichments, s.Plugins = f.detector.Reports(), f.enricher.Stats(), f.host.Status()
+		s.Troubles = append(s.Troubles, f.gate.troubles()...)
 		runTroubles(&s)
 		actionTroubles(&s, f.responder.Stats())
 	}
