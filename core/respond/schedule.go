@@ -60,15 +60,8 @@ func (l *lane) comeDue(now time.Time) {
 // take takes up the task whose turn it is: the most urgent, and now and then the
 // oldest, so that none waits for ever. nil: there is none, or no room.
 func (l *lane) take() *task {
-	if len(l.known) >= laneLimit { // only what is known already
-		i := slices.IndexFunc(l.ready, func(t *task) bool { return !t.due.IsZero() })
-		if i < 0 {
-			return nil
-		}
-		t := l.ready[i]
-		l.ready = slices.Delete(l.ready, i, i+1)
-		l.known[t.Intent] = taken
-		return t
+	if len(l.known) >= laneLimit || len(l.retry) >= retryLimit {
+		return l.takeFull()
 	}
 	l.turns++
 	if l.turns%fairShare == 0 {
@@ -77,6 +70,25 @@ func (l *lane) take() *task {
 		}
 	}
 	return l.first(&l.ready)
+}
+
+// takeFull takes up what is due again; and what is more urgent than something that
+// waits for its next attempt, which makes room.
+func (l *lane) takeFull() *task {
+	var last *task
+	if len(l.known) < laneLimit {
+		last = l.retry[l.leastUrgent()]
+	}
+	i := slices.IndexFunc(l.ready, func(t *task) bool {
+		return !t.due.IsZero() || last != nil && !l.knows(t.Intent) && t.compare(last.Waiting) < 0
+	})
+	if i < 0 {
+		return nil
+	}
+	t := l.ready[i]
+	l.ready = slices.Delete(l.ready, i, i+1)
+	l.known[t.Intent] = taken
+	return t
 }
 
 func (l *lane) first(from *[]*task) *task {
@@ -101,18 +113,22 @@ func (l *lane) knows(intent string) bool {
 func (l *lane) wait(t *task) {
 	l.known[t.Intent] = waiting
 	heap.Push(&l.retry, t)
-	if len(l.retry) <= retryLimit {
-		return
+	if len(l.retry) > retryLimit {
+		last := heap.Remove(&l.retry, l.leastUrgent()).(*task)
+		delete(l.known, last.Intent)
+		l.behind = true
 	}
+}
+
+// leastUrgent of what waits for its next attempt.
+func (l *lane) leastUrgent() int {
 	last := 0
-	for i, r := range l.retry {
-		if l.retry[last].compare(r.Waiting) < 0 {
+	for i, t := range l.retry {
+		if l.retry[last].compare(t.Waiting) < 0 {
 			last = i
 		}
 	}
-	delete(l.known, l.retry[last].Intent)
-	heap.Remove(&l.retry, last)
-	l.missing()
+	return last
 }
 
 // missing notes that the journal has something that was not read.

@@ -46,7 +46,7 @@ type Verb struct {
 
 // Defaults and bounds.
 const (
-	DefaultWorkers = 8
+	DefaultWorkers = 16
 	DefaultTimeout = 30 * time.Second
 	// DefaultMaxAttempts is about an hour of trying what fails and may pass.
 	DefaultMaxAttempts = 64
