@@ -184,7 +184,15 @@ func (s *Server) intents(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := s.Store.Intents(r.Context(), state)
+	limit, err := number(r, "limit", store.MostIntents, store.MostIntents)
+	if err != nil {
+		return nil, err
+	}
+	after := r.URL.Query().Get("after")
+	all, err := s.Store.Intents(r.Context(), store.IntentQuery{State: state, After: after, Limit: limit})
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, &Error{http.StatusNotFound, "there is no intent " + after + "; \"kelpie intent list\" lists them"}
+	}
 	if err != nil {
 		return nil, err
 	}

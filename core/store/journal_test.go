@@ -357,9 +357,29 @@ func TestQueries(t *testing.T) {
 		t.Errorf("lookups %+v, %v", lookups, err)
 	}
 	for state, n := range map[model.IntentState]int{"": 10, model.IntentPending: 10, model.IntentDone: 0} {
-		if got, err := s.Intents(t.Context(), state); err != nil || len(got) != n {
+		if got, err := s.Intents(t.Context(), IntentQuery{State: state}); err != nil || len(got) != n {
 			t.Errorf("%d intents of state %q, %v", len(got), state, err)
 		}
+	}
+	for _, limit := range []int{1, 3, 10, 11} {
+		var pages []model.Intent
+		for after := ""; ; after = pages[len(pages)-1].ID {
+			page, err := s.Intents(t.Context(), IntentQuery{State: model.IntentPending, After: after, Limit: limit})
+			if err != nil || len(page) > limit {
+				t.Fatalf("a page of %d, %v", len(page), err)
+			}
+			if len(page) == 0 {
+				break
+			}
+			pages = append(pages, page...)
+		}
+		all, err := s.Intents(t.Context(), IntentQuery{})
+		if diff := cmp.Diff(all, pages); err != nil || diff != "" {
+			t.Errorf("in pages of %d: %v\n%s", limit, err, diff)
+		}
+	}
+	if _, err := s.Intents(t.Context(), IntentQuery{After: "i-none"}); !errors.Is(err, ErrNotFound) {
+		t.Errorf("after an intent that is not there: %v", err)
 	}
 	if got, err := s.CaseIntents(t.Context(), []string{c.Cases[1].ID, c.Cases[2].ID, "c-x"}); err != nil || len(got) != 2 {
 		t.Errorf("intents %v, %v", got, err)

@@ -23,7 +23,7 @@ func TestEveryQueryHasAnIndex(t *testing.T) {
 		"find cases":        {query: findCases},
 		"signals of a case": {query: caseSignals, may: `USE TEMP B-TREE FOR ORDER BY`}, // of one case's
 		"lookups":           {query: lookupsAbout},
-		"intents":           {query: intentsOfAll, may: `SCAN intents USING INDEX intents_planned`}, // all are wanted
+		"intents":           {query: intentsOfAll},
 		"intents of state":  {query: intentsOfState},
 		"intents of cases":  {query: intentsOfCases, may: `LIST SUBQUERY|SCAN json_each|USE TEMP B-TREE FOR ORDER BY`}, // of one case's
 		"ledger":            {query: ledger, may: `SCAN ledger`},                                                       // all are wanted, in the key's order

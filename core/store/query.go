@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"math"
 	"slices"
 	"unicode/utf8"
 
@@ -142,18 +143,37 @@ func lookupsOf(ctx context.Context, stmt *sql.Stmt, o sdk.Observable, latest map
 }
 
 const (
-	intentsOfAll   = `SELECT doc FROM intents ORDER BY planned, id`
-	intentsOfState = `SELECT doc FROM intents WHERE state = ? ORDER BY planned, id`
+	intentsOfAll   = `SELECT doc FROM intents WHERE (planned, id) > (?1, ?2) ORDER BY planned, id LIMIT ?3`
+	intentsOfState = `SELECT doc FROM intents WHERE state = ?4 AND (planned, id) > (?1, ?2) ORDER BY planned, id LIMIT ?3`
 	intentsOfCases = `SELECT doc FROM intents WHERE case_id IN (SELECT value FROM json_each(?)) ORDER BY planned, id`
 )
 
-// Intents lists intents by when they were planned, then id; of one state, or of all
-// if it is empty.
-func (s *Store) Intents(ctx context.Context, state model.IntentState) ([]model.Intent, error) {
-	if state == "" {
-		return queryDocs[model.Intent](ctx, s, intentsOfAll)
+// MostIntents is how many a page of intents has at most.
+const MostIntents = 1000
+
+// IntentQuery selects a page of intents.
+type IntentQuery struct {
+	State model.IntentState // empty: any
+	After string            // the last intent of the page before; empty: from the beginning
+	Limit int               // 0, and more than that: MostIntents
+}
+
+// Intents lists intents by when they were planned, then id. It fails with ErrNotFound
+// if there is none of the id After.
+func (s *Store) Intents(ctx context.Context, q IntentQuery) ([]model.Intent, error) {
+	limit, planned := q.Limit, int64(math.MinInt64)
+	if limit <= 0 || limit > MostIntents {
+		limit = MostIntents
 	}
-	return queryDocs[model.Intent](ctx, s, intentsOfState, string(state))
+	if q.After != "" {
+		if err := s.read.QueryRowContext(ctx, `SELECT planned FROM intents WHERE id = ?`, q.After).Scan(&planned); err != nil {
+			return nil, classify(err)
+		}
+	}
+	if q.State == "" {
+		return queryDocs[model.Intent](ctx, s, intentsOfAll, planned, q.After, limit)
+	}
+	return queryDocs[model.Intent](ctx, s, intentsOfState, planned, q.After, limit, string(q.State))
 }
 
 // Intent returns one.

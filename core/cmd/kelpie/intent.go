@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"os/user"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -20,11 +21,15 @@ func (p program) intentCommand(o *options) *cobra.Command {
 }
 
 func (p program) intentListCommand(o *options) *cobra.Command {
-	var state string
+	var state, after string
+	limit := 1000
 	c := &cobra.Command{
-		Use: "list", Short: "List the intents", Args: cobra.NoArgs,
+		Use: "list", Short: "List the intents, oldest first", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			q := url.Values{}
+			q := url.Values{"limit": {strconv.Itoa(limit)}}
+			if after != "" {
+				q.Set("after", after)
+			}
 			if state != "" {
 				q.Set("state", state)
 			}
@@ -37,9 +42,15 @@ func (p program) intentListCommand(o *options) *cobra.Command {
 				return printJSON(p.out, all)
 			}
 			printIntents(p.out, all)
+			if n := len(all); n > 0 && n == limit {
+				fmt.Fprintln(p.out)
+				indented(p.out, "", fmt.Sprintf(`These are %d. For what follows: "kelpie intent list --after %s".`, n, all[n-1].ID))
+			}
 			return nil
 		},
 	}
+	c.Flags().IntVar(&limit, "limit", limit, "at most so many, up to 1000")
+	c.Flags().StringVar(&after, "after", "", "those after this intent")
 	c.Flags().StringVar(&state, "state", "", "only in this state: pending, done, already, refused, failed, unknown, undone")
 	return c
 }
