@@ -10,6 +10,7 @@ import (
 
 	vendor "github.com/kelpie-sec/kelpie/core/faulttest/contain/world"
 	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/core/store"
 )
 
 // fenced is a configuration that contains what alerts name, each by the verb that the
@@ -180,7 +181,7 @@ func fence(t *testing.T, troubles []trouble) {
 
 // settledAs tells whether the intent and the hold are as they are to be.
 func settledAs(r *running, c trouble) bool {
-	all, err := r.k.Store().Intents(r.w.t.Context(), c.intent)
+	all, err := r.k.Store().Intents(r.w.t.Context(), store.IntentQuery{State: c.intent})
 	r.w.check(err)
 	for _, in := range all {
 		if in.Target.Value != c.target() || in.Undoes != "" {
@@ -249,7 +250,7 @@ func TestAHoldEndsInTime(t *testing.T) {
 	r := w.run()
 	c := trouble{intent: model.IntentUndone, hold: model.HoldReleased}
 	r.until("the release", func() bool {
-		all, err := r.k.Store().Intents(t.Context(), c.intent)
+		all, err := r.k.Store().Intents(t.Context(), store.IntentQuery{State: c.intent})
 		w.check(err)
 		return len(all) == 1
 	})
