@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -57,8 +58,15 @@ type world struct {
 	draws   []int // what happens, one for each occasion
 	dead    bool
 	died    func()
+	vendor  sync.Mutex // guards sink and early
 	// early are the intents of holds that were told unknown while on their way.
 	early []string
+}
+
+func (w *world) intent(id string) model.Intent {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.intents[id]
 }
 
 var errCrash = errors.New("crashed")
@@ -124,24 +132,34 @@ func (w *world) Report(ctx context.Context, o model.Outcome) error {
 	if err := w.crash(w.draw(8) == 7); err != nil {
 		return err
 	}
-	w.sink.catchUp()
-	if in := w.memoryJournal.intents[o.Intent]; in.Hold != "" && o.State == model.IntentUnknown {
-		for _, l := range w.sink.late {
-			if l.key == in.ID {
-				w.early = append(w.early, in.ID)
-			}
-		}
-	}
+	w.heard(o)
 	if err := w.decider.Report(ctx, o); err != nil {
 		return err
 	}
 	return w.crash(w.draw(8) == 7)
 }
 
+// heard notes an outcome that is told too early.
+func (w *world) heard(o model.Outcome) {
+	in := w.intent(o.Intent)
+	w.vendor.Lock()
+	defer w.vendor.Unlock()
+	w.sink.catchUp()
+	if in.Hold != "" && o.State == model.IntentUnknown {
+		for _, l := range w.sink.late {
+			if l.key == in.ID {
+				w.early = append(w.early, in.ID)
+			}
+		}
+	}
+}
+
 func (w *world) Execute(_ context.Context, c Call) (Result, error) {
 	if err := w.crash(w.draw(8) == 7); err != nil {
 		return Result{}, err // before it was sent
 	}
+	w.vendor.Lock()
+	defer w.vendor.Unlock()
 	w.sink.catchUp()
 	verb := testActions[c.Action].Verbs[c.Verb]
 	switch w.draw(6) {
@@ -153,7 +171,7 @@ func (w *world) Execute(_ context.Context, c Call) (Result, error) {
 		w.sink.effect(c, verb.Idempotent)
 		return Result{}, errors.New("no answer")
 	case 4: // the answer is lost, and it happens later
-		if (verb.Check || w.memoryJournal.intents[c.Key].Hold != "") && !verb.Idempotent {
+		if (verb.Check || w.intent(c.Key).Hold != "") && !verb.Idempotent {
 			w.sink.late = append(w.sink.late, lateEffect{c.Key, c.NotAfter.Add(verb.Settle - time.Millisecond)})
 		}
 		return Result{}, errors.New("no answer")
@@ -168,7 +186,7 @@ func (w *world) Execute(_ context.Context, c Call) (Result, error) {
 }
 
 func (w *world) Undo(ctx context.Context, c Call) (Result, error) {
-	if in := w.memoryJournal.intents[c.Key]; in.Undoes == "" || !c.Undo || string(c.UndoToken) != "token" {
+	if in := w.intent(c.Key); in.Undoes == "" || !c.Undo || string(c.UndoToken) != "token" {
 		return Result{State: model.IntentRefused, Message: "that is no undo"}, nil
 	}
 	return w.Execute(ctx, c)
@@ -178,6 +196,8 @@ func (w *world) Check(_ context.Context, c Call) (Result, error) {
 	if err := w.crash(w.draw(8) == 7); err != nil {
 		return Result{}, err
 	}
+	w.vendor.Lock()
+	defer w.vendor.Unlock()
 	w.sink.catchUp()
 	switch {
 	case w.draw(6) == 5:
