@@ -147,10 +147,12 @@ type HealthChecker interface {
 
 // Env is what the SDK gives an instance.
 type Env struct {
-	// Instance is the address of the block, for people.
+	// Instance names the instance, for people: the address of the block, followed by "~"
+	// and a number where its block was changed since the core began.
 	Instance string
 	Log      *slog.Logger
-	// StateDir may be written and is kept between starts.
+	// StateDir may be written and is kept between starts. While a block is changed, its
+	// older and its newer instance have it side by side for a moment.
 	StateDir string
 	// HTTP has time-outs, verifies TLS and identifies the plugin; a connector
 	// with a CA of its own uses NewHTTPClient.

@@ -54,6 +54,9 @@ func (c *Config) Differences(next *Config) []Difference {
 		is, has := next.parts[part]
 		compare(part.kind, part.address, was, is, had, has)
 	}
+	if len(all) > 1 { // where blocks come and go the order is another by that
+		all = slices.DeleteFunc(all, func(d Difference) bool { return d.Kind == "order" })
+	}
 	slices.SortFunc(all, func(a, b Difference) int {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Address, b.Address))
 	})

@@ -46,6 +46,7 @@ func (m leakless) Run() int {
 //	until PATTERN PROG … run a program until its output matches
 //	terminate            send SIGTERM to what runs in the background
 //	remove STREAM N      take the message N out of data/log, as nobody should
+//	hangup               send SIGHUP to what runs in the background
 //	mode PERM FILE       check a file's permissions
 //	repeat N TEXT FILE   append a text so many times to a file
 //	bytes TEXT FILE      append a text with Go's escapes to a file
@@ -64,7 +65,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"sample": sample, "exits": exits, "until": until, "terminate": terminate,
+			"sample": sample, "exits": exits, "until": until, "terminate": terminate, "hangup": hangup,
 			"remove": remove, "mode": mode, "repeat": repeat, "bytes": escaped, "masked": masked,
 		},
 	})
@@ -169,6 +170,12 @@ func terminate(ts *testscript.TestScript, _ bool, _ []string) {
 	}
 }
 
+func hangup(ts *testscript.TestScript, _ bool, _ []string) {
+	for _, c := range ts.BackgroundCmds() {
+		ts.Check(c.Process.Signal(syscall.SIGHUP))
+	}
+}
+
 func mode(ts *testscript.TestScript, _ bool, args []string) {
 	info, err := os.Lstat(ts.MkAbs(args[1]))
 	ts.Check(err)
@@ -200,6 +207,7 @@ var (
 	timePattern  = regexp.MustCompile(`\d{4}-\d\d-\d\d(T|\s+)\d\d(h|:\d\d(:\d\d)?(\.\d+)?Z?)`) // a line may end within
 	hoursPattern = regexp.MustCompile(`\d+ hours`)
 	agePattern   = regexp.MustCompile(`\b(now|\d+[smh] ago)`)
+	hashPattern  = regexp.MustCompile(`configuration [0-9a-f]{12}`)
 	tookPattern  = regexp.MustCompile(`\b\d+\.\d s\b`)
 	timeLayouts  = []string{"2006-01-02 15:04:05", "2006-01-02 15:04", time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02 15h"}
 	maskedWithin = 24 * time.Hour
@@ -219,6 +227,7 @@ func masked(ts *testscript.TestScript, _ bool, args []string) {
 	text = agePattern.ReplaceAllString(text, "AGO")
 	text = hoursPattern.ReplaceAllString(text, "N hours")
 	text = tookPattern.ReplaceAllString(text, "TOOK")
+	text = hashPattern.ReplaceAllString(text, "configuration HASH")
 	text = strings.ReplaceAll(text, ts.Getenv("WORK"), "$WORK")
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
 }

@@ -13,6 +13,9 @@ import (
 	"github.com/kelpie-sec/kelpie/sdk"
 )
 
+// build makes executables differ.
+var build string
+
 type config struct {
 	Notes sdk.Path      `kelpie:"notes,required" doc:"Where it is written down."`
 	Do    string        `kelpie:"do" doc:"What Open does." default:"open" oneof:"open,refuse,hang,exit"`
@@ -48,7 +51,7 @@ func (w *witness) Open(ctx context.Context, env sdk.Env) error {
 	case "exit":
 		os.Exit(7)
 	}
-	return w.note("open")
+	return w.note("open" + build)
 }
 
 func (w *witness) Close() error {
