@@ -98,6 +98,7 @@ func (m *Machine) askAt(v correlate.ValueNum, q question) {
 		m.countAsk("", model.Pending)
 		m.changed.asks = append(m.changed.asks, model.Ask{
 			ID: id, Enrichment: src.Address, Observable: o, At: q.at.UTC(), AskedAt: l.asked, Signal: l.signal, Depth: l.depth,
+			Severity: m.severityOf(l.signal),
 		})
 	}
 }

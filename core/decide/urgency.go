@@ -20,3 +20,16 @@ func (m *Machine) urge(cs *caseState, v *view, planned []model.Intent) {
 		}
 	}
 }
+
+// severityOf the case that a signal is in.
+func (m *Machine) severityOf(signal string) int {
+	n, known := m.index.Signal(signal)
+	if !known {
+		return 0
+	}
+	cs := m.cases[m.index.Group(n)]
+	if cs == nil {
+		return 0
+	}
+	return int(cs.sum.severity)
+}

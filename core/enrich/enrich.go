@@ -17,6 +17,9 @@ type Backlog interface {
 	// PendingAsks of one enrichment after a place, in their order. What is committed
 	// later has a later place.
 	PendingAsks(ctx context.Context, enrichment string, after Place, limit int) ([]Pending, error)
+	// UrgentAsks of one enrichment that are pending: those of the most severe cases
+	// first, of these the oldest, whose patience ends first.
+	UrgentAsks(ctx context.Context, enrichment string, limit int) ([]Pending, error)
 }
 
 // Place of an ask in the order of deciding.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"testing"
@@ -58,6 +59,12 @@ func (d *desk) PendingAsks(_ context.Context, enrichment string, after Place, li
 		}
 	}
 	return all, nil
+}
+
+func (d *desk) UrgentAsks(ctx context.Context, enrichment string, limit int) ([]Pending, error) {
+	all, err := d.PendingAsks(ctx, enrichment, Place{}, math.MaxInt)
+	slices.SortStableFunc(all, func(a, b Pending) int { return b.Ask.Severity - a.Ask.Severity })
+	return all[:min(limit, len(all))], err
 }
 
 func (d *desk) PendingEnrichments(context.Context) ([]string, error) {

@@ -22,6 +22,11 @@ type lookup struct {
 	index      int       // in that heap; -1: not in it
 	listed     bool      // it is in the queue's list of late ones
 	gone       bool      // it has ended
+	severity   int       // the highest of its askers' cases
+	// Of ready: whether it is in it, its number there, and its place in the heap.
+	queued bool
+	turn   uint64
+	place  int
 }
 
 // maxLate bounds the askers of one observable that hear of a late answer: the last

@@ -17,6 +17,9 @@ import (
 const (
 	// maxWaiting is how many asks are held in memory; the rest wait in the store.
 	maxWaiting = 2048
+	// urgentRoom is for the most urgent of the rest, of which urgentPage are looked at.
+	urgentRoom = 256
+	urgentPage = 64
 	// maxLookups bounds the observables that are asked about only for late askers; the
 	// oldest are forgotten first.
 	maxLookups = 16_384
@@ -53,7 +56,8 @@ type queue struct {
 	scanned time.Time
 
 	lookups   map[sdk.Observable]*lookup
-	ready     fifo[*lookup]   // to be asked about
+	ready     ready           // to be asked about
+	waits     map[string]bool // asks that wait, by id
 	retries   retries         // to be asked about later
 	deadlines fifo[*deadline] // of the asks, in their order
 	late      fifo[*lookup]   // that have only late askers, or had
@@ -82,7 +86,7 @@ func newQueue(e *Enricher, s Source, m *memory) *queue {
 	return &queue{
 		e: e, source: s, memory: m, log: e.Log.With("instance", s.Address),
 		wake: make(chan struct{}, 1), results: make(chan result, maxCalls),
-		lookups: map[sdk.Observable]*lookup{}, stat: Stat{Enrichment: s.Address},
+		lookups: map[sdk.Observable]*lookup{}, waits: map[string]bool{}, stat: Stat{Enrichment: s.Address},
 	}
 }
 
@@ -120,23 +124,34 @@ func (q *queue) run(ctx context.Context) {
 func (q *queue) scan(ctx context.Context) {
 	now := q.e.Now()
 	q.scanned, q.more = now, true
-	room := maxWaiting - q.waiting
-	if room <= 0 {
-		return
+	var asks []Pending
+	var err error
+	if room := maxWaiting - q.waiting; room > 0 {
+		asks, err = q.e.Backlog.PendingAsks(ctx, q.source.Address, q.after, room)
+		q.more = err == nil && len(asks) == room
+		for i := range asks {
+			q.after = asks[i].place()
+		}
 	}
-	asks, err := q.e.Backlog.PendingAsks(ctx, q.source.Address, q.after, room)
+	if q.more && q.waiting < maxWaiting+urgentRoom {
+		var urgent []Pending
+		urgent, err = q.e.Backlog.UrgentAsks(ctx, q.source.Address, urgentPage)
+		asks = append(asks, urgent...)
+	}
 	if err != nil {
 		if ctx.Err() == nil {
 			q.log.Error("what is asked can't be read; trying again", "error", err)
 		}
 		q.more = false // not at once
-		return
 	}
-	q.more = len(asks) == room
 	var replies []model.Reply
+	seen := map[string]bool{}
 	for i := range asks {
 		a := asks[i].Ask
-		q.after = asks[i].place()
+		if q.waits[a.ID] || seen[a.ID] {
+			continue
+		}
+		seen[a.ID] = true
 		if r, ok := q.cached(ctx, a.Observable, now); ok {
 			r.Ask = a.ID
 			replies = append(replies, r)
@@ -162,10 +177,9 @@ func (q *queue) add(a model.Ask) {
 	}
 	l.asks = append(l.asks, a)
 	q.waiting++
+	q.waits[a.ID] = true
+	q.ready.raise(l, a.Severity)
 	// What has ended goes from the lists before it is most of them.
-	if q.ready.len() > 2*len(q.lookups)+maxWaiting {
-		q.ready.keep(func(l *lookup) bool { return !l.gone })
-	}
 	if q.deadlines.len() > 2*q.waiting+maxWaiting {
 		q.deadlines.keep(func(d *deadline) bool { return !d.lookup.gone })
 	}
@@ -229,6 +243,7 @@ func (q *queue) giveUp(ctx context.Context) {
 			continue
 		}
 		q.waiting--
+		delete(q.waits, d.ask)
 		if len(l.asks) == 0 {
 			q.isLate(l)
 		}
@@ -255,9 +270,6 @@ func (q *queue) start(ctx context.Context) {
 		q.ready.push(heap.Pop(&q.retries).(*lookup))
 	}
 	for q.busy < maxCalls && q.ready.len() > 0 && !now.Before(q.heldUntil) {
-		for q.ready.len() > 0 && q.ready.first().gone {
-			q.ready.pop()
-		}
 		n := min(q.ready.len(), q.source.BatchLimit)
 		if n == 0 {
 			return
@@ -274,9 +286,7 @@ func (q *queue) start(ctx context.Context) {
 func (q *queue) take(n int) []*lookup {
 	var some []*lookup
 	for len(some) < n && q.ready.len() > 0 {
-		if l := q.ready.pop(); !l.gone {
-			some = append(some, l)
-		}
+		some = append(some, q.ready.pop())
 	}
 	return some
 }
@@ -347,7 +357,11 @@ func (q *queue) drop(l *lookup) {
 	if len(l.asks) == 0 {
 		q.onlyLate--
 	}
+	for _, a := range l.asks {
+		delete(q.waits, a.ID)
+	}
 	l.gone = true
+	q.ready.remove(l)
 	q.retries.remove(l)
 	delete(q.lookups, l.observable)
 }

@@ -42,9 +42,9 @@ func TestQueueIsBounded(t *testing.T) {
 					q.giveUp(t.Context())
 				}
 				bound := 2*(maxLookups+2*maxWaiting) + maxWaiting
-				if len(q.ready.items) > 2*bound || len(q.deadlines.items) > 2*bound || len(q.lookups) > maxLookups+2*maxWaiting || len(q.late.items) > 8*maxLookups {
+				if len(q.ready.oldest.items) > 2*bound || len(q.deadlines.items) > 2*bound || len(q.lookups) > maxLookups+2*maxWaiting || len(q.late.items) > 8*maxLookups {
 					t.Fatalf("after %d asks: %d ready, %d deadlines, %d lookups, %d late",
-						i, len(q.ready.items), len(q.deadlines.items), len(q.lookups), len(q.late.items))
+						i, len(q.ready.oldest.items), len(q.deadlines.items), len(q.lookups), len(q.late.items))
 				}
 			}
 			waiting, late := 0, 0

@@ -35,6 +35,8 @@ type Ask struct {
 	Observable sdk.Observable `json:"observable"` // canonical; the role is dropped
 	At         time.Time      `json:"at"`         // the time asked about
 	AskedAt    time.Time      `json:"asked_at"`
+	// Severity of the case that asked, 0 to 100, when it did: what waits goes by it.
+	Severity int `json:"severity,omitempty"`
 	// Signal is the one whose case it was asked for. Depth is 0 if it has the value
 	// itself, else how many answers led to it.
 	Signal string `json:"signal,omitempty"`

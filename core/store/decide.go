@@ -84,8 +84,8 @@ func (w *writer) asks(c decide.Changes) {
 	at := place(c.Position)
 	for i := range c.Asks {
 		a := &c.Asks[i]
-		w.exec(`INSERT OR IGNORE INTO asks (id, enrichment, kind, value, state, asked, place, doc) VALUES (?, ?, ?, ?, 'pending', ?, ?, ?)`,
-			a.ID, a.Enrichment, a.Observable.Kind, a.Observable.Value, a.AskedAt.UnixNano(), at, w.json(a))
+		w.exec(`INSERT OR IGNORE INTO asks (id, enrichment, kind, value, state, asked, place, severity, doc) VALUES (?, ?, ?, ?, 'pending', ?, ?, ?, ?)`,
+			a.ID, a.Enrichment, a.Observable.Kind, a.Observable.Value, a.AskedAt.UnixNano(), at, a.Severity, w.json(a))
 	}
 	for i := range c.Answers {
 		r := &c.Answers[i]

@@ -27,19 +27,32 @@ func (s *Store) PendingEnrichments(ctx context.Context) ([]string, error) {
 	}, pendingEnrichments)
 }
 
+const urgentAsks = `SELECT place, doc FROM asks INDEXED BY asks_urgent
+	WHERE state = 'pending' AND enrichment = ?1 ORDER BY severity DESC, place, id LIMIT ?2`
+
+// UrgentAsks lists what waits for an answer of one enrichment, those of the most severe
+// cases first, of these the oldest.
+func (s *Store) UrgentAsks(ctx context.Context, enrichment string, limit int) ([]enrich.Pending, error) {
+	return s.pendingAsks(ctx, urgentAsks, enrichment, limit)
+}
+
 const pendingAsks = `SELECT place, doc FROM asks
 	WHERE state = 'pending' AND enrichment = ?1 AND (place, id) > (?2, ?3) ORDER BY place, id LIMIT ?4`
 
 // PendingAsks lists what waits for an answer of one enrichment after a place, oldest
 // first.
 func (s *Store) PendingAsks(ctx context.Context, enrichment string, after enrich.Place, limit int) ([]enrich.Pending, error) {
+	return s.pendingAsks(ctx, pendingAsks, enrichment, after.Number, after.Ask, limit)
+}
+
+func (s *Store) pendingAsks(ctx context.Context, query string, args ...any) ([]enrich.Pending, error) {
 	return queryRows(ctx, s, func(scan scanner) (p enrich.Pending, err error) {
 		var doc []byte
 		if err = scan(&p.Number, &doc); err == nil {
 			err = unmarshal(doc, &p.Ask)
 		}
 		return p, err
-	}, pendingAsks, enrichment, after.Number, after.Ask, limit)
+	}, query, args...)
 }
 
 const cachedReply = `SELECT doc FROM lookup_cache WHERE source = ? AND kind = ? AND value = ? AND expires > ?`

@@ -37,6 +37,7 @@ func TestEveryQueryHasAnIndex(t *testing.T) {
 		"oldest intents":      {query: oldestIntents},
 		"attempts":            {query: attemptsOf},
 		"pending asks":        {query: pendingAsks},
+		"urgent asks":         {query: urgentAsks},
 		"pending enrichments": {query: pendingEnrichments, may: `SCAN found|SETUP|RECURSIVE STEP|CO-ROUTINE|MATERIALIZE|SCALAR SUBQUERY|SCAN CONSTANT ROW`},
 		"cached reply":        {query: cachedReply},
 		"forget replies":      {query: forgetReplies, may: `LIST SUBQUERY`},
