@@ -25,10 +25,10 @@ type Limits struct {
 
 // Defaults of Limits.
 const (
-	DefaultSignals = 100_000
-	DefaultValues  = 200_000
-	DefaultIntents = 20_000
-	DefaultAnswers = 48 << 20
+	DefaultSignals = 50_000
+	DefaultValues  = 100_000
+	DefaultIntents = 10_000
+	DefaultAnswers = 32 << 20
 )
 
 func (l Limits) orDefault() Limits {
