@@ -156,7 +156,7 @@ func (a actions) Undo(ctx context.Context, c respond.Call) (respond.Result, erro
 		return respond.Result{State: model.IntentFailed, Message: c.Action + " is not in the configuration"}, nil
 	}
 	r, err := actor.Undo(ctx, host.ActionUndo{
-		Verb: c.Verb, Target: c.Target, Token: c.UndoToken, Key: c.Key, NotAfter: c.NotAfter,
+		Verb: c.Verb, Target: c.Target, Token: c.UndoToken, Key: c.Key, NotAfter: fault.Machine(c.NotAfter),
 	})
 	return result(r, err)
 }

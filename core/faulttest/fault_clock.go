@@ -33,6 +33,7 @@ func (w *World) SetClock(offset time.Duration) error {
 		return err
 	}
 	defer f.Close()
+	w.ahead = max(w.ahead, offset)
 	_, err = f.WriteAt(binary.NativeEndian.AppendUint64(nil, uint64(offset)), 0)
 	return err
 }

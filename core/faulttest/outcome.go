@@ -26,6 +26,10 @@ type Outcome struct {
 	Sources map[string]decide.SourceState
 	Effects map[string][]Effect
 	Mails   []letter
+	// Contained is, by verb and target, what was in force when the world had come to
+	// rest; Held is what the program says is held at the very end.
+	Contained map[string]string
+	Held      []api.Held
 }
 
 // letter is one mail that the server took.
@@ -41,6 +45,11 @@ func (w *World) outcome() (Outcome, error) {
 	if err := w.explain(&o); err != nil {
 		return o, err
 	}
+	fence, err := w.fence()
+	if err != nil {
+		return o, err
+	}
+	o.Contained = fence.Contained
 	if err := w.Stop(); err != nil {
 		return o, err
 	}
@@ -68,6 +77,9 @@ func (w *World) outcome() (Outcome, error) {
 		return o, fmt.Errorf("the cases are others after one more run:\n%s\nbefore\n%s", after, before)
 	}
 	if err := w.decode(&o.Intents, "--json", "intent", "list"); err != nil {
+		return o, err
+	}
+	if err := w.decode(&o.Held, "--json", "held"); err != nil {
 		return o, err
 	}
 	if o.Log, err = w.log(); err != nil {

@@ -109,6 +109,10 @@ func (w *World) rest() error {
 	if err := ignoreMissing(os.Remove(w.path("plan"))); err != nil {
 		return err
 	}
+	// While the clock is behind what was decided, the program's time passes slowly.
+	if err := w.SetClock(w.ahead); err != nil {
+		return err
+	}
 	if err := w.Offer(w.Left()); err != nil {
 		return err
 	}

@@ -37,6 +37,7 @@ type World struct {
 	groups  int
 	counted map[string]int // by source, when the core last answered
 	ration  int            // events that the present step may still offer
+	ahead   time.Duration  // the farthest that the clock was ever put forward
 }
 
 // NewWorld makes a world in an empty folder, whose feeds have offered nothing yet.
