@@ -171,7 +171,8 @@ func (w *World) do(ctx context.Context, method, path string, body, into any) err
 	if err != nil {
 		return fmt.Errorf("%w: %w", errAway, err)
 	}
-	if resp.StatusCode != http.StatusOK {
+	// What is refused says why in a body of the same form.
+	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusUnprocessableEntity {
 		return fmt.Errorf("%s %s: %s: %s", method, path, resp.Status, data)
 	}
 	return json.Unmarshal(data, into)

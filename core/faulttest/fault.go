@@ -35,6 +35,8 @@ var Faults = []Weighted{
 	{clockMoved{}, 3},
 	{released{}, 3},
 	{tornTail{}, 3},
+	{configReloaded{}, 4},
+	{configBroken{}, 1},
 }
 
 // drawFault gives one of some.

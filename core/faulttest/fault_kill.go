@@ -78,7 +78,7 @@ func (killedAtPoint) Apply(w *World, r *rand.Rand) (Work, error) {
 	if r.IntN(3) == 0 {
 		victim = pick(r, plugins)
 	}
-	return w.KillAt(point, victim, 1+r.IntN(4))
+	return w.KillAt(point, victim, 1+r.IntN(4), pointPatience)
 }
 
 // aimedKill kills one victim at one point.
@@ -90,7 +90,7 @@ type aimedKill struct {
 func (a aimedKill) Name() string { return "killed at a point, aimed" }
 
 func (a aimedKill) Apply(w *World, _ *rand.Rand) (Work, error) {
-	work, err := w.KillAt(a.point, a.victim, a.hit)
+	work, err := w.KillAt(a.point, a.victim, a.hit, patience)
 	if err == nil && !work.Any() {
 		err = fmt.Errorf("%s was not killed at %s, or nothing was under way", a.victim, a.point)
 	}
@@ -114,18 +114,20 @@ func Aimed(hits int) [][]Step {
 // KillAt has a victim killed when the core comes to a point for the hit-th time from
 // now. To have come there is to have found work: each point is between two steps of
 // something.
-func (w *World) KillAt(point, victim string, hit int) (Work, error) {
+func (w *World) KillAt(point, victim string, hit int, limit time.Duration) (Work, error) {
 	before := len(w.kills())
 	plan := fmt.Sprintf("%s@%d=%s", point, hit, victim)
 	if err := os.WriteFile(w.path("plan"), []byte(plan), 0o600); err != nil {
 		return Work{}, err
 	}
 	var work Work
-	err := w.within(pointPatience, point, func() (bool, error) {
+	err := w.within(limit, point, func() (bool, error) {
 		if len(w.kills()) > before {
 			return true, nil
 		}
-		work = w.Work()
+		if work = w.Work(); work.Events > maxBehind {
+			return false, nil
+		}
 		return false, w.Drip(2)
 	})
 	switch removed := os.Remove(w.path("plan")); {
@@ -156,8 +158,12 @@ func (w *World) KillAt(point, victim string, hit int) (Work, error) {
 	return work, nil
 }
 
-// pointPatience is how long a point is waited for.
-const pointPatience = 2 * time.Second
+const (
+	// pointPatience is how long a point is waited for by chance.
+	pointPatience = 2 * time.Second
+	// maxBehind is how many events may wait while more are offered.
+	maxBehind = 100
+)
 
 // kills lists what armed points have killed: lines of point, victim and process.
 func (w *World) kills() []string {

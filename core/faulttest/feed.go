@@ -47,7 +47,7 @@ type Feed interface {
 	// Plugin that reads it.
 	Plugin() string
 	// Block is that block.
-	Block(dir string) string
+	Block(dir string, v variant) string
 	// Events in the order in which they are offered, those that are offered twice too.
 	Events() []Event
 	// Offer lets the plugin see n more of them, or a few more or less.
@@ -132,8 +132,8 @@ func (f *fileFeed) Events() []Event { return f.events }
 func (f *fileFeed) Offered() int    { return f.offered }
 func (f *fileFeed) Exactly() bool   { return true }
 
-func (f *fileFeed) Block(dir string) string {
-	return fmt.Sprintf("detector \"file\" %q {\n  path     = %q\n  interval = \"10ms\"\n}\n", f.name, f.path(dir))
+func (f *fileFeed) Block(dir string, v variant) string {
+	return fmt.Sprintf("detector \"file\" %q {\n  path     = %q\n  interval = \"%dms\"\n}\n", f.name, f.path(dir), v.interval)
 }
 
 func (f *fileFeed) path(dir string) string { return filepath.Join(dir, f.name+".json") }
@@ -236,7 +236,7 @@ func (f *scriptFeed) Offered() int                   { return f.offered }
 func (f *scriptFeed) Exactly() bool                  { return f.again == 0 }
 func (f *scriptFeed) Key(id string, _ []byte) string { return id }
 
-func (f *scriptFeed) Block(dir string) string {
+func (f *scriptFeed) Block(dir string, _ variant) string {
 	return fmt.Sprintf("detector \"script\" %q {\n  file  = %q\n  again = %d\n}\n", f.name, f.path(dir), f.again)
 }
 

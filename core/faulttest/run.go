@@ -50,7 +50,9 @@ func Run(p Programs, dir string, seed uint64, steps []Step) (rep Report) {
 		for manner, n := range w.Far.Manners() {
 			rep.Tally.Faults[string(manner)] += n
 		}
-		rep.Problems = append(rep.Problems, w.left()...)
+		if err == nil {
+			rep.Problems = append(rep.Problems, w.left()...)
+		}
 		if err := w.Close(); err != nil {
 			rep.Problems = append(rep.Problems, err.Error())
 		}

@@ -58,7 +58,7 @@ func NewWorld(p Programs, dir string, seed uint64) (*World, error) {
 	if err := w.startSink(); err != nil {
 		return w, err
 	}
-	for name, text := range map[string]string{"config.hcl": w.configuration(), "clock": "\x00\x00\x00\x00\x00\x00\x00\x00"} {
+	for name, text := range map[string]string{"config.hcl": w.configuration(firstVariant), "clock": "\x00\x00\x00\x00\x00\x00\x00\x00"} {
 		if err := os.WriteFile(w.path(name), []byte(text), 0o600); err != nil {
 			return w, err
 		}
@@ -96,7 +96,7 @@ const (
 )
 
 // configuration is short of patience, so that a run sees the end of it.
-func (w *World) configuration() string {
+func (w *World) configuration(v variant) string {
 	var b, from strings.Builder
 	shared := `"user:` + user(0)
 	for u := range users - 1 {
@@ -108,7 +108,7 @@ func (w *World) configuration() string {
 			from.WriteString(", ")
 		}
 		from.WriteString("detector." + f.Name())
-		b.WriteString(f.Block(w.dir) + "\n")
+		b.WriteString(f.Block(w.dir, v) + "\n")
 	}
 	fmt.Fprintf(&b, `
 kelpie {
@@ -157,7 +157,7 @@ enrichment "lookup" "wild" {
   source    = "enrichment.wild"
   takes     = ["ip"]
   timeout   = "1s"
-  patience  = "2s"
+  patience  = "%[8]ds"
   isolation = "own"
 }
 
@@ -210,12 +210,13 @@ response "weigh" {
 
 action "vendor" "edr" {
   socket    = %[3]q
-  timeout   = "1500ms"
+  timeout   = "%[9]dms"
   isolation = "own"
 }
 
 action "vendor" "desk" {
   socket    = %[3]q
+  env       = { PROCESS = "%[10]d" }
   timeout   = "1500ms"
   isolation = "own"
 }
@@ -225,7 +226,7 @@ action "email" "mail" {
   from    = "kelpie@example.org"
   timeout = "3s"
 }
-`, w.p.Plugins, from.String(), w.Far.socket, actThreshold, weighThreshold, w.sinkAddress(), shared)
+`, w.p.Plugins, from.String(), w.Far.socket, actThreshold, weighThreshold, w.sinkAddress(), shared, v.patience, v.timeout, v.process)
 	return b.String() + w.fenceBlocks()
 }
 
