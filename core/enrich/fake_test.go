@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"math"
 	"slices"
 	"sync"
 	"testing"
@@ -61,10 +60,20 @@ func (d *desk) PendingAsks(_ context.Context, enrichment string, after Place, li
 	return all, nil
 }
 
-func (d *desk) UrgentAsks(ctx context.Context, enrichment string, limit int) ([]Pending, error) {
-	all, err := d.PendingAsks(ctx, enrichment, Place{}, math.MaxInt)
-	slices.SortStableFunc(all, func(a, b Pending) int { return b.Ask.Severity - a.Ask.Severity })
-	return all[:min(limit, len(all))], err
+func (d *desk) UrgentAsks(_ context.Context, enrichment string, limit int) ([]Pending, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	bySeverity := map[int][]Pending{}
+	for _, p := range d.pending {
+		if p.Ask.Enrichment == enrichment && len(d.replies[p.Ask.ID]) == 0 && len(bySeverity[p.Ask.Severity]) < limit {
+			bySeverity[p.Ask.Severity] = append(bySeverity[p.Ask.Severity], p)
+		}
+	}
+	var all []Pending
+	for _, severity := range slices.Backward(slices.Sorted(maps.Keys(bySeverity))) {
+		all = append(all, bySeverity[severity]...)
+	}
+	return all[:min(limit, len(all))], nil
 }
 
 func (d *desk) PendingEnrichments(context.Context) ([]string, error) {
