@@ -111,7 +111,6 @@ func TestNotesAndNamesAreBounded(t *testing.T) {
 // world is what sources have put into EVENTS.
 type world struct {
 	messages []model.MatchResult
-	classes  []Tally // of each message, if it is decided
 }
 
 // drawWorld draws the messages of some sources, as the log would have them.

@@ -111,7 +111,7 @@ func (k *Kelpie) Close() error {
 	if k.store != nil {
 		errs = append(errs, k.store.Close())
 	}
-	return errors.Join(append(errs, k.lock.Close())...)
+	return errors.Join(append(errs, releaseLock(k.lock))...)
 }
 
 // path of something in the data folder.

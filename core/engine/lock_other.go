@@ -17,4 +17,6 @@ func takeLock(path string) (*os.File, error) {
 	return f, nil
 }
 
+func releaseLock(f *os.File) error { return f.Close() }
+
 func privateSocket(int) error { return nil }

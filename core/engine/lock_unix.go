@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -28,6 +29,13 @@ func takeLock(path string) (*os.File, error) {
 		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())), 0)
 	}
 	return f, nil
+}
+
+// releaseLock gives the lock back at once: a process that is being started has a copy
+// of every open file until its program is loaded, and closing ours alone would leave
+// the lock with it.
+func releaseLock(f *os.File) error {
+	return errors.Join(unix.Flock(int(f.Fd()), unix.LOCK_UN), f.Close())
 }
 
 func privateSocket(fd int) error { return unix.Fchmod(fd, 0o600) }
