@@ -139,6 +139,9 @@ func (w *World) rest() error {
 		return err == nil && held == 0, nil
 	})
 	if errors.Is(err, errPatience) {
+		for _, f := range w.Feeds {
+			err = fmt.Errorf("%w; %s offered %d", err, f.Name(), f.Offered())
+		}
 		err = fmt.Errorf("%w: %+v", err, s)
 	}
 	return err
