@@ -8,15 +8,14 @@ import (
 )
 
 // TestAnEventThatEndsTheProgramIsSetAside starts from what the store holds when the
-// program has ended three times in the first batch and then once more at its third
-// event.
+// program has ended three times in the first batch and then twice at its third event.
 func TestAnEventThatEndsTheProgramIsSetAside(t *testing.T) {
 	w := newWorld(t, standard)
 	w.feed("feed.json", feed, 0, feed.Events)
 	k := w.open()
 	w.check(k.store.SaveMatching(t.Context(), match.State{
 		Running:  true,
-		Suspects: map[uint64]match.Suspect{1: {Ends: 2, Matching: true, Event: 3}},
+		Suspects: map[uint64]match.Suspect{1: {Ends: 4, Matching: true, Event: 3, Blamed: 3}},
 	}))
 	w.check(k.Close())
 	o := w.once()

@@ -42,6 +42,9 @@ func (w *World) fenceScript() error {
 	}
 	wild := []world.Behaviour{
 		world.Loses, world.Late, world.Slow, world.Hangs, world.HangsAfter, world.Fails, world.Loses, world.Late,
+	}
+	// A crash spoils all calls under way, and too many have the plugin given up.
+	crashes := []world.Behaviour{
 		world.Crashes, world.CrashesAfter, world.CrashesLate,
 	}
 	for _, target := range targets {
@@ -51,6 +54,9 @@ func (w *World) fenceScript() error {
 					continue
 				}
 				line := world.Line{Op: op, Target: target, N: n, Do: pick(r, wild)}
+				if r.IntN(12) == 0 {
+					line.Do = pick(r, crashes)
+				}
 				if op == world.Check {
 					line.Do = pick(r, []world.Behaviour{world.Hangs, world.Loses})
 				}

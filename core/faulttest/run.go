@@ -122,7 +122,7 @@ func (w *World) rest() error {
 		return err
 	}
 	var s status
-	err := w.Until("all work to be done", func() (bool, error) {
+	err := w.within(2*patience, "all work to be done", func() (bool, error) {
 		if err := w.alive(); err != nil {
 			return false, err
 		}

@@ -24,6 +24,9 @@ type Suspect struct {
 	// 0: none).
 	Matching bool `json:"matching,omitempty"`
 	Event    int  `json:"event,omitempty"`
+	// Blamed is the event that was being matched at the last end, once events are noted;
+	// before: none was noted yet.
+	Blamed int `json:"blamed,omitempty"`
 	// Aside are the events (from 0) that are not matched any more; Whole: none is.
 	Aside []int `json:"aside,omitempty"`
 	Whole bool  `json:"whole,omitempty"`
@@ -46,8 +49,9 @@ const (
 // Trial finds the event that ends the process, as no recover can stop: after a run
 // that was cut off the first messages are matched one at a time, each noted before. A
 // message that has ended three runs is matched event by event, each noted before, and
-// the one that was under way when that ended too is set aside. It is safe for
-// concurrent use. A nil Trial watches nothing.
+// the one that was under way at two ends in a row is set aside: once may be chance, as
+// when somebody else kills the process again and again. It is safe for concurrent use.
+// A nil Trial watches nothing.
 type Trial struct {
 	states States
 	log    *slog.Logger
@@ -58,29 +62,40 @@ type Trial struct {
 }
 
 // NewTrial goes on from what the run before left.
-func NewTrial(states States, before State, log *slog.Logger) *Trial {
+func NewTrial(states States, last State, log *slog.Logger) *Trial {
 	t := &Trial{states: states, log: log, state: State{Running: true, Suspects: map[uint64]Suspect{}}}
-	for seq, s := range before.Suspects {
-		if before.Running && s.Matching {
+	for seq, s := range last.Suspects {
+		if last.Running && s.Matching {
 			s = s.accused()
 		}
 		s.Matching, s.Event = false, 0
 		t.state.Suspects[seq] = s
 	}
-	if before.Running || len(before.Suspects) > 0 {
+	if last.Running || len(last.Suspects) > 0 {
 		t.left = careful
 	}
 	return t
 }
 
+// before the first event.
+const before = -1
+
 // accused is a suspect after one more end.
 func (s Suspect) accused() Suspect {
-	switch {
-	case s.Event > 0:
-		s.Aside = append(slices.Clone(s.Aside), s.Event-1)
-	case s.Ends >= ends:
-		s.Whole = true
+	at := s.Event
+	if at == 0 {
+		at = before
 	}
+	switch {
+	case s.Ends < ends: // no event was noted
+		at = 0
+	case s.Blamed != at:
+	case at == before:
+		s.Whole, at = true, 0
+	default:
+		s.Aside, at = append(slices.Clone(s.Aside), at-1), 0
+	}
+	s.Blamed = at
 	s.Ends++
 	return s
 }
