@@ -52,6 +52,7 @@ func (m *Machine) await(hold, firstID string) {
 	}
 	if at, found := slices.BinarySearch(h.Waiting, firstID); !found {
 		h.Waiting = slices.Insert(h.Waiting, at, firstID)
+		m.awaiting[firstID]++
 	}
 }
 
@@ -173,6 +174,9 @@ func (m *Machine) look(h *holdState) {
 		m.release(h, last.By, last.Because)
 	}
 	for _, id := range h.Waiting {
+		if m.awaiting[id]--; m.awaiting[id] == 0 {
+			delete(m.awaiting, id)
+		}
 		m.touchFirst(id)
 	}
 	h.Waiting = nil
@@ -294,13 +298,8 @@ func (m *Machine) inHold(cs *caseState) bool {
 				return true
 			}
 		}
-		for _, h := range m.holds {
-			if len(h.Waiting) == 0 {
-				continue
-			}
-			if _, found := slices.BinarySearch(h.Waiting, id); found {
-				return true
-			}
+		if m.awaiting[id] > 0 {
+			return true
 		}
 	}
 	return false
@@ -359,4 +358,7 @@ func (m *Machine) readHold(d *decoder) {
 		}
 	}
 	m.holds[h.ID] = h
+	for _, id := range h.Waiting {
+		m.awaiting[id]++
+	}
 }

@@ -63,18 +63,20 @@ type Machine struct {
 	byFirst map[string][]*intentState // by the case's first id
 	recent  map[string][]time.Time    // by verb, when intents were planned in the last hour
 
-	holds   map[string]*holdState
-	clock   clock
-	end     nextEnd
-	marks   map[string]*mark // by source
-	horizon int64            // nanoseconds since 1970: what is beyond it joins nothing; it never goes back
-	recency recency
-	closing closing
-	pinned  load                  // what cannot leave
-	answers int                   // bytes of what lookups say
-	away    int                   // cases that have left
-	idle    []correlate.ValueNum  // values that may be of no more use
-	brought []correlate.SignalNum // for the input that is next
+	holds map[string]*holdState
+	// awaiting counts the holds that a case, by its first id, waits for.
+	awaiting map[string]int
+	clock    clock
+	end      nextEnd
+	marks    map[string]*mark // by source
+	horizon  int64            // nanoseconds since 1970: what is beyond it joins nothing; it never goes back
+	recency  recency
+	closing  closing
+	pinned   load                  // what cannot leave
+	answers  int                   // bytes of what lookups say
+	away     int                   // cases that have left
+	idle     []correlate.ValueNum  // values that may be of no more use
+	brought  []correlate.SignalNum // for the input that is next
 
 	touched []*caseState // by the input that is being applied
 	ticking bool         // it is a tick
@@ -92,27 +94,28 @@ type pause struct {
 // New returns a machine that has seen nothing.
 func New(compile Compiler) *Machine {
 	return &Machine{
-		compile: compile,
-		counts:  map[string]*SourceState{},
-		gaps:    map[string]bool{},
-		ledger:  map[string]*Ledger{},
-		sums:    newSums(),
-		texts:   newInterner(),
-		index:   correlate.NewIndex(correlate.Settings{Window: correlate.DefaultWindow}),
-		opened:  map[correlate.SignalNum]*openedCase{},
-		firsts:  map[string]correlate.SignalNum{},
-		named:   map[string]int{},
-		cases:   map[correlate.GroupNum]*caseState{},
-		asks:    map[string]*lookup{},
-		parents: map[correlate.ValueNum][]correlate.ValueNum{},
-		intents: map[string]*intentState{},
-		byFirst: map[string][]*intentState{},
-		recent:  map[string][]time.Time{},
-		holds:   map[string]*holdState{},
-		marks:   map[string]*mark{},
-		horizon: math.MinInt64,
-		limits:  Limits{}.orDefault(),
-		changed: newChanged(),
+		compile:  compile,
+		counts:   map[string]*SourceState{},
+		gaps:     map[string]bool{},
+		ledger:   map[string]*Ledger{},
+		sums:     newSums(),
+		texts:    newInterner(),
+		index:    correlate.NewIndex(correlate.Settings{Window: correlate.DefaultWindow}),
+		opened:   map[correlate.SignalNum]*openedCase{},
+		firsts:   map[string]correlate.SignalNum{},
+		named:    map[string]int{},
+		cases:    map[correlate.GroupNum]*caseState{},
+		asks:     map[string]*lookup{},
+		parents:  map[correlate.ValueNum][]correlate.ValueNum{},
+		intents:  map[string]*intentState{},
+		byFirst:  map[string][]*intentState{},
+		recent:   map[string][]time.Time{},
+		holds:    map[string]*holdState{},
+		awaiting: map[string]int{},
+		marks:    map[string]*mark{},
+		horizon:  math.MinInt64,
+		limits:   Limits{}.orDefault(),
+		changed:  newChanged(),
 	}
 }
 
