@@ -71,6 +71,7 @@ func (s *Server) Handler() http.Handler {
 	get("/v1/ledger", s.ledger)
 	mux.Handle("GET /metrics", s.metrics())
 	get("/v1/audit", s.audit)
+	get("/v1/audit/head", s.auditHead)
 	get("/v1/audit/verify", s.verifyAudit)
 	mux.HandleFunc("POST /v1/apply", patient(s.answer(s.apply)))
 	post("/v1/actions/pause", s.order(model.PauseActions))

@@ -44,6 +44,8 @@ func (s *Server) audit(r *http.Request) (any, error) {
 	return list(all), err
 }
 
+func (s *Server) auditHead(r *http.Request) (any, error) { return s.Store.AuditHead(r.Context()) }
+
 func (s *Server) verifyAudit(r *http.Request) (any, error) {
 	var v audit.Verifier
 	heads := r.URL.Query()["head"]

@@ -76,6 +76,15 @@ func (s *Store) Audit(ctx context.Context, after uint64, limit int) ([]audit.Ent
 	return queryRows(ctx, s, entry, entriesAfter, int64(after), limit)
 }
 
+// AuditHead is the head of the trail; zero if it is empty. It follows nothing.
+func (s *Store) AuditHead(ctx context.Context) (h audit.Head, err error) {
+	all, err := queryRows(ctx, s, entry, `SELECT seq, hash, record FROM audit ORDER BY seq DESC LIMIT 1`)
+	if len(all) > 0 {
+		h = all[0].Head()
+	}
+	return h, err
+}
+
 // entry reads what there is, whatever somebody has made of it: the chain tells.
 func entry(scan scanner) (e audit.Entry, err error) {
 	var hash, record []byte

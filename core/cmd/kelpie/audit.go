@@ -36,11 +36,11 @@ func (p program) auditListCommand(o *options) *cobra.Command {
 			var all []audit.Entry
 			err := p.with(c.Context(), o, func(k *client) error {
 				if !c.Flags().Changed("after") {
-					var r api.AuditReport
-					if err := k.get(c.Context(), "/v1/audit/verify", nil, &r); err != nil {
+					var last audit.Head
+					if err := k.get(c.Context(), "/v1/audit/head", nil, &last); err != nil {
 						return err
 					}
-					after = r.Head.Seq - min(r.Head.Seq, uint64(limit))
+					after = last.Seq - min(last.Seq, uint64(limit))
 				}
 				return k.get(c.Context(), "/v1/audit", page(after, limit), &all)
 			})
