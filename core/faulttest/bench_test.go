@@ -266,6 +266,7 @@ func (w *bench) paced(events, rate int) {
 		_, err := os.Stat(filepath.Join(w.dir, "data", "kelpie.sock"))
 		return err == nil
 	})
+	defer w.profile(time.Duration(events) * time.Second / time.Duration(rate))()
 	f, err := os.OpenFile(filepath.Join(w.dir, "eve.json"), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		w.b.Fatal(err)
@@ -279,6 +280,29 @@ func (w *bench) paced(events, rate int) {
 			now.UTC().Format(time.RFC3339Nano), i/250, i%250, i+1, now.UnixNano(), strings.Repeat("x", 1000))
 	}
 	w.until(func() bool { return len(w.calls()) >= events })
+}
+
+// profile takes a profile of the running core's processor time, if KELPIE_BENCH_PROFILE
+// names a file, and gives what waits for it.
+func (w *bench) profile(d time.Duration) func() {
+	path := os.Getenv("KELPIE_BENCH_PROFILE")
+	if path == "" {
+		return func() {}
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		w.b.Fatal(err)
+	}
+	c := exec.Command(w.p.Kelpie, "profile", "cpu", "--seconds", strconv.Itoa(max(1, int(d.Seconds()))))
+	c.Dir, c.Stdout = w.dir, f
+	if err := c.Start(); err != nil {
+		w.b.Fatal(err)
+	}
+	return func() {
+		if err := errors.Join(c.Wait(), f.Close()); err != nil {
+			w.b.Errorf("profile: %v", err)
+		}
+	}
 }
 
 // latencies are the times of the calls, by what they are from or between.

@@ -16,8 +16,7 @@ import (
 type carrier struct {
 	*task
 	log *slog.Logger
-	// release gives the task's worker to others.
-	release func(*task)
+	s   *schedule
 	// read: intent and attempts are what the journal has.
 	read     bool
 	intent   model.Intent
@@ -25,19 +24,20 @@ type carrier struct {
 }
 
 // carryOut does what is to be done about an intent until it has ended or has to wait.
-// When ctx ends it begins nothing more, but brings home what it has begun.
-func (r *Responder) carryOut(ctx context.Context, t *task, release func(*task)) step {
-	return r.carry(ctx, &carrier{task: t, log: r.Log.With("intent", t.Intent), release: release}, nil)
+// When the schedule's ctx ends it begins nothing more, but brings home what it has begun.
+func (s *schedule) carryOut(t *task) step {
+	return s.r.carry(s.ctx, &carrier{task: t, log: s.r.Log.With("intent", t.Intent), s: s}, nil)
 }
 
 // carryClaimed makes the call of a first attempt that is in the journal, and goes on
 // from there.
-func (r *Responder) carryClaimed(ctx context.Context, c claim, release func(*task)) step {
+func (s *schedule) carryClaimed(t *task, c Claimed) step {
+	fault.Point(fault.AttemptClaimed)
 	carrier := &carrier{
-		task: c.task, log: r.Log.With("intent", c.task.Intent), release: release,
-		read: true, intent: c.intent, attempts: []Attempt{c.attempt},
+		task: t, log: s.r.Log.With("intent", t.Intent), s: s,
+		read: true, intent: c.Intent, attempts: []Attempt{c.Attempt},
 	}
-	return r.carry(ctx, carrier, func() (time.Time, error) { return r.execute(ctx, carrier) })
+	return s.r.carry(s.ctx, carrier, func() (time.Time, error) { return s.r.execute(s.ctx, carrier) })
 }
 
 // carry takes turns, beginning with the first if there is one.
@@ -142,11 +142,11 @@ func (r *Responder) report(ctx context.Context, o model.Outcome) error {
 }
 
 // attempt is the claim of an intent's next one, at once.
-func (r *Responder) attempt(in model.Intent, number int) Attempt {
+func (r *Responder) attempt(intent, action string, number int) Attempt {
 	now := r.Now()
 	a := Attempt{
-		Intent: in.ID, Number: number, Epoch: r.Epoch,
-		Claimed: now, NotAfter: now.Add(r.settings().timeout(in.Action)),
+		Intent: intent, Number: number, Epoch: r.Epoch,
+		Claimed: now, NotAfter: now.Add(r.settings().timeout(action)),
 	}
 	a.Boot, a.Uptime = r.uptime()
 	return a
@@ -154,7 +154,7 @@ func (r *Responder) attempt(in model.Intent, number int) Attempt {
 
 // try claims an attempt and makes its call.
 func (r *Responder) try(ctx context.Context, c *carrier) (time.Time, error) {
-	a := r.attempt(c.intent, len(c.attempts)+1)
+	a := r.attempt(c.intent.ID, c.intent.Action, len(c.attempts)+1)
 	c.read = false // until it is known what came of it
 	if err := r.claim(ctx, a); err != nil {
 		if errors.Is(err, ErrSettled) {
@@ -182,9 +182,13 @@ func (r *Responder) execute(ctx context.Context, c *carrier) (time.Time, error) 
 	// for, until its own deadline.
 	callCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), left)
 	defer cancel()
+	if !c.s.enter(ctx, callCtx, c.task) {
+		return r.notCalled(ctx, c)
+	}
+	began := r.Now()
 	res, err := r.perform(callCtx, c.intent, a, countLost(c.attempts[:last]))
 	fault.Point(fault.ActionAnswered)
-	c.release(c.task)
+	c.s.leave(c.task, r.Now().Sub(began))
 	if err != nil {
 		res = Result{State: model.IntentUnknown, Message: err.Error()}
 	}
@@ -215,10 +219,14 @@ func (r *Responder) claim(ctx context.Context, a Attempt) error {
 // check asks what became of an attempt whose answer was lost.
 func (r *Responder) check(ctx context.Context, c *carrier) (time.Time, error) {
 	in, a := c.intent, c.attempts[len(c.attempts)-1]
+	if !c.s.enter(ctx, ctx, c.task) {
+		return time.Time{}, errEnded
+	}
 	callCtx, cancel := context.WithTimeout(ctx, r.settings().timeout(in.Action))
 	defer cancel()
+	began := r.Now()
 	res, err := r.Caller.Check(callCtx, call(in, a, 1))
-	c.release(c.task)
+	c.s.leave(c.task, r.Now().Sub(began))
 	if ctx.Err() != nil && err != nil {
 		return time.Time{}, errEnded
 	}

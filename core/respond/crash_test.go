@@ -115,6 +115,10 @@ func (w *world) Claim(ctx context.Context, a Attempt) error {
 	return w.crash(w.draw(8) == 7)
 }
 
+func (w *world) ClaimFirst(ctx context.Context, firsts []Attempt, can func(*model.Intent) bool) ([]Claimed, error) {
+	return claimFirst(ctx, w, firsts, can)
+}
+
 func (w *world) SaveAttempt(ctx context.Context, a Attempt) error {
 	if err := w.crash(w.draw(8) == 7); err != nil {
 		return err

@@ -93,9 +93,7 @@ func (j *memoryJournal) pending(action string) (all []Waiting) {
 	defer j.mu.Unlock()
 	for i, id := range j.order {
 		if in := j.intents[id]; in.Action == action && !in.State.Final() {
-			w := waitingOf(&in)
-			w.Place = int64(i + 1)
-			all = append(all, w)
+			all = append(all, waitingOf(&in, int64(i+1)))
 		}
 	}
 	return all
@@ -132,6 +130,29 @@ func (j *memoryJournal) Claim(_ context.Context, a Attempt) error {
 	return nil
 }
 
+func (j *memoryJournal) ClaimFirst(ctx context.Context, firsts []Attempt, can func(*model.Intent) bool) ([]Claimed, error) {
+	return claimFirst(ctx, j, firsts, can)
+}
+
+// claimFirst claims one after the other.
+func claimFirst(ctx context.Context, j Journal, firsts []Attempt, can func(*model.Intent) bool) ([]Claimed, error) {
+	var written []Claimed
+	for _, a := range firsts {
+		in, attempts, err := j.Journal(ctx, a.Intent)
+		if err != nil {
+			return nil, err
+		}
+		if len(attempts) > 0 || in.State.Final() || !can(&in) {
+			continue
+		}
+		if err := j.Claim(ctx, a); err != nil {
+			return nil, err
+		}
+		written = append(written, Claimed{Intent: in, Attempt: a})
+	}
+	return written, nil
+}
+
 func (j *memoryJournal) SaveAttempt(_ context.Context, a Attempt) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -153,7 +174,7 @@ func (j *memoryJournal) attemptsOf(intent string) []Attempt {
 // decider settles what is reported, as decide does, and counts.
 type decider struct {
 	journal  *memoryJournal
-	tell     func([]model.Intent) // what was committed
+	tell     func([]model.Intent, int64) // what was committed
 	report   func(model.Outcome) error
 	outcomes map[string][]model.Outcome
 }
@@ -174,7 +195,7 @@ func (d *decider) Report(_ context.Context, o model.Outcome) error {
 	in.State = o.State
 	d.journal.intents[o.Intent] = in
 	if d.tell != nil {
-		d.tell([]model.Intent{in})
+		d.tell([]model.Intent{in}, 0)
 	}
 	return nil
 }

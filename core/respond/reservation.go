@@ -4,21 +4,19 @@ import (
 	"slices"
 	"time"
 
-	"github.com/kelpie-sec/kelpie/core/fault"
 	"github.com/kelpie-sec/kelpie/core/model"
 )
 
 // Reservation holds workers for intents that are about to be committed. It is ended
 // once, by Carry or Release. A nil one holds nothing.
 type Reservation struct {
-	s      *schedule
-	claims []claim
+	s     *schedule
+	tasks []reserved
 }
 
-type claim struct {
-	task    *task
-	intent  model.Intent
-	attempt Attempt
+type reserved struct {
+	*task
+	Claimed
 }
 
 // Reserve takes free workers for the first attempts of intents that are being
@@ -41,14 +39,15 @@ func (r *Responder) Reserve(planned []model.Intent) *Reservation {
 	v := &Reservation{s: s}
 	for _, in := range planned {
 		if in.State == model.IntentPending && s.r.settings().can(&in) && !s.lane(in.Action).knows(in.ID) {
-			v.claims = append(v.claims, claim{task: &task{Waiting: waitingOf(&in)}, intent: in})
+			v.tasks = append(v.tasks, reserved{&task{Waiting: waitingOf(&in, 0)}, Claimed{Intent: in}})
 		}
 	}
-	slices.SortFunc(v.claims, func(a, b claim) int { return a.task.compare(b.task.Waiting) })
+	slices.SortFunc(v.tasks, func(a, b reserved) int { return a.compare(b.Waiting) })
 	now := r.Now()
-	v.claims = slices.DeleteFunc(v.claims, func(c claim) bool { return !s.reserve(c.task, c.intent.Action, now) })
-	for i := range v.claims {
-		v.claims[i].attempt = r.attempt(v.claims[i].intent, 1)
+	v.tasks = slices.DeleteFunc(v.tasks, func(t reserved) bool { return !s.reserve(t.task, t.Intent.Action, now) })
+	for i := range v.tasks {
+		t := &v.tasks[i]
+		t.Attempt = r.attempt(t.Intent.ID, t.Intent.Action, 1)
 	}
 	return v
 }
@@ -57,12 +56,12 @@ func (r *Responder) Reserve(planned []model.Intent) *Reservation {
 func (s *schedule) reserve(t *task, action string, now time.Time) bool {
 	l := s.lane(action)
 	l.comeDue(now)
-	if l.behind || len(l.ready) > 0 || l.busy >= s.r.settings().workers() || len(l.known) >= laneLimit {
+	if l.behind || len(l.ready) > 0 || l.busy >= s.places(l) || len(l.known) >= laneLimit {
 		return false
 	}
-	l.busy++
+	t.lane = l
+	l.begin(t)
 	l.known[t.Intent] = taken
-	t.lane, t.working = l, true
 	s.running.Add(1)
 	return true
 }
@@ -72,9 +71,9 @@ func (v *Reservation) Attempts() []Attempt {
 	if v == nil {
 		return nil
 	}
-	all := make([]Attempt, len(v.claims))
-	for i := range v.claims {
-		all[i] = v.claims[i].attempt
+	all := make([]Attempt, len(v.tasks))
+	for i := range v.tasks {
+		all[i] = v.tasks[i].Attempt
 	}
 	return all
 }
@@ -85,16 +84,15 @@ func (v *Reservation) Carry(written []Attempt) {
 	if v == nil {
 		return
 	}
-	for _, c := range v.claims {
-		if !slices.ContainsFunc(written, func(a Attempt) bool { return a.Intent == c.attempt.Intent }) {
-			v.s.finish(c.task, step{})
+	for _, t := range v.tasks {
+		if !slices.ContainsFunc(written, func(a Attempt) bool { return a.Intent == t.Attempt.Intent }) {
+			v.s.finish(t.task, step{})
 			v.s.running.Done()
 			continue
 		}
 		go func() {
 			defer v.s.running.Done()
-			fault.Point(fault.AttemptClaimed)
-			v.s.finish(c.task, v.s.r.carryClaimed(v.s.ctx, c, v.s.release))
+			v.s.finish(t.task, v.s.carryClaimed(t.task, t.Claimed))
 		}()
 	}
 }
@@ -102,12 +100,13 @@ func (v *Reservation) Carry(written []Attempt) {
 // Release frees the workers: nothing was committed, or it is not known.
 func (v *Reservation) Release() { v.Carry(nil) }
 
-// Committed tells what decide has committed about intents. It does not block.
-func (r *Responder) Committed(intents []model.Intent) {
+// Committed tells what decide has committed about intents, and the place in the order
+// of planning of those that are new. It does not block.
+func (r *Responder) Committed(intents []model.Intent, place int64) {
 	r.mu.Lock()
 	s := r.schedule
 	r.mu.Unlock()
 	if s != nil {
-		s.committed(intents)
+		s.committed(intents, place)
 	}
 }

@@ -33,6 +33,12 @@ type Backlog interface {
 	OldestIntents(ctx context.Context, action string, limit int) ([]Waiting, error)
 }
 
+// Claimed is an attempt that is in the journal, and what it is of.
+type Claimed struct {
+	Intent  model.Intent
+	Attempt Attempt
+}
+
 // Journal is the durable record of intents and attempts.
 type Journal interface {
 	Backlog
@@ -41,6 +47,12 @@ type Journal interface {
 	// Claim writes a new attempt; durable when it returns. Nothing was written if it
 	// fails with ErrPaused, ErrFenced or ErrSettled.
 	Claim(ctx context.Context, a Attempt) error
+	// ClaimFirst writes the first attempts of several intents, in one transaction, and
+	// gives those that it wrote, with their intents: none of an intent that has an
+	// attempt or is not pending, or that can refuses. Durable when it returns. Nothing
+	// was written if it fails with ErrPaused or ErrFenced. can may be called more than
+	// once for each.
+	ClaimFirst(ctx context.Context, firsts []Attempt, can func(*model.Intent) bool) ([]Claimed, error)
 	// SaveAttempt writes what became of a claimed attempt; durable when it returns.
 	SaveAttempt(ctx context.Context, a Attempt) error
 }

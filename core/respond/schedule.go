@@ -19,9 +19,12 @@ type task struct {
 	// uncalled is the number of an attempt whose claim failed: if it is in the journal
 	// all the same, it is known not to have been called.
 	uncalled int
-	// working: it has one of the lane's workers.
+	// working: it has one of the lane's places.
 	working bool
 }
+
+// fresh tells whether nothing is known to have been tried.
+func (t *task) fresh() bool { return t.due.IsZero() && t.uncalled == 0 }
 
 // phase is where an intent is that the responder has taken up.
 type phase int
@@ -41,8 +44,12 @@ type lane struct {
 	ready  []*task // the most urgent first
 	oldest []*task // the oldest first
 	retry  tasks   // by when they are due
-	busy   int     // workers
+	busy   int     // tasks that are carried out
 	turns  int
+	calls  calling
+	// claiming: first attempts of several tasks are being claimed; reading: the journal
+	// is being read.
+	claiming, reading bool
 	// behind: the journal may have pending intents that are not known here; stale: some
 	// came since it was read.
 	behind, stale bool
@@ -51,10 +58,14 @@ type lane struct {
 // Retries that are due come among what is ready.
 func (l *lane) comeDue(now time.Time) {
 	for len(l.retry) > 0 && !l.retry[0].due.After(now) {
-		t := heap.Pop(&l.retry).(*task)
-		at, _ := slices.BinarySearchFunc(l.ready, t, func(a, b *task) int { return a.compare(b.Waiting) })
-		l.ready = slices.Insert(l.ready, at, t)
+		l.insert(heap.Pop(&l.retry).(*task))
 	}
+}
+
+// insert puts a task among what is ready, by its urgency.
+func (l *lane) insert(t *task) {
+	at, _ := slices.BinarySearchFunc(l.ready, t, func(a, b *task) int { return a.compare(b.Waiting) })
+	l.ready = slices.Insert(l.ready, at, t)
 }
 
 // take takes up the task whose turn it is: the most urgent, and now and then the
@@ -225,8 +236,9 @@ func (s *schedule) readLane(action string) error {
 	s.mu.Lock()
 	l := s.lane(action)
 	known := len(l.known)
-	l.stale = false
+	l.stale, l.reading = false, true
 	s.mu.Unlock()
+	defer s.readDone(l)
 	urgent, err := s.r.Journal.PendingIntents(s.ctx, action, known+window)
 	if err != nil {
 		return err
@@ -247,6 +259,12 @@ func (s *schedule) readLane(action string) error {
 	l.ready, l.oldest = append(l.dueNow(), l.unknown(urgent)...), l.unknown(oldest)
 	slices.SortFunc(l.ready, func(a, b *task) int { return a.compare(b.Waiting) })
 	return nil
+}
+
+func (s *schedule) readDone(l *lane) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l.reading = false
 }
 
 // unknown are those that were not taken up.
@@ -274,30 +292,58 @@ func (l *lane) forget(pending []Waiting) {
 	maps.DeleteFunc(l.known, func(intent string, p phase) bool { return p == told && !still[intent] })
 }
 
-// start gives every task that is due its turn, as far as there are workers.
+// start gives every task that is due its turn, as far as there are places.
 func (s *schedule) start() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.r.Now()
 	for _, l := range s.lanes {
 		l.comeDue(now)
-		for !s.fenced && !s.paused && l.busy < s.r.settings().workers() {
+		var fresh []*task
+		for s.free(l) {
 			t := l.take()
 			if t == nil {
 				break
 			}
-			l.busy++
-			t.working = true
-			s.running.Go(func() { s.finish(t, s.r.carryOut(s.ctx, t, s.release)) })
+			l.begin(t)
+			if t.fresh() {
+				fresh = append(fresh, t)
+			} else {
+				s.carry(t)
+			}
+		}
+		if len(fresh) > 0 {
+			l.claiming = true
+			s.running.Go(func() { s.claimFirst(l, fresh) })
 		}
 		s.r.count(l)
 	}
 }
 
-// release gives a task's worker to others: its call is over.
+// free tells whether a lane may take up a task.
+func (s *schedule) free(l *lane) bool {
+	return !s.fenced && !s.paused && !l.claiming && l.busy < s.places(l)
+}
+
+// places is how many of a lane's tasks are carried out at once.
+func (s *schedule) places(l *lane) int {
+	n := s.r.settings().workers()
+	if l.calls.quick {
+		n += claimAhead
+	}
+	return n
+}
+
+func (l *lane) begin(t *task) {
+	l.busy++
+	t.working = true
+}
+
+// carry gives a task its turn.
+func (s *schedule) carry(t *task) { s.running.Go(func() { s.finish(t, s.carryOut(t)) }) }
+
+// release gives a task's place to others.
 func (s *schedule) release(t *task) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if t.working {
 		t.working = false
 		t.lane.busy--
@@ -315,9 +361,9 @@ type step struct {
 }
 
 func (s *schedule) finish(t *task, d step) {
-	s.release(t)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.release(t)
 	l := t.lane
 	switch {
 	case d.told:
@@ -360,7 +406,7 @@ func (s *schedule) next(now time.Time) time.Time {
 	for _, l := range s.lanes {
 		switch {
 		case !l.behind || len(l.known) >= laneLimit:
-		case l.busy < s.r.settings().workers() && len(l.ready) == 0:
+		case s.free(l) && len(l.ready) == 0:
 			return now
 		case l.stale:
 			at = minTime(at, s.looked.Add(relook))
@@ -376,7 +422,7 @@ func (s *schedule) idle() time.Duration {
 	now := s.r.Now()
 	at := s.next(now)
 	for _, l := range s.lanes {
-		if !s.fenced && !s.paused && l.busy < s.r.settings().workers() && len(l.retry) > 0 {
+		if s.free(l) && len(l.retry) > 0 {
 			at = minTime(at, l.retry[0].due)
 		}
 	}
@@ -399,7 +445,7 @@ func (s *schedule) close() {
 }
 
 // committed takes note of what decide has committed.
-func (s *schedule) committed(intents []model.Intent) {
+func (s *schedule) committed(intents []model.Intent, place int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range intents {
@@ -410,10 +456,20 @@ func (s *schedule) committed(intents []model.Intent) {
 		case in.State.Final():
 			delete(l.known, in.ID)
 		case !known:
-			l.missing()
+			s.came(l, waitingOf(in, place))
 			s.changed()
 		}
 	}
+}
+
+// came takes note of a new intent: it is ready if all others of its lane are at hand,
+// and few of them; otherwise it is read with them.
+func (s *schedule) came(l *lane, w Waiting) {
+	if !s.seen || l.behind || l.reading || len(l.ready) >= window {
+		l.missing()
+		return
+	}
+	l.insert(&task{Waiting: w, lane: l})
 }
 
 // tasks is a heap, the next due first.

@@ -61,6 +61,12 @@ const (
 	firstRetry   = time.Second
 	lastRetry    = time.Minute
 	longestRetry = time.Hour
+	// claimAhead is how many intents of an action that answers quickly are claimed while
+	// its workers are busy, so that none of them waits for the disk. What is claimed is
+	// called before what is more urgent and comes later: a moment, since the last call
+	// took no longer than quickCall.
+	claimAhead = 64
+	quickCall  = 50 * time.Millisecond
 	// laneLimit is how many intents of one action are taken up at once: called, waiting
 	// for their next attempt (retryLimit at most), or reported and not yet committed.
 	// The others wait in the journal, of which window are looked at at a time.
@@ -120,8 +126,8 @@ type Waiting struct {
 	Place int64
 }
 
-func waitingOf(in *model.Intent) Waiting {
-	return Waiting{Intent: in.ID, Score: in.Score, Deadline: in.Deadline}
+func waitingOf(in *model.Intent, place int64) Waiting {
+	return Waiting{Intent: in.ID, Score: in.Score, Deadline: in.Deadline, Place: place}
 }
 
 // compare is below 0 if w is more urgent than o.

@@ -29,7 +29,7 @@ func (s *Store) Commit(ctx context.Context, c decide.Changes) error {
 }
 
 func (w *writer) changes(c decide.Changes) {
-	w.records(place(c.Position), c.At, c.Records) // before the intents: it counts those that were there
+	w.records(Place(c.Position), c.At, c.Records) // before the intents: it counts those that were there
 	w.signals(c)
 	w.cases(c)
 	w.asks(c)
@@ -81,7 +81,7 @@ func (w *writer) cases(c decide.Changes) {
 }
 
 func (w *writer) asks(c decide.Changes) {
-	at := place(c.Position)
+	at := Place(c.Position)
 	for i := range c.Asks {
 		a := &c.Asks[i]
 		w.exec(`INSERT OR IGNORE INTO asks (id, enrichment, kind, value, state, asked, place, severity, doc) VALUES (?, ?, ?, ?, 'pending', ?, ?, ?, ?)`,
@@ -95,7 +95,7 @@ func (w *writer) asks(c decide.Changes) {
 }
 
 func (w *writer) intents(c decide.Changes) {
-	at := place(c.Position)
+	at := Place(c.Position)
 	for i := range c.Intents {
 		n := &c.Intents[i]
 		w.untrim(n)
@@ -148,9 +148,9 @@ func (w *writer) counts(c decide.Changes) {
 	}
 }
 
-// place is a number that grows from commit to commit, so that who reads rows in its
+// Place is a number that grows from commit to commit, so that who reads rows in its
 // order misses none. A message of INPUTS has at most 1 MiB, and so fewer parts.
-func place(p decide.Position) int64 { return int64(p.Seq)<<20 | int64(min(p.Part, 1<<20-1)) }
+func Place(p decide.Position) int64 { return int64(p.Seq)<<20 | int64(min(p.Part, 1<<20-1)) }
 
 // Position is the last input whose changes are committed; zero at the beginning.
 func (s *Store) Position(ctx context.Context) (decide.Position, error) {

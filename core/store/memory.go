@@ -27,7 +27,7 @@ func (w *writer) memory(c decide.Changes) {
 	}
 	for _, r := range c.Recalls {
 		w.exec(`INSERT INTO recalls (place, doc) VALUES (?, ?) ON CONFLICT (place) DO UPDATE SET doc = excluded.doc`,
-			place(r.Position), w.json(recallDoc{r.Position, r.Rounds}))
+			Place(r.Position), w.json(recallDoc{r.Position, r.Rounds}))
 	}
 }
 
@@ -43,11 +43,8 @@ func (w *writer) settled(s *decide.Settled) {
 		w.exec(`INSERT INTO settled (case_key, last, changed, doc) VALUES (?, ?, ?, ?)`, key, s.Last, s.Changed, s.Doc)
 		return
 	}
-	var number int64
-	if err := w.scan(`INSERT INTO settled (case_key, last, changed, keys, doc) VALUES (?, ?, ?, ?, ?) RETURNING number`,
-		[]any{key, s.Last, s.Changed, hashes(s.Values), s.Doc}, &number); err != nil && w.err == nil {
-		w.err = err
-	}
+	number := w.number(`INSERT INTO settled (case_key, last, changed, keys, doc) VALUES (?, ?, ?, ?, ?)`,
+		key, s.Last, s.Changed, hashes(s.Values), s.Doc)
 	for _, h := range s.Values {
 		w.exec(`INSERT OR IGNORE INTO settled_values (hash, number) VALUES (?, ?)`, int64(h), number)
 	}
@@ -118,7 +115,7 @@ func (s *Store) Away(ctx context.Context, add func(hash uint64)) error {
 
 // Recalls are the recorded ones of the first inputs after one, at most so many.
 func (s *Store) Recalls(ctx context.Context, after decide.Position, most int) ([]decide.Recall, error) {
-	docs, err := queryDocs[recallDoc](ctx, s, `SELECT doc FROM recalls WHERE place > ? ORDER BY place LIMIT ?`, place(after), most)
+	docs, err := queryDocs[recallDoc](ctx, s, `SELECT doc FROM recalls WHERE place > ? ORDER BY place LIMIT ?`, Place(after), most)
 	all := make([]decide.Recall, len(docs))
 	for i, d := range docs {
 		all[i] = decide.Recall{Position: d.Position, Rounds: d.Rounds}
@@ -130,7 +127,7 @@ func (s *Store) Recalls(ctx context.Context, after decide.Position, most int) ([
 // first that can be replayed.
 func (s *Store) ForgetRecalls(ctx context.Context, seq uint64) error {
 	return s.transact(ctx, func(w *writer) error {
-		w.exec(`DELETE FROM recalls WHERE place < ?`, place(decide.Position{Seq: seq}))
+		w.exec(`DELETE FROM recalls WHERE place < ?`, Place(decide.Position{Seq: seq}))
 		return nil
 	})
 }

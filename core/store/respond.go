@@ -116,6 +116,42 @@ func (s *Store) Claim(ctx context.Context, a respond.Attempt) error {
 	})
 }
 
+// ClaimFirst writes the first attempts of several pending intents that can agrees to,
+// and gives those that it wrote. It fails with respond.ErrPaused or respond.ErrFenced,
+// and then nothing was written.
+func (s *Store) ClaimFirst(ctx context.Context, firsts []respond.Attempt, can func(*model.Intent) bool) ([]respond.Claimed, error) {
+	var written []respond.Claimed
+	err := s.transact(ctx, func(w *writer) error {
+		written = nil
+		for i, a := range firsts {
+			if i == 0 {
+				if err := w.mayClaim(a.Epoch); err != nil {
+					return err
+				}
+			}
+			var doc []byte
+			switch err := w.scan(`SELECT doc FROM intents WHERE id = ? AND state = 'pending'`, []any{a.Intent}, &doc); {
+			case errors.Is(err, ErrNotFound):
+				continue
+			case err != nil:
+				return err
+			}
+			c := respond.Claimed{Attempt: a}
+			if err := unmarshal(doc, &c.Intent); err != nil {
+				return fmt.Errorf("intent %s: %w", a.Intent, err)
+			}
+			if can(&c.Intent) && w.first(a) {
+				written = append(written, c)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return written, nil
+}
+
 // mayClaim tells whether a responder of an epoch may claim now.
 func (w *writer) mayClaim(epoch int64) error {
 	last, err := w.epoch()
@@ -165,14 +201,18 @@ func (w *writer) claim(claims []respond.Attempt) (written []respond.Attempt, err
 		return nil, err
 	}
 	for _, a := range claims {
-		rows := w.count(`INSERT INTO attempts (intent, number, epoch, claimed, not_after, state, doc) VALUES (?, ?, ?, ?, ?, 'claimed', ?)
-			ON CONFLICT (intent, number) DO NOTHING`,
-			a.Intent, a.Number, a.Epoch, a.Claimed.UnixNano(), a.NotAfter.UnixNano(), w.json(a))
-		if rows == 1 {
+		if w.first(a) {
 			written = append(written, a)
 		}
 	}
 	return written, nil
+}
+
+// first writes an intent's first attempt, unless it has one.
+func (w *writer) first(a respond.Attempt) bool {
+	return w.count(`INSERT INTO attempts (intent, number, epoch, claimed, not_after, state, doc) VALUES (?, ?, ?, ?, ?, 'claimed', ?)
+		ON CONFLICT (intent, number) DO NOTHING`,
+		a.Intent, a.Number, a.Epoch, a.Claimed.UnixNano(), a.NotAfter.UnixNano(), w.json(a)) == 1
 }
 
 // SaveAttempt writes what became of an attempt. It is in no hurry: if another

@@ -25,6 +25,13 @@ func held(t *testing.T, s *Store, jobs int, start func()) {
 }
 
 func TestJoinedTransactionsAreIndependent(t *testing.T) {
+	for _, written := range []bool{false, true} {
+		t.Run(fmt.Sprintf("written=%t", written), func(t *testing.T) { independent(t, written) })
+	}
+}
+
+// independent: some of many jobs would not, before or after they have written something.
+func independent(t *testing.T, written bool) {
 	s, err := Open(t.Context(), Settings{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
@@ -38,6 +45,9 @@ func TestJoinedTransactionsAreIndependent(t *testing.T) {
 		for i := range jobs {
 			all.Go(func() {
 				results[i] = s.transact(t.Context(), func(w *writer) error {
+					if i%4 == 3 && !written {
+						return refused
+					}
 					w.meta(fmt.Sprint("job ", i), i)
 					if i%4 == 3 {
 						return refused

@@ -14,6 +14,7 @@ type writer struct {
 	conn       *sql.Conn
 	statements map[string]*sql.Stmt
 	err        error
+	writes     int // statements that were to change something
 }
 
 // statement is prepared when it is first used. The driver watches over contexts that
@@ -35,26 +36,35 @@ func (w *writer) statement(query string) *sql.Stmt {
 }
 
 // exec does nothing after a failure.
-func (w *writer) exec(query string, args ...any) {
-	s := w.statement(query)
-	if w.err == nil {
-		_, w.err = s.Exec(args...)
-	}
-}
+func (w *writer) exec(query string, args ...any) { w.run(query, args) }
 
 // count is exec that tells how many rows were written.
-func (w *writer) count(query string, args ...any) int64 {
+func (w *writer) count(query string, args ...any) (n int64) {
+	if r := w.run(query, args); r != nil {
+		n, w.err = r.RowsAffected()
+	}
+	return n
+}
+
+// number is exec that tells the number of the row that was added. RETURNING does that
+// too, by a temporary table, which takes longer than adding the row.
+func (w *writer) number(query string, args ...any) (n int64) {
+	if r := w.run(query, args); r != nil {
+		n, w.err = r.LastInsertId()
+	}
+	return n
+}
+
+func (w *writer) run(query string, args []any) (r sql.Result) {
 	s := w.statement(query)
 	if w.err != nil {
-		return 0
+		return nil
 	}
-	var r sql.Result
+	w.writes++
 	if r, w.err = s.Exec(args...); w.err != nil {
-		return 0
+		return nil
 	}
-	var n int64
-	n, w.err = r.RowsAffected()
-	return n
+	return r
 }
 
 // scan reads one row; ErrNotFound if there is none.
