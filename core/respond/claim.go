@@ -3,6 +3,7 @@ package respond
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -82,37 +83,37 @@ func (s *schedule) enter(stop, call context.Context, t *task) bool {
 	s.mu.Unlock()
 	select {
 	case <-turn:
-		return true
 	case <-stop.Done():
 	case <-call.Done():
 	}
+	if stop.Err() == nil && call.Err() == nil {
+		return true
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	select {
-	case <-turn: // just now
-		return true
-	default:
-	}
-	for i, other := range c.next {
-		if other == turn {
-			c.next = append(c.next[:i], c.next[i+1:]...)
-			break
-		}
+	if i := slices.Index(c.next, turn); i >= 0 {
+		c.next = slices.Delete(c.next, i, i+1)
+	} else { // it has its turn, too late
+		s.yield(c)
 	}
 	return false
 }
 
-// leave ends a task's call, which took so long, and gives its place to others.
-func (s *schedule) leave(t *task, took time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c := &t.lane.calls
-	c.quick = took <= quickCall
+// yield gives the place of a call to who is next.
+func (s *schedule) yield(c *calling) {
 	c.running--
 	for c.running < s.r.settings().workers() && len(c.next) > 0 {
 		c.running++
 		close(c.next[0])
 		c.next = c.next[1:]
 	}
+}
+
+// leave ends a task's call, which took so long, and gives its place to others.
+func (s *schedule) leave(t *task, took time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t.lane.calls.quick = took <= quickCall
+	s.yield(&t.lane.calls)
 	s.release(t)
 }

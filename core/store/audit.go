@@ -33,9 +33,19 @@ func (w *writer) records(place int64, at time.Time, all []model.Record) {
 		w.exec(`INSERT INTO audit (seq, place, hash, record) VALUES (?, ?, ?, ?)`, int64(e.Seq), place, e.Hash[:], record)
 		head = e.Head()
 	}
+	w.trail = &trailEnd{head, place}
+}
+
+// trailEnd is the end of the audit. The writer remembers it until a transaction fails.
+type trailEnd struct {
+	head  audit.Head
+	place int64
 }
 
 func (w *writer) auditHead() (h audit.Head, place int64, err error) {
+	if w.trail != nil {
+		return w.trail.head, w.trail.place, nil
+	}
 	var hash []byte
 	err = w.scan(lastEntry, nil, &h.Seq, &place, &hash)
 	if errors.Is(err, ErrNotFound) {
@@ -132,7 +142,8 @@ func (s *Store) VerifyAudit(ctx context.Context, v *audit.Verifier) (differ []st
 }
 
 func intentCounts(ctx context.Context, tx *sql.Tx) (map[string]int, error) {
-	rows, err := tx.QueryContext(ctx, `SELECT state, count(*) FROM intents GROUP BY state`)
+	rows, err := tx.QueryContext(ctx, `SELECT state, count(*) FROM intents WHERE state != 'done' GROUP BY state
+		UNION ALL SELECT 'all', count(*) FROM intents`)
 	if err != nil {
 		return nil, classify(err)
 	}
@@ -145,6 +156,14 @@ func intentCounts(ctx context.Context, tx *sql.Tx) (map[string]int, error) {
 			return nil, err
 		}
 		counts[state] = n
+	}
+	done := counts["all"]
+	delete(counts, "all")
+	for _, n := range counts {
+		done -= n
+	}
+	if done > 0 {
+		counts[string(model.IntentDone)] = done
 	}
 	return counts, classify(rows.Err())
 }

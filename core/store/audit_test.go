@@ -102,3 +102,34 @@ func TestAuditTampered(t *testing.T) {
 		})
 	}
 }
+
+// TestTheAuditsEndAfterAFailure: what a transaction that failed had added to the chain is
+// not gone on from.
+func TestTheAuditsEndAfterAFailure(t *testing.T) {
+	s := mustOpen(t, t.TempDir())
+	record := func(seq uint64, bad bool) decide.Changes {
+		c := changes(int(seq)*3, 3)
+		c.Position = decide.Position{Seq: seq}
+		c.Records = []model.Record{{At: epoch0, Kind: model.RecordPause, By: "kim"}}
+		if bad {
+			c.Answers[0].Answers[0].Details = []byte("{")
+		}
+		return c
+	}
+	mustCommit(t, s, record(1, false))
+	if err := s.Commit(t.Context(), record(2, true)); err == nil {
+		t.Fatal("it was committed")
+	}
+	mustCommit(t, s, record(2, false))
+	mustCommit(t, s, record(3, false))
+	entries, err := s.Audit(t.Context(), 0, 10)
+	if err != nil || len(entries) != 3 {
+		t.Fatalf("%d entries, %v; want 3", len(entries), err)
+	}
+	var v audit.Verifier
+	for _, e := range entries {
+		if err := v.Add(e); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -8,7 +8,6 @@ import (
 	"strconv"
 
 	"github.com/kelpie-sec/kelpie/core/decide"
-	"github.com/kelpie-sec/kelpie/core/model"
 )
 
 // Keys of the meta table.
@@ -97,35 +96,15 @@ func (w *writer) asks(c decide.Changes) {
 func (w *writer) intents(c decide.Changes) {
 	at := Place(c.Position)
 	for i := range c.Intents {
-		n := &c.Intents[i]
-		w.untrim(n)
-		w.exec(`INSERT INTO intents (id, case_id, action, state, planned, place, score, deadline, doc) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+		n := c.Intents[i]
+		// Of an intent that was there before, decide does not keep what it was planned with.
+		parameters, known := []byte(n.Parameters), []byte(n.Target.Known)
+		n.Parameters, n.Target.Known = nil, nil
+		w.exec(`INSERT INTO intents (id, case_id, action, state, planned, place, score, deadline, doc, parameters, known)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (id) DO UPDATE SET case_id = excluded.case_id, action = excluded.action, state = excluded.state,
 			planned = excluded.planned, score = excluded.score, deadline = excluded.deadline, doc = excluded.doc`,
-			n.ID, n.Case, n.Action, string(n.State), n.PlannedAt.UnixNano(), at, int64(n.Score), deadlineOf(n), w.json(n))
-	}
-}
-
-// untrim gives an intent that was there before what decide does not keep of it.
-func (w *writer) untrim(n *model.Intent) {
-	if n.Parameters != nil {
-		return // it is new
-	}
-	var doc []byte
-	if err := w.scan(`SELECT doc FROM intents WHERE id = ?`, []any{n.ID}, &doc); err != nil {
-		if !errors.Is(err, ErrNotFound) && w.err == nil {
-			w.err = err
-		}
-		return
-	}
-	var old model.Intent
-	if err := unmarshal(doc, &old); err != nil {
-		w.err = err
-		return
-	}
-	n.Parameters = old.Parameters
-	if n.Target.Known == nil {
-		n.Target.Known = old.Target.Known
+			n.ID, n.Case, n.Action, string(n.State), n.PlannedAt.UnixNano(), at, int64(n.Score), deadlineOf(&n), w.json(&n), parameters, known)
 	}
 }
 

@@ -19,7 +19,7 @@ var dumped = [...]struct{ table, query string }{
 	{"case_aliases", `SELECT alias, case_id FROM case_aliases ORDER BY alias`},
 	{"asks", `SELECT id, enrichment, kind, value, state, asked, doc FROM asks ORDER BY id`},
 	{"answers", `SELECT ask, doc FROM answers ORDER BY ask`},
-	{"intents", `SELECT id, case_id, action, state, planned, doc FROM intents ORDER BY id`},
+	{"intents", `SELECT id, case_id, action, state, planned, doc, parameters, known FROM intents ORDER BY id`},
 	{"holds", `SELECT id, action, target, state, since, doc FROM holds ORDER BY id`},
 	{"ledger", `SELECT source, hour, doc FROM ledger ORDER BY source, hour`},
 	{"audit", `SELECT seq, hash, record FROM audit ORDER BY seq`},

@@ -391,3 +391,53 @@ func TestQueries(t *testing.T) {
 		t.Errorf("ledger %+v, %v", got, err)
 	}
 }
+
+// TestClaimFirst: of several intents those are claimed that are pending, have no attempt
+// and are agreed to; none while actions are paused or after another epoch has begun.
+func TestClaimFirst(t *testing.T) {
+	s := mustOpen(t, t.TempDir())
+	var all []model.Intent
+	for i := range 5 {
+		all = append(all, anIntent(i, "c-1", epoch0))
+		all[i].Parameters = []byte(`{"text":"told"}`)
+	}
+	all[1].State = model.IntentDone
+	mustCommit(t, s, decide.Changes{Position: decide.Position{Seq: 1}, Intents: all})
+	if err := s.Claim(t.Context(), attempt(all[2].ID, 1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	firsts := []respond.Attempt{attempt("i-none", 1, 1)}
+	for _, in := range all {
+		firsts = append(firsts, attempt(in.ID, 1, 1))
+	}
+	if _, err := s.NextEpoch(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	can := func(in *model.Intent) bool { return in.ID != all[3].ID }
+	claim := func() ([]respond.Claimed, error) { return s.ClaimFirst(t.Context(), firsts, can) }
+
+	mustCommit(t, s, decide.Changes{Position: decide.Position{Seq: 2}, Flags: &decide.Flags{Paused: true}})
+	if got, err := claim(); !errors.Is(err, respond.ErrPaused) || len(got) > 0 {
+		t.Errorf("paused: %v, %v", got, err)
+	}
+	mustCommit(t, s, decide.Changes{Position: decide.Position{Seq: 3}, Flags: &decide.Flags{}})
+	old := firsts[0]
+	firsts[0].Epoch = 0
+	if got, err := claim(); !errors.Is(err, respond.ErrFenced) || len(got) > 0 {
+		t.Errorf("fenced: %v, %v", got, err)
+	}
+	firsts[0] = old
+	want := []respond.Claimed{{Intent: all[0], Attempt: firsts[1]}, {Intent: all[4], Attempt: firsts[5]}}
+	got, err := claim()
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v\n%s", err, diff)
+	}
+	for i, n := range []int{1, 0, 1, 0, 1} {
+		if attempts, err := s.Attempts(t.Context(), all[i].ID); len(attempts) != n || err != nil {
+			t.Errorf("intent %d has %d attempts, %v; want %d", i, len(attempts), err, n)
+		}
+	}
+	if got, err := claim(); len(got) > 0 || err != nil {
+		t.Errorf("claimed again: %v, %v", got, err)
+	}
+}

@@ -22,7 +22,11 @@ type CaseQuery struct {
 }
 
 const (
-	casesOfAll   = `SELECT doc FROM cases WHERE state != 'merged' AND score >= ?1 ORDER BY score DESC, id LIMIT ?2`
+	// casesOfAll goes through all states but merged.
+	casesOfAll = `SELECT doc FROM (
+		SELECT doc, score, id FROM cases WHERE state = 'open' AND score >= ?1
+		UNION ALL SELECT doc, score, id FROM cases WHERE state = 'closed' AND score >= ?1
+		ORDER BY score DESC, id LIMIT ?2)`
 	casesOfState = `SELECT doc FROM cases WHERE state = ?3 AND score >= ?1 ORDER BY score DESC, id LIMIT ?2`
 )
 
@@ -142,11 +146,27 @@ func lookupsOf(ctx context.Context, stmt *sql.Stmt, o sdk.Observable, latest map
 	return classify(rows.Err())
 }
 
+// intentColumns are what scanIntent reads.
+const intentColumns = `SELECT doc, parameters, known FROM intents `
+
 const (
-	intentsOfAll   = `SELECT doc FROM intents WHERE (planned, id) > (?1, ?2) ORDER BY planned, id LIMIT ?3`
-	intentsOfState = `SELECT doc FROM intents WHERE state = ?4 AND (planned, id) > (?1, ?2) ORDER BY planned, id LIMIT ?3`
-	intentsOfCases = `SELECT doc FROM intents WHERE case_id IN (SELECT value FROM json_each(?)) ORDER BY planned, id`
+	intentsOfAll   = intentColumns + `WHERE (planned, id) > (?1, ?2) ORDER BY planned, id LIMIT ?3`
+	intentsOfState = intentColumns + `WHERE state = ?4 AND state != 'done' AND (planned, id) > (?1, ?2) ORDER BY planned, id LIMIT ?3`
+	// intentsDone are most of all.
+	intentsDone    = intentColumns + `INDEXED BY intents_planned WHERE state = 'done' AND (planned, id) > (?1, ?2) ORDER BY planned, id LIMIT ?3`
+	intentsOfCases = intentColumns + `WHERE case_id IN (SELECT value FROM json_each(?)) ORDER BY planned, id`
+	intentOf       = intentColumns + `WHERE id = ?`
 )
+
+func scanIntent(scan scanner) (in model.Intent, err error) {
+	var doc, parameters, known []byte
+	if err = scan(&doc, &parameters, &known); err != nil {
+		return in, err
+	}
+	err = unmarshal(doc, &in)
+	in.Parameters, in.Target.Known = parameters, known
+	return in, err
+}
 
 // MostIntents is how many a page of intents has at most.
 const MostIntents = 1000
@@ -170,15 +190,25 @@ func (s *Store) Intents(ctx context.Context, q IntentQuery) ([]model.Intent, err
 			return nil, classify(err)
 		}
 	}
-	if q.State == "" {
-		return queryDocs[model.Intent](ctx, s, intentsOfAll, planned, q.After, limit)
+	switch q.State {
+	case "":
+		return queryRows(ctx, s, scanIntent, intentsOfAll, planned, q.After, limit)
+	case model.IntentDone:
+		return queryRows(ctx, s, scanIntent, intentsDone, planned, q.After, limit)
 	}
-	return queryDocs[model.Intent](ctx, s, intentsOfState, planned, q.After, limit, string(q.State))
+	return queryRows(ctx, s, scanIntent, intentsOfState, planned, q.After, limit, string(q.State))
 }
 
 // Intent returns one.
 func (s *Store) Intent(ctx context.Context, id string) (model.Intent, error) {
-	return getDoc[model.Intent](ctx, s, `SELECT doc FROM intents WHERE id = ?`, id)
+	all, err := queryRows(ctx, s, scanIntent, intentOf, id)
+	if err == nil && len(all) == 0 {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return model.Intent{}, err
+	}
+	return all[0], nil
 }
 
 // CaseIntents lists the intents of a case under all its ids.
@@ -187,5 +217,5 @@ func (s *Store) CaseIntents(ctx context.Context, ids []string) ([]model.Intent, 
 	if err != nil {
 		return nil, err
 	}
-	return queryDocs[model.Intent](ctx, s, intentsOfCases, string(list))
+	return queryRows(ctx, s, scanIntent, intentsOfCases, string(list))
 }

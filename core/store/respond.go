@@ -129,19 +129,15 @@ func (s *Store) ClaimFirst(ctx context.Context, firsts []respond.Attempt, can fu
 					return err
 				}
 			}
-			var doc []byte
-			switch err := w.scan(`SELECT doc FROM intents WHERE id = ? AND state = 'pending'`, []any{a.Intent}, &doc); {
+			in, err := w.intent(a.Intent)
+			switch {
 			case errors.Is(err, ErrNotFound):
 				continue
 			case err != nil:
-				return err
-			}
-			c := respond.Claimed{Attempt: a}
-			if err := unmarshal(doc, &c.Intent); err != nil {
 				return fmt.Errorf("intent %s: %w", a.Intent, err)
 			}
-			if can(&c.Intent) && w.first(a) {
-				written = append(written, c)
+			if in.State == model.IntentPending && can(&in) && w.first(a) {
+				written = append(written, respond.Claimed{Intent: in, Attempt: a})
 			}
 		}
 		return nil
@@ -150,6 +146,10 @@ func (s *Store) ClaimFirst(ctx context.Context, firsts []respond.Attempt, can fu
 		return nil, err
 	}
 	return written, nil
+}
+
+func (w *writer) intent(id string) (model.Intent, error) {
+	return scanIntent(func(to ...any) error { return w.scan(intentOf, []any{id}, to...) })
 }
 
 // mayClaim tells whether a responder of an epoch may claim now.

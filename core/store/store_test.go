@@ -87,7 +87,7 @@ func TestCommitIsAllOrNothing(t *testing.T) {
 	mustCommit(t, s, changes(0, 3))
 	before := dumpOf(t, s)
 	bad := changes(3, 3)
-	bad.Intents[2].Parameters = []byte("{") // no JSON
+	bad.Answers[2].Answers[0].Details = []byte("{") // no JSON
 	if err := s.Commit(t.Context(), bad); err == nil {
 		t.Fatal("it was committed")
 	}

@@ -170,7 +170,7 @@ func (s *Store) joined(jobs []*job) bool {
 // rollback ends a transaction that failed. A full disk has rolled it back already;
 // there is nothing to add to its error.
 func (s *Store) rollback() {
-	s.writer.err = nil
+	s.writer.err, s.writer.trail = nil, nil
 	s.writer.exec(`ROLLBACK`)
 	s.writer.err = nil
 }

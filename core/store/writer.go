@@ -14,7 +14,8 @@ type writer struct {
 	conn       *sql.Conn
 	statements map[string]*sql.Stmt
 	err        error
-	writes     int // statements that were to change something
+	writes     int       // statements that were to change something
+	trail      *trailEnd // nil: not known
 }
 
 // statement is prepared when it is first used. The driver watches over contexts that
