@@ -2,10 +2,10 @@
 kelpie {
   plugin_dir = env("PLUGINS")
   actions    = "on"
-
-  organisation {
-    networks = ["10.0.0.0/8"]
-  }
+  organisation { networks = ["10.0.0.0/8"] }
+  stream "events" { size = "256MiB" } # on however small a disk
+  stream "inputs" { size = "256MiB" }
+  stream "rejected" { size = "64MiB" }
 }
 
 detector "file" "feed" {
