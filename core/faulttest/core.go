@@ -187,10 +187,8 @@ func dialAPI(socket string) *http.Client {
 	}}
 }
 
-// broken is how "kelpie status" exits when it has troubles to tell of.
-const broken = 4
-
-// kelpie runs a command of the program to its end.
+// kelpie runs a command of the program to its end, and gives what it printed. It is an
+// error if the exit code is not 0.
 func (w *World) kelpie(args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	defer cancel()
@@ -198,13 +196,8 @@ func (w *World) kelpie(args ...string) (string, error) {
 	c.Dir = w.dir
 	var out, errs bytes.Buffer
 	c.Stdout, c.Stderr = &out, &errs
-	err := c.Run()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.ExitCode() == broken {
-		err = nil
-	}
-	if err != nil {
-		return "", fmt.Errorf("kelpie %s: %w\n%s%s", strings.Join(args, " "), err, out.String(), errs.String())
+	if err := c.Run(); err != nil {
+		return out.String(), fmt.Errorf("kelpie %s: %w\n%s%s", strings.Join(args, " "), err, out.String(), errs.String())
 	}
 	return out.String(), nil
 }

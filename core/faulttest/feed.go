@@ -27,6 +27,13 @@ const (
 	Rejected Class = "rejected"
 )
 
+// Why an event is rejected, as the ledger says it.
+const (
+	notAnEvent = "not an event"
+	notRead    = "not read"
+	tooLarge   = "too large"
+)
+
 // Event is what a feed offers, and all that the model knows of it.
 type Event struct {
 	// Key tells it from all others of its feed: the n of its JSON or, in a script, its
@@ -35,6 +42,7 @@ type Event struct {
 	N        int
 	Revision int // 0 is the first
 	Class    Class
+	Reason   string // why it is rejected
 	// Groups whose hosts and addresses it bears; events that share one are one case.
 	Groups   []int
 	Severity int
@@ -77,7 +85,7 @@ func draw(r *rand.Rand, n, groups int) Event {
 	case k < 26:
 		e.Class = Ignored
 	case k < 28:
-		e.Class = Rejected
+		e.Class, e.Reason = Rejected, notAnEvent
 	}
 	return e
 }
@@ -182,6 +190,9 @@ func newScriptFeed(name string, r *rand.Rand, n, groups, again int) *scriptFeed 
 	var all []Event
 	for i := range n {
 		e := draw(r, i, groups)
+		if e.Class == Rejected {
+			e.Reason = []string{notRead, tooLarge, notAnEvent}[i%3]
+		}
 		all = append(all, e)
 		if r.IntN(10) == 0 { // an equal one, which is another
 			e.Key += "-twin"
@@ -251,13 +262,11 @@ func (f *scriptFeed) Offer(dir string, n int) error {
 		var d far.Delivery
 		for _, e := range f.deliveries[f.next] {
 			entry := far.Event{ID: e.Key, Revision: strconv.Itoa(e.Revision), Raw: e.JSON()}
-			if e.Class == Rejected {
-				switch e.N % 3 {
-				case 0:
-					entry.Problem = "half a line"
-				case 1:
-					entry.Large = large
-				}
+			switch e.Reason {
+			case notRead:
+				entry.Problem = "half a line"
+			case tooLarge:
+				entry.Large = large
 			}
 			d.Events = append(d.Events, entry)
 		}

@@ -13,7 +13,6 @@ import (
 	"strings"
 
 	"github.com/kelpie-sec/kelpie/core/api"
-	"github.com/kelpie-sec/kelpie/core/decide"
 	"github.com/kelpie-sec/kelpie/core/model"
 )
 
@@ -23,13 +22,15 @@ type Outcome struct {
 	Intents []model.Intent
 	// Log holds the events of each source, in the order of the log.
 	Log     map[string][]api.EventLine
-	Sources map[string]decide.SourceState
 	Effects map[string][]Effect
 	Mails   []letter
 	// Contained is, by verb and target, what was in force when the world had come to
 	// rest; Held is what the program says is held at the very end.
 	Contained map[string]string
 	Held      []api.Held
+	// Resting are the books of the program at rest, Final those of its data folder when
+	// it had ended.
+	Resting, Final Books
 }
 
 // letter is one mail that the server took.
@@ -50,6 +51,7 @@ func (w *World) outcome() (Outcome, error) {
 		return o, err
 	}
 	o.Contained = fence.Contained
+	o.Resting = w.books("at rest")
 	if err := w.Stop(); err != nil {
 		return o, err
 	}
@@ -61,14 +63,7 @@ func (w *World) outcome() (Outcome, error) {
 	if _, err := w.kelpie("run", "--once"); err != nil {
 		return o, err
 	}
-	var status api.Status
-	if err := w.decode(&status, "--json", "status"); err != nil {
-		return o, err
-	}
-	o.Sources = map[string]decide.SourceState{}
-	for _, s := range status.Sources {
-		o.Sources[strings.TrimPrefix(s.Source, "detector.")] = s
-	}
+	o.Final = w.books("at the end", o.Resting.Audit.Head.String())
 	after, err := w.kelpie("--json", "case", "list")
 	if err != nil {
 		return o, err

@@ -30,18 +30,17 @@ func Build(dir string, tags string) (Programs, error) {
 	if err != nil {
 		return p, err
 	}
-	packages := map[string]string{p.Kelpie: "./core/cmd/kelpie", p.Sink: "./examples/quickstart/smtpsink"}
-	for _, name := range []string{"file", "email", "table"} {
-		packages[filepath.Join(p.Plugins, name)] = "./plugins/" + name
-	}
+	plugins := []string{"./plugins/file", "./plugins/email", "./plugins/table"}
 	for _, name := range []string{"counter", "contain", "script", "lookup", "vendor"} {
-		packages[filepath.Join(p.Plugins, name)] = "./core/faulttest/" + name
+		plugins = append(plugins, "./core/faulttest/"+name)
 	}
-	for out, pkg := range packages {
-		c := exec.Command("go", "build", "-tags", tags, "-o", out, pkg)
+	for out, packages := range map[string][]string{
+		p.Dir: {"./core/cmd/kelpie", "./examples/quickstart/smtpsink"}, p.Plugins: plugins,
+	} {
+		c := exec.Command("go", append([]string{"build", "-tags", tags, "-o", out + "/"}, packages...)...)
 		c.Dir = strings.TrimSpace(string(root))
 		if text, err := c.CombinedOutput(); err != nil {
-			return p, fmt.Errorf("go build %s: %w\n%s", pkg, err, text)
+			return p, fmt.Errorf("go build: %w\n%s", err, text)
 		}
 	}
 	return p, nil

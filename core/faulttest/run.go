@@ -105,6 +105,9 @@ func (w *World) trickle(n int, over time.Duration) error {
 	return nil
 }
 
+// restInterval keeps a core that has much to do from answering questions instead.
+const restInterval = 50 * time.Millisecond
+
 // rest ends all faults, offers what is left, and waits until nothing is under way.
 func (w *World) rest() error {
 	w.Far.settle()
@@ -123,6 +126,7 @@ func (w *World) rest() error {
 	}
 	var s status
 	err := w.within(2*patience, "all work to be done", func() (bool, error) {
+		time.Sleep(restInterval)
 		if err := w.alive(); err != nil {
 			return false, err
 		}

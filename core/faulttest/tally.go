@@ -28,9 +28,11 @@ type Tally struct {
 	Doubled int            `json:"doubled"`
 	// Unknown are the steps that were left to a person.
 	Unknown int `json:"unknown"`
-	// Ledgers that were right, and wrong.
+	// Ledgers, as "kelpie ledger" prints them, that were right, and wrong.
 	LedgersRight int `json:"ledgers_right"`
 	LedgersWrong int `json:"ledgers_wrong"`
+	// Audits that "kelpie audit verify" found whole.
+	Audits int `json:"audits"`
 	// Took is the sum over all runs.
 	Took time.Duration `json:"took"`
 }
@@ -56,6 +58,7 @@ func (t *Tally) Add(o Tally) {
 	t.Unknown += o.Unknown
 	t.LedgersRight += o.LedgersRight
 	t.LedgersWrong += o.LedgersWrong
+	t.Audits += o.Audits
 	t.Took += o.Took
 }
 
@@ -91,5 +94,6 @@ func (t Tally) String() string {
 	row("steps left to a person", t.Unknown)
 	row("ledgers right", t.LedgersRight)
 	row("ledgers wrong", t.LedgersWrong)
+	row("audits that hold", t.Audits)
 	return b.String()
 }
