@@ -23,14 +23,14 @@ var owners = []struct {
 }{
 	{"github.com/hashicorp/hcl", []string{"core/config", "core/expr"}},
 	{"github.com/zclconf/go-cty", []string{"core/config", "core/expr"}},
-	{"github.com/hashicorp/go-plugin", []string{"core/host", "sdk"}},
+	{"github.com/hashicorp/go-plugin", []string{"core/host", "core/faulttest/lookup", "sdk"}},
 	{"github.com/dgraph-io/ristretto", []string{"core/enrich"}},
 	{"github.com/nats-io", []string{"core/eventlog"}},
 	{"database/sql", []string{"core/store"}},
 	{"github.com/prometheus", []string{"core/api"}},
 	{"modernc.org/sqlite", []string{"core/store"}},
 	{"github.com/pressly/goose", []string{"core/store"}},
-	{sdk + "/pluginv1", []string{"core/host", "sdk"}},
+	{sdk + "/pluginv1", []string{"core/host", "core/faulttest/lookup", "sdk"}},
 }
 
 // stages do not import each other; decide ties the three deterministic ones, and

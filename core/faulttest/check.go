@@ -174,12 +174,27 @@ func (c *check) groups() {
 		if e.Case.Severity != mc.Severity {
 			c.wrong("case %s has the severity %d, want %d", e.Case.ID, e.Case.Severity, mc.Severity)
 		}
+		c.subjects(e, mc)
 		first := slices.MinFunc(e.Signals, func(a, b model.Signal) int {
 			return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.ID, b.ID))
 		})
 		if id := model.CaseID(first.ID); id != e.Case.ID {
 			c.wrong("case %s must be named %s by its earliest member", e.Case.ID, id)
 		}
+	}
+}
+
+// subjects of a case are those that its events name, whatever a source outside says.
+func (c *check) subjects(e api.Explanation, mc RefCase) {
+	want, got := map[string]bool{}, map[string]bool{}
+	for _, g := range mc.Groups {
+		want["host:"+host(g)], want["user:"+user(g)] = true, true
+	}
+	for _, s := range e.Case.Subjects {
+		got[s.Kind+":"+s.Value] = true
+	}
+	if !maps.Equal(got, want) {
+		c.wrong("case %s has the subjects %s, want %s", e.Case.ID, text(got), text(want))
 	}
 }
 

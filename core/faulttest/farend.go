@@ -68,7 +68,9 @@ const (
 	LookupFails Manner = "lookup fails"
 	LookupHangs Manner = "lookup hangs"
 	LookupDies  Manner = "lookup dies"
-	LookupLies  Manner = "lookup lies"
+	// LookupLies has as many kinds as there are lies, and these are counted when they
+	// are told.
+	LookupLies Manner = "lookup lies"
 )
 
 // manners of calls, with their weights.
@@ -108,6 +110,7 @@ func newFarEnd(seed uint64, dir string) (*FarEnd, error) {
 	mux.HandleFunc("POST /execute", answer(f, f.execute))
 	mux.HandleFunc("POST /check", answer(f, f.check))
 	mux.HandleFunc("POST /enrich", answer(f, f.enrich))
+	mux.HandleFunc("POST /lied", answer(f, f.lied))
 	f.server = &http.Server{Handler: mux}
 	go func() { f.served <- f.server.Serve(l) }()
 	return f, nil
@@ -161,6 +164,10 @@ func (c call) instance() string { return c.Action }
 type question struct{ far.Question }
 
 func (q question) instance() string { return q.Enrichment }
+
+type lied struct{ far.Lied }
+
+func (l lied) instance() string { return l.Enrichment }
 
 func (f *FarEnd) fly(instance string, n int) {
 	f.mu.Lock()
@@ -315,11 +322,8 @@ var lookupManners = []struct {
 	{LookupFails, 4, true},
 	{LookupHangs, 3, false},
 	{LookupDies, 1, false},
-	{LookupLies, 4, false},
+	{LookupLies, 8, false},
 }
-
-// lies of the plugin lookup.
-var lies = []string{"few", "many"}
 
 func (f *FarEnd) enrich(ctx context.Context, q question) (far.Replies, error) {
 	m, r := f.lookupManner(q.Question)
@@ -346,9 +350,17 @@ func (f *FarEnd) enrich(ctx context.Context, q question) (far.Replies, error) {
 	case LookupDies:
 		replies.Crash = true
 	case LookupLies:
-		replies.Lie = lies[r.IntN(len(lies))]
+		replies.Lie = pick(r, far.Lies())
 	}
 	return replies, nil
+}
+
+// lied hears of a lie that was told.
+func (f *FarEnd) lied(_ context.Context, l lied) (struct{}, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.manners[Manner("lookup answers "+string(l.Lie))]++
+	return struct{}{}, nil
 }
 
 func (f *FarEnd) lookupManner(q far.Question) (Manner, *rand.Rand) {
@@ -372,7 +384,7 @@ func (f *FarEnd) lookupManner(q far.Question) (Manner, *rand.Rand) {
 			continue
 		}
 		if k -= m.weight; k < 0 {
-			if m.manner != Prompt {
+			if m.manner != Prompt && m.manner != LookupLies {
 				f.manners[m.manner]++
 			}
 			return m.manner, r

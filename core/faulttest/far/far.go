@@ -89,8 +89,36 @@ type Question struct {
 type Replies struct {
 	Replies []Reply `json:"replies"`
 	Crash   bool    `json:"crash,omitempty"`
-	// Lie, if it is not empty, is how the plugin is to break the contract.
-	Lie string `json:"lie,omitempty"`
+	// Lie, if it is not empty, is what the plugin is to make of the answer.
+	Lie Lie `json:"lie,omitempty"`
+}
+
+// Lie is a way to break the contract of an enrichment.
+type Lie string
+
+// The lies.
+const (
+	WrongInstance Lie = "for a wrong instance"
+	NotAsked      Lie = "about what was not asked"
+	Twice         Lie = "about one value twice"
+	LeftOut       Lie = "with a value left out"
+	OutOfRange    Lie = "out of range"
+	// NamesSubjects: an external source says that what was asked about is some host.
+	NamesSubjects Lie = "that names a subject"
+)
+
+// Lies lists them all.
+func Lies() []Lie {
+	return []Lie{WrongInstance, NotAsked, Twice, LeftOut, OutOfRange, NamesSubjects}
+}
+
+// Bystander is a host of whom no event tells.
+const Bystander = "bystander"
+
+// Lied tells the far end that a lie is on its way to the core.
+type Lied struct {
+	Enrichment string `json:"enrichment"`
+	Lie        Lie    `json:"lie"`
 }
 
 // Reply is what is known of one value.

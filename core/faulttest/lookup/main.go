@@ -1,10 +1,12 @@
 // Command lookup is an enrichment that leaves everything to its far end, which the fault
-// harness plays: what is known, how long it takes, and whether it answers at all.
+// harness plays: what is known, how long it takes, whether it answers at all, and whether it lies.
 package main
 
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"time"
 
 	"github.com/kelpie-sec/kelpie/core/faulttest/far"
@@ -54,8 +56,10 @@ func (l *lookup) Enrich(ctx context.Context, questions []sdk.Question) ([]sdk.Re
 	for i, r := range got.Replies {
 		replies[i] = reply(r)
 	}
-	if got.Lie != "" {
-		return lie(got.Lie, replies), nil
+	if o, ok := ctx.Value(orderKey{}).(*order); ok {
+		o.lie, o.tell = got.Lie, func(told far.Lie) error {
+			return l.far.Ask(ctx, "lied", far.Lied{Enrichment: q.Enrichment, Lie: told}, &struct{}{})
+		}
 	}
 	return replies, nil
 }
@@ -67,45 +71,29 @@ func reply(r far.Reply) sdk.Reply {
 	case r.None:
 		return sdk.Reply{}
 	}
-	return verdict(r.Score)
-}
-
-func verdict(score int) sdk.Reply {
 	disposition := sdk.Suspicious
 	switch {
-	case score >= 60:
+	case r.Score >= 60:
 		disposition = sdk.Malicious
-	case score < 20:
+	case r.Score < 20:
 		disposition = sdk.Benign
 	}
 	return sdk.Reply{Answers: []sdk.Answer{{
-		Verdict: &sdk.Verdict{Disposition: disposition, Score: score, Confidence: 100}, At: time.Now(),
+		Verdict: &sdk.Verdict{Disposition: disposition, Score: r.Score, Confidence: 100}, At: time.Now(),
 	}}}
 }
 
-// lie breaks the contract as far as the SDK lets it: a wrong number of replies, or
-// replies with what nobody asked for.
-func lie(how string, replies []sdk.Reply) []sdk.Reply {
-	switch how {
-	case "few":
-		return replies[:len(replies)-1]
-	case "many":
-		return append(replies, verdict(100), verdict(100))
-	case "out of range":
-		for i := range replies {
-			replies[i] = verdict(100_000)
-		}
-	}
-	return replies
-}
-
 func main() {
-	sdk.Serve(sdk.Plugin{
+	err := serve(sdk.Plugin{
 		Name: "lookup", Version: "0.1.0",
 		Connectors: []sdk.Connector{{
 			Kind: sdk.KindEnrichment, Summary: "Whatever the harness makes of it.",
 			New:   func() sdk.Instance { return &lookup{} },
-			Takes: []string{sdk.IP}, BatchLimit: 16, DefaultTTL: time.Hour,
+			Takes: []string{sdk.IP}, BatchLimit: 4, DefaultTTL: time.Hour,
 		}},
 	})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 }
