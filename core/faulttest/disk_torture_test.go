@@ -33,6 +33,7 @@ func TestDisks(t *testing.T) {
 	}
 	for seed := first; seed <= last; seed++ {
 		r := onDisk(t, p, seed)
+		r.Tally.Seeds = 1
 		total.Add(r.Tally)
 		fmt.Printf("seed %d: %s, %.1f s\n", r.Seed, verdict(r), r.Took.Seconds())
 		if len(r.Problems) > 0 || *from > 0 {

@@ -27,16 +27,31 @@ type Weighted struct {
 var Faults = []Weighted{
 	{coreKilled{}, 10},
 	{killedAtPoint{}, 10},
-	{pluginKilled{}, 10},
-	{coreStopped{}, 6},
-	{pluginStopped{}, 6},
-	{coreRestarted{}, 3},
-	{socketCut{}, 4},
-	{clockMoved{}, 3},
-	{released{}, 3},
+	{pluginKilled{}, 12},
+	{coreStopped{}, 8},
+	{pluginStopped{}, 8},
 	{tornTail{}, 3},
+	{tornAcknowledged{}, 2},
+	{coreRestarted{}, 2},
+	{socketCut{}, 4},
+	{clockForward{}, 2},
+	{clockBack{}, 2},
+	{released{}, 2},
 	{configReloaded{}, 4},
 	{configBroken{}, 1},
+}
+
+// KillsAndStops are the kinds that end a process with SIGKILL, or hold it with SIGSTOP.
+var KillsAndStops = []Fault{
+	coreKilled{},
+	killedAtPoint{},
+	aimedKill{},
+	pluginKilled{},
+	coreStopped{},
+	pluginStopped{},
+	tornTail{},
+	tornAcknowledged{},
+	powerCut{},
 }
 
 // drawFault gives one of some.

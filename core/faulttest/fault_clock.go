@@ -9,21 +9,30 @@ import (
 	"time"
 )
 
-// clockMoved puts the wall clock forward or back, or right again.
-type clockMoved struct{}
+// clockForward puts the wall clock forward, clockBack puts it back, each from where it is.
+type (
+	clockForward struct{}
+	clockBack    struct{}
+)
 
-func (clockMoved) Name() string { return "clock moved" }
+func (clockForward) Name() string { return "clock put forward" }
 
-var offsets = []time.Duration{
-	-48 * time.Hour, -time.Hour, -5 * time.Second, 0, 0, 2 * time.Second, 30 * time.Second, 5 * time.Minute, 3 * time.Hour,
+func (clockForward) Apply(w *World, r *rand.Rand) (Work, error) {
+	return w.moveClock(pick(r, []time.Duration{2 * time.Second, 30 * time.Second, 5 * time.Minute, 3 * time.Hour}))
 }
 
-func (clockMoved) Apply(w *World, r *rand.Rand) (Work, error) {
+func (clockBack) Name() string { return "clock put back" }
+
+func (clockBack) Apply(w *World, r *rand.Rand) (Work, error) {
+	return w.moveClock(-pick(r, []time.Duration{5 * time.Second, time.Minute, time.Hour, 48 * time.Hour}))
+}
+
+func (w *World) moveClock(by time.Duration) (Work, error) {
 	work, err := w.Press(w.Work)
 	if err != nil {
 		return work, err
 	}
-	return work, w.SetClock(pick(r, offsets))
+	return work, w.SetClock(w.clock + by)
 }
 
 // SetClock moves the core's wall clock away from the machine's.
@@ -33,7 +42,7 @@ func (w *World) SetClock(offset time.Duration) error {
 		return err
 	}
 	defer f.Close()
-	w.ahead = max(w.ahead, offset)
+	w.clock, w.ahead = offset, max(w.ahead, offset)
 	_, err = f.WriteAt(binary.NativeEndian.AppendUint64(nil, uint64(offset)), 0)
 	return err
 }

@@ -94,12 +94,12 @@ func (f diskFull) Apply(w *World, r *rand.Rand) (Work, error) {
 	default:
 		f.d.Fill(int64(r.IntN(3) * r.IntN(300_000)))
 	}
-	return work, f.last(w, r, func() { f.d.Fill(-1); f.d.TakeInodes(-1) })
+	return work, last(w, r, func() { f.d.Fill(-1); f.d.TakeInodes(-1) })
 }
 
 // last lets a fault of the disk last, while there is more to do; the core may be killed,
 // or stopped, meanwhile.
-func (f diskFull) last(w *World, r *rand.Rand, end func()) error {
+func last(w *World, r *rand.Rand, end func()) error {
 	err := w.Drip(1 + w.ration/2)
 	time.Sleep(pick(r, stops))
 	what := r.IntN(4)
@@ -123,8 +123,11 @@ func (f diskFull) last(w *World, r *rand.Rand, end func()) error {
 	if err == nil && what < 2 {
 		err = w.Start()
 	}
-	if err == nil && what == 2 {
+	if err == nil && what >= 2 {
 		err = w.revived()
+	}
+	if err == nil && what > 2 {
+		err = w.caughtUp()
 	}
 	return err
 }
@@ -161,13 +164,45 @@ func (w *World) stopSick() error {
 	}
 }
 
-// diskFails has operations of the disk fail for a while, and may take the power then:
-// what could not be synced may not have been acknowledged.
+// diskFails has writes or syncs of the disk fail for a while, and may take the power
+// then: what could not be synced may not have been acknowledged.
 type diskFails struct{ d *disk.Disk }
 
 func (diskFails) Name() string { return "disk fails" }
 
 func (f diskFails) Apply(w *World, r *rand.Rand) (Work, error) {
+	match := someFiles(r)
+	return sick(f.d, w, r, func() {
+		f.d.Fail(pick(r, []disk.Op{disk.Sync, disk.Sync, disk.Write}), syscall.EIO, match)
+	})
+}
+
+// writesDenied has the disk take no write and no name for a while.
+type writesDenied struct{ d *disk.Disk }
+
+func (writesDenied) Name() string { return "writes denied" }
+
+func (f writesDenied) Apply(w *World, r *rand.Rand) (Work, error) {
+	match, errno := someFiles(r), pick(r, []syscall.Errno{syscall.EROFS, syscall.EDQUOT, syscall.EACCES})
+	return sick(f.d, w, r, func() {
+		f.d.Fail(disk.Write, errno, match)
+		f.d.Fail(disk.Name, errno, match)
+	})
+}
+
+// someFiles draws which files a fault is about.
+func someFiles(r *rand.Rand) func(string) bool {
+	if r.IntN(2) == 0 {
+		suffix := pick(r, []string{".blk", "-wal", ".db"})
+		return func(name string) bool { return strings.HasSuffix(name, suffix) }
+	}
+	// What SQLite keeps in shared memory is never read from the disk; a page of it that
+	// could not be written and was dropped from memory would be an older one.
+	return func(name string) bool { return !strings.HasSuffix(name, "-shm") }
+}
+
+// sick has the disk misbehave for a while.
+func sick(d *disk.Disk, w *World, r *rand.Rand, fail func()) (Work, error) {
 	if err := w.Up(); err != nil {
 		return Work{}, err
 	}
@@ -175,83 +210,61 @@ func (f diskFails) Apply(w *World, r *rand.Rand) (Work, error) {
 	if err != nil {
 		return work, err
 	}
-	// What SQLite keeps in shared memory is never read from the disk; a page of it that
-	// could not be written and was dropped from memory would be an older one.
-	match := func(name string) bool { return !strings.HasSuffix(name, "-shm") }
-	if r.IntN(2) == 0 {
-		suffix := pick(r, []string{".blk", "-wal", ".db"})
-		match = func(name string) bool { return strings.HasSuffix(name, suffix) }
-	}
-	switch errno := pick(r, []syscall.Errno{syscall.EIO, syscall.EROFS, syscall.EDQUOT, syscall.EACCES}); errno {
-	case syscall.EIO:
-		f.d.Fail(pick(r, []disk.Op{disk.Sync, disk.Sync, disk.Write}), errno, match)
-	default:
-		f.d.Fail(disk.Write, errno, match)
-		f.d.Fail(disk.Name, errno, match)
-	}
+	fail()
 	if r.IntN(3) > 0 {
-		return work, diskFull(f).last(w, r, f.d.Heal)
+		return work, last(w, r, d.Heal)
 	}
 	err = w.Drip(1 + w.ration/2)
 	time.Sleep(pick(r, stops))
-	f.d.Heal()
+	d.Heal()
 	if err != nil {
 		return work, err
 	}
 	time.Sleep(time.Duration(r.IntN(1500)) * time.Millisecond)
-	return work, powerCut(f).cut(w, r.Uint64())
+	return work, powerCut{d}.cut(w, r.Uint64())
 }
 
-// tornTail kills the core and tears what it wrote last and told nobody of.
-type tornTail struct{}
+// inputsDenied has all writes of INPUTS fail for a while: what match has read can't be
+// written on, and must be when the disk is well again, without a new start.
+type inputsDenied struct{ d *disk.Disk }
 
-func (tornTail) Name() string { return "torn tail" }
+func (inputsDenied) Name() string { return "writes of INPUTS denied" }
 
-func (tornTail) Apply(w *World, r *rand.Rand) (Work, error) {
+func (f inputsDenied) Apply(w *World, r *rand.Rand) (Work, error) {
+	if err := w.Up(); err != nil {
+		return Work{}, err
+	}
 	work, err := w.Press(w.Work)
 	if err != nil {
 		return work, err
 	}
-	if err := w.Kill(); err != nil {
-		return work, err
+	_, before := f.d.Counts(disk.Write)
+	f.d.Fail(disk.Write, syscall.EIO, func(name string) bool { return strings.Contains(name, "/INPUTS/msgs/") })
+	err = w.Drip(1 + w.ration/2)
+	time.Sleep(pick(r, stops))
+	f.d.Heal()
+	if _, after := f.d.Counts(disk.Write); after == before {
+		work = Work{}
 	}
-	blocks, err := Blocks(w.path("data"), pick(r, []string{"EVENTS", "INPUTS"}))
-	if err != nil {
-		return Work{}, w.Start() // the core has not come so far as to write
+	if err == nil {
+		err = w.caughtUp()
 	}
-	last := blocks[len(blocks)-1]
-	data, err := os.ReadFile(last)
-	if err != nil {
-		return work, err
-	}
-	if len(data) == 0 {
-		return Work{}, w.Start()
-	}
-	if len(data) == 0 {
-		return Work{}, w.Start()
-	}
-	// The beginning of a record that was under way: as one before it began, or garbage.
-	n := 1 + r.IntN(min(len(data), 4000))
-	torn := append([]byte(nil), data[:min(n, len(data))]...)
-	if r.IntN(2) == 0 {
-		for i := range torn {
-			torn[i] = byte(r.Uint32())
-		}
-	}
-	f, err := os.OpenFile(last, os.O_APPEND|os.O_WRONLY, 0)
-	if err != nil {
-		return work, err
-	}
-	_, err = f.Write(torn)
-	if err := errors.Join(err, f.Close()); err != nil {
-		return work, err
-	}
-	return work, w.Start()
+	return work, err
 }
 
 // DiskFaults are those of the data folder's disk.
 func DiskFaults(d *disk.Disk) []Fault {
-	return []Fault{powerCut{d}, powerCut{d}, powerCut{d}, diskFull{d}, diskFull{d}, diskFails{d}, diskFails{d}, coreKilled{}}
+	return []Fault{
+		powerCut{d},
+		powerCut{d},
+		powerCut{d},
+		diskFull{d},
+		diskFull{d},
+		diskFails{d},
+		writesDenied{d},
+		inputsDenied{d},
+		coreKilled{},
+	}
 }
 
 // faultsOfDisk is how many faults a disk's schedule has.

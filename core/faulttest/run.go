@@ -47,8 +47,8 @@ func Run(p Programs, dir string, seed uint64, steps []Step) (rep Report) {
 		rep.Problems = append(rep.Problems, o.Check(w, &rep.Tally)...)
 	}
 	if w != nil {
-		for manner, n := range w.Far.Manners() {
-			rep.Tally.Faults[string(manner)] += n
+		if err := w.count(&rep.Tally); err != nil {
+			rep.Problems = append(rep.Problems, err.Error())
 		}
 		if err == nil {
 			rep.Problems = append(rep.Problems, w.left()...)
@@ -57,9 +57,30 @@ func Run(p Programs, dir string, seed uint64, steps []Step) (rep Report) {
 			rep.Problems = append(rep.Problems, err.Error())
 		}
 	}
-	rep.Tally.Seeds, rep.Took = 1, time.Since(began)
+	rep.Tally.Worlds, rep.Took = 1, time.Since(began)
 	rep.Tally.Took = rep.Took
 	return rep
+}
+
+// count adds what plugins and what is behind them did on their own.
+func (w *World) count(t *Tally) error {
+	for manner, n := range w.Far.Manners() {
+		t.Faults[string(manner)] += n
+	}
+	for _, f := range w.Feeds {
+		script, ok := f.(*scriptFeed)
+		if !ok {
+			continue
+		}
+		plays, err := script.Played(w.dir)
+		if err != nil {
+			return err
+		}
+		for play, n := range plays {
+			t.Faults[string(play)] += n
+		}
+	}
+	return nil
 }
 
 // live applies the schedule while the feeds grow.
@@ -152,6 +173,11 @@ func (w *World) rest() error {
 }
 
 func (w *World) resting(s status) bool {
+	return w.decided(s) && s.Counts.AsksPending+s.Counts.IntentsPending == 0
+}
+
+// decided tells whether all that was offered is.
+func (w *World) decided(s status) bool {
 	counted := map[string]int{}
 	for _, src := range s.Sources {
 		counted[src.Source] = src.Counted
@@ -164,7 +190,7 @@ func (w *World) resting(s status) bool {
 			return false
 		}
 	}
-	return s.Counts.AsksPending+s.Counts.IntentsPending+s.Log.Undecided+s.Log.Unmatched == 0
+	return s.Log.Undecided+s.Log.Unmatched == 0
 }
 
 // revive does what an operator does about plugins that ended too often: it starts them

@@ -12,7 +12,9 @@ import (
 
 // Tally is what many runs come to.
 type Tally struct {
-	Seeds int `json:"seeds"`
+	// Worlds that ran; Seeds are those with a schedule of chance.
+	Worlds int `json:"worlds"`
+	Seeds  int `json:"seeds"`
 	// Faults that found work, by kind; Idle is how many found none.
 	Faults map[string]int `json:"faults"`
 	Idle   int            `json:"idle"`
@@ -48,6 +50,7 @@ func (t *Tally) Add(o Tally) {
 	for k, n := range o.Effects {
 		t.Effects[k] += n
 	}
+	t.Worlds += o.Worlds
 	t.Seeds += o.Seeds
 	t.Idle += o.Idle
 	t.Events += o.Events
@@ -62,6 +65,22 @@ func (t *Tally) Add(o Tally) {
 	t.Took += o.Took
 }
 
+// KillsAndStops that found work, of all kinds.
+func (t Tally) KillsAndStops() int {
+	n := 0
+	for _, f := range KillsAndStops {
+		n += t.Faults[f.Name()]
+	}
+	return n
+}
+
+// Line is the sum of it all.
+func (t Tally) Line() string {
+	return fmt.Sprintf("%d kills and stops that found work, over %d seeds in %.2f hours of running: "+
+		"%d events and %d lost, %d effects and %d doubled, %d ledgers right and %d wrong",
+		t.KillsAndStops(), t.Seeds, t.Took.Hours(), t.Events, t.Lost, sum(t.Effects), t.Doubled, t.LedgersRight, t.LedgersWrong)
+}
+
 func sum(counts map[string]int) int {
 	n := 0
 	for _, k := range counts {
@@ -73,8 +92,9 @@ func sum(counts map[string]int) int {
 // String is the table for people.
 func (t Tally) String() string {
 	var b strings.Builder
-	row := func(name string, n any) { fmt.Fprintf(&b, "%-28s %8v\n", name, n) }
-	row("seeds", t.Seeds)
+	row := func(name string, n any) { fmt.Fprintf(&b, "%-44s %8v\n", name, n) }
+	row("worlds", t.Worlds)
+	row("  of these from seeds", t.Seeds)
 	row("hours of running", fmt.Sprintf("%.2f", t.Took.Hours()))
 	b.WriteString("\nfaults that found work\n")
 	for _, k := range slices.Sorted(maps.Keys(t.Faults)) {
@@ -95,5 +115,6 @@ func (t Tally) String() string {
 	row("ledgers right", t.LedgersRight)
 	row("ledgers wrong", t.LedgersWrong)
 	row("audits that hold", t.Audits)
+	b.WriteString("\n" + t.Line() + "\n")
 	return b.String()
 }

@@ -125,6 +125,9 @@ func runJob(p Programs, j job) Report {
 		steps = Schedule(j.seed, d)
 	}
 	r := Run(p, dir, j.seed, steps)
+	if j.steps == nil {
+		r.Tally.Seeds = 1
+	}
 	if len(r.Problems) > 0 {
 		r.Problems = append(r.Problems, "its folder is kept: "+dir)
 	}

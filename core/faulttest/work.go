@@ -87,6 +87,24 @@ func (w *World) WorkOf() map[string]Work {
 	return all
 }
 
+// caughtUp waits until all that was offered is decided, without a new start of the core.
+func (w *World) caughtUp() error {
+	life := w.core
+	return w.Until("what was offered to be decided", func() (bool, error) {
+		if w.core != life {
+			return false, errors.New("the core was started again")
+		}
+		if err := w.alive(); err != nil {
+			return false, err
+		}
+		if err := w.revive(); err != nil {
+			return false, err
+		}
+		var s status
+		return w.get("status", &s) == nil && w.decided(s), nil
+	})
+}
+
 // pluginOf an enrichment or action.
 func pluginOf(instance string) string {
 	switch {

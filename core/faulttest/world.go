@@ -37,7 +37,8 @@ type World struct {
 	groups  int
 	counted map[string]int // by source, when the core last answered
 	ration  int            // events that the present step may still offer
-	ahead   time.Duration  // the farthest that the clock was ever put forward
+	clock   time.Duration  // how far the core's clock is ahead of the machine's
+	ahead   time.Duration  // the farthest that it ever was
 }
 
 // NewWorld makes a world in an empty folder, whose feeds have offered nothing yet.

@@ -161,8 +161,8 @@ func (d *Disk) PowerOn(seed uint64) (Lost, error) {
 
 // Fail makes operations fail until Heal. A failing Sync leaves the bytes readable and
 // forgets that they must be written, as Linux does: a later Sync that succeeds has not
-// brought them to the disk. match chooses by the name of a file, or of what is changed
-// in a folder; nil: all.
+// brought them to the disk. match chooses by the path of a file that is written or
+// synced, by the name of what is read or changed in a folder; nil: all.
 func (d *Disk) Fail(op Op, errno syscall.Errno, match func(name string) bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

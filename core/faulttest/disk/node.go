@@ -238,7 +238,7 @@ func (n *node) Read(_ context.Context, _ fs.FileHandle, dest []byte, off int64) 
 }
 
 func (n *node) Write(ctx context.Context, f fs.FileHandle, data []byte, off int64) (uint32, syscall.Errno) {
-	leave, errno := n.d.enter(Write, n.i.name)
+	leave, errno := n.d.enter(Write, n.Path(nil))
 	if errno != 0 {
 		return 0, errno
 	}
@@ -251,7 +251,7 @@ func (n *node) Write(ctx context.Context, f fs.FileHandle, data []byte, off int6
 }
 
 func (n *node) Fsync(context.Context, fs.FileHandle, uint32) syscall.Errno {
-	leave, errno := n.d.enter(Sync, n.i.name)
+	leave, errno := n.d.enter(Sync, n.Path(nil))
 	if errno != 0 {
 		n.d.mu.Lock()
 		n.i.forget()

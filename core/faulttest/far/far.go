@@ -133,7 +133,19 @@ type Reply struct {
 // Delivery is one line of a script: what a feed hands over at once.
 type Delivery struct {
 	Events []Event `json:"events"`
+	Play   Play    `json:"play,omitempty"`
 }
+
+// Play is how a delivery is handed over.
+type Play string
+
+// The ways other than at once, in order, and once.
+const (
+	Duplicated Play = "batch duplicated"
+	Delayed    Play = "batch delayed"
+	// Reordered: behind the one that follows, whenever that comes.
+	Reordered Play = "batch reordered"
+)
 
 // Event of a delivery.
 type Event struct {

@@ -54,7 +54,7 @@ func (g *glue) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientConn)
 // order is the far end's, to lie about the answer of one call.
 type order struct {
 	lie  far.Lie
-	tell func(far.Lie) error
+	tell func(context.Context) error
 }
 
 type orderKey struct{}
@@ -71,7 +71,7 @@ func falsify(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.
 	if err := falsified(answer, o.lie); err != nil {
 		return nil, err
 	}
-	return answer, o.tell(o.lie)
+	return answer, o.tell(ctx)
 }
 
 // falsified makes a lie of an answer. All but the last one say the worst of something.

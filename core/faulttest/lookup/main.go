@@ -57,8 +57,8 @@ func (l *lookup) Enrich(ctx context.Context, questions []sdk.Question) ([]sdk.Re
 		replies[i] = reply(r)
 	}
 	if o, ok := ctx.Value(orderKey{}).(*order); ok {
-		o.lie, o.tell = got.Lie, func(told far.Lie) error {
-			return l.far.Ask(ctx, "lied", far.Lied{Enrichment: q.Enrichment, Lie: told}, &struct{}{})
+		o.lie, o.tell = got.Lie, func(ctx context.Context) error {
+			return l.far.Ask(ctx, "lied", far.Lied{Enrichment: q.Enrichment, Lie: got.Lie}, &struct{}{})
 		}
 	}
 	return replies, nil

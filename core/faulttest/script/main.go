@@ -2,13 +2,15 @@
 // delivery (far.Delivery), which it sends as it stands. Its cursor is the place in the
 // file, so the source can wait. With again it sends some of the lines before its cursor
 // once more when a session begins, as sources do that remember less than they should.
+//
+// A delivery may be played in another way than at once, in order, and once. What was
+// played so, and taken by the core, it notes in a file beside the script, ".played".
 package main
 
 import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,7 +18,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/kelpie-sec/kelpie/core/faulttest/far"
 	"github.com/kelpie-sec/kelpie/sdk"
 )
 
@@ -52,6 +53,7 @@ func (s *script) Detect(ctx context.Context, start sdk.Start, out sdk.Sender) er
 	if _, err := f.Seek(int64(at), io.SeekStart); err != nil {
 		return err
 	}
+	p := &player{file: string(s.config.File), out: out, at: at}
 	r := bufio.NewReaderSize(f, 64<<10)
 	var line []byte
 	for {
@@ -59,17 +61,19 @@ func (s *script) Detect(ctx context.Context, start sdk.Start, out sdk.Sender) er
 		line = append(line, part...)
 		switch {
 		case errors.Is(err, io.EOF) && start.Once:
-			return nil
+			return p.release(ctx)
 		case errors.Is(err, io.EOF):
-			if !pause(ctx) {
+			if err := p.release(ctx); err != nil {
+				return err // nothing may follow for long
+			}
+			if !pause(ctx, interval) {
 				return ctx.Err()
 			}
 			continue
 		case err != nil:
 			return err
 		}
-		at += len(line)
-		if err := send(ctx, line, out, strconv.Itoa(at)); err != nil {
+		if err := p.play(ctx, line); err != nil {
 			return err
 		}
 		line = line[:0]
@@ -88,35 +92,19 @@ func (s *script) again(ctx context.Context, f io.ReaderAt, at int, out sdk.Sende
 	lines := bytes.SplitAfter(before, []byte("\n"))
 	lines = lines[:len(lines)-1] // after the last newline is nothing
 	for _, line := range lines[max(len(lines)-s.config.Again, 0):] {
-		if err := send(ctx, line, out, ""); err != nil {
+		d, err := read(line)
+		if err != nil {
+			return err
+		}
+		if err := deliver(ctx, d, out, "", false); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func send(ctx context.Context, line []byte, out sdk.Sender, cursor string) error {
-	var d far.Delivery
-	if err := json.Unmarshal(line, &d); err != nil {
-		return fmt.Errorf("script: %w", err)
-	}
-	events := make([]sdk.Event, len(d.Events))
-	for i, e := range d.Events {
-		events[i] = sdk.Event{ID: e.ID, Revision: e.Revision, Raw: e.Raw, Problem: e.Problem}
-		if e.Large > 0 {
-			events[i].Raw = bytes.Repeat([]byte{'x'}, e.Large)
-		}
-	}
-	var at []byte
-	if cursor != "" {
-		at = []byte(cursor)
-	}
-	_, err := out.Send(ctx, events, at)
-	return err
-}
-
-func pause(ctx context.Context) bool {
-	t := time.NewTimer(interval)
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
