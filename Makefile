@@ -58,7 +58,7 @@ bench:
 	$(GO) test -run '^$$' -bench . ./core/match ./core/model
 
 ## torture: the fault harness: aimed kills, then SEEDS random schedules (100), several
-## worlds at once (WORLDS, 3); SEED=n runs one of them again, SHORT=1 a few; JSON=file
+## worlds at once (WORLDS, 5); SEED=n runs one of them again, SHORT=1 a few; JSON=file
 torture:
 	$(GO) test -count 1 -timeout 120m -v -run '^TestTorture$$' ./core/faulttest -args -torture \
 		$(if $(SHORT),-hits 1 -seeds 3) $(if $(SEEDS),-seeds $(SEEDS)) $(if $(SEED),-seed $(SEED)) \

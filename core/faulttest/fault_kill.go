@@ -90,6 +90,12 @@ type aimedKill struct {
 func (a aimedKill) Name() string { return "killed at a point, aimed" }
 
 func (a aimedKill) Apply(w *World, _ *rand.Rand) (Work, error) {
+	if a.victim != "core" {
+		err := w.Until(a.victim+" to run", func() (bool, error) { return len(w.Children()[a.victim]) > 0, w.revive() })
+		if err != nil {
+			return Work{}, err
+		}
+	}
 	work, err := w.KillAt(a.point, a.victim, a.hit, patience)
 	if err == nil && !work.Any() {
 		err = fmt.Errorf("%s was not killed at %s, or nothing was under way", a.victim, a.point)
@@ -97,15 +103,17 @@ func (a aimedKill) Apply(w *World, _ *rand.Rand) (Work, error) {
 	return work, err
 }
 
-// Aimed are schedules of one kill each: core and file plugin, at each point, the first
-// hits times that it is passed.
+// Aimed are schedules that kill core or file plugin at every point, the first hits times
+// that it is passed.
 func Aimed(hits int) [][]Step {
 	var all [][]Step
-	for _, point := range fault.Points() {
+	for hit := range hits {
 		for _, victim := range []string{"core", "file"} {
-			for hit := range hits {
-				all = append(all, []Step{{After: 300 * time.Millisecond, Fault: aimedKill{point, victim, hit + 1}}})
+			var steps []Step
+			for _, point := range fault.Points() {
+				steps = append(steps, Step{After: 200 * time.Millisecond, Fault: aimedKill{point, victim, hit + 1}})
 			}
+			all = append(all, steps)
 		}
 	}
 	return all

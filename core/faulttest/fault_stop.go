@@ -9,7 +9,10 @@ import (
 )
 
 // Stops last from a moment to longer than any timeout of the world's configuration.
-var stops = []time.Duration{20 * time.Millisecond, 200 * time.Millisecond, time.Second, 2500 * time.Millisecond}
+// Most are short, so that there are many.
+var stops = []time.Duration{
+	20 * time.Millisecond, 50 * time.Millisecond, 200 * time.Millisecond, 400 * time.Millisecond, time.Second, 2500 * time.Millisecond,
+}
 
 // coreStopped holds the core with SIGSTOP for a while.
 type coreStopped struct{}

@@ -104,12 +104,12 @@ response "contain" {
   step "isolate" {
     do         = action.fence.isolate_host
     targets    = case.hosts
-    undo_after = "3s"
+    undo_after = "2s"
   }
   step "disable" {
     do         = action.fence.disable_account
     targets    = case.users
-    undo_after = "4s"
+    undo_after = "3s"
   }
 }
 

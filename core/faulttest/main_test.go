@@ -11,7 +11,7 @@ var (
 	hits    = flag.Int("hits", 3, "how often the aimed kills hit each point")
 	seeds   = flag.Int("seeds", 100, "how many seeds")
 	from    = flag.Uint64("seed", 0, "the one seed to run; 0: the aimed kills, and seeds from 1 on")
-	worlds  = flag.Int("worlds", 3, "how many worlds at once")
+	worlds  = flag.Int("worlds", 5, "how many worlds at once")
 	result  = flag.String("json", "", "the file that the summary is written to")
 )
 

@@ -20,7 +20,7 @@ type Step struct {
 }
 
 // faultsOfSeed is how many faults a schedule has.
-const faultsOfSeed = 16
+const faultsOfSeed = 20
 
 // Schedule draws what happens in a seed's world. Equal seeds have equal schedules; what
 // a fault finds when its time comes depends on the machine as well. Where the data has
@@ -29,7 +29,7 @@ func Schedule(seed uint64, d *disk.Disk) []Step {
 	r := stream(seed, "schedule")
 	var steps []Step
 	for i := range faultsOfSeed {
-		after := time.Duration(50+r.IntN(400)) * time.Millisecond
+		after := time.Duration(20+r.IntN(250)) * time.Millisecond
 		if r.IntN(5) == 0 {
 			after = 0 // one on the heels of another
 		}
