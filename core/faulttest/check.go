@@ -11,6 +11,7 @@ import (
 
 	"github.com/kelpie-sec/kelpie/core/api"
 	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/sdk"
 )
 
 // check compares an outcome with the model, and collects what is not as it says.
@@ -224,6 +225,9 @@ func (c *check) scores() {
 			}
 		}
 		for _, o := range e.Case.Indicators {
+			if o.Kind != sdk.IP {
+				continue // a lookup may have named it, and then it is no more than that
+			}
 			for _, name := range []string{"enrichment.honest", "enrichment.wild"} {
 				if !asked[name+" "+o.Value] {
 					c.wrong("case %s: %s was not asked about %s", e.Case.ID, name, o.Value)

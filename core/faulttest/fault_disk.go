@@ -240,12 +240,16 @@ func (f inputsDenied) Apply(w *World, r *rand.Rand) (Work, error) {
 	}
 	_, before := f.d.Counts(disk.Write)
 	f.d.Fail(disk.Write, syscall.EIO, func(name string) bool { return strings.Contains(name, "/INPUTS/msgs/") })
-	err = w.Drip(1 + w.ration/2)
+	failed := w.within(pressPatience, "a write that fails", func() (bool, error) {
+		_, now := f.d.Counts(disk.Write)
+		return now > before, w.Drip(1)
+	})
+	if errors.Is(failed, errPatience) {
+		work, failed = Work{}, nil
+	}
+	err = errors.Join(failed, w.Drip(1+w.ration/2))
 	time.Sleep(pick(r, stops))
 	f.d.Heal()
-	if _, after := f.d.Counts(disk.Write); after == before {
-		work = Work{}
-	}
 	if err == nil {
 		err = w.caughtUp()
 	}
