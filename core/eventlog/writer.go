@@ -119,14 +119,18 @@ func (w *writer) failed(ctx context.Context, srv *server, err error) error {
 	return fmt.Errorf("%s: %w", w.subject, err)
 }
 
-// look returns the subject's last message, an empty entry when there is none.
+// look returns the subject's last message, an empty entry when there is none. A server
+// that could not write is not believed: it also gives what it has in memory alone, whose
+// sync has failed, and a power cut would take that. It is marked before it gives it.
 func (w *writer) look(ctx context.Context) (entry, error) {
 	srv, err := w.log.server(ctx)
 	if err != nil {
 		return entry{}, err
 	}
 	msg, err := srv.last(ctx, w.stream, w.subject)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
+	if srv.broken.Err() != nil {
+		return entry{}, fmt.Errorf("%w: %w", ErrSick, context.Cause(srv.broken))
+	} else if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return entry{}, nil
 	} else if err != nil {
 		return entry{}, fmt.Errorf("last message of %s: %w", w.subject, err)
