@@ -1,12 +1,12 @@
 // Package faulttest is the fault harness. A World is a folder in which the real program
 // runs, built so that it can be killed at named points and its clock moved (package
 // fault), among fakes that are real plugins: feeds that grow, late, in disorder and
-// twice; lookups that are slow, hang and lie; actions that lose their answer after they
-// have acted, act late, or die. All of it is made from a seed, and so is the Schedule of
-// faults that is let loose on it. When it has come to rest it must be as the Reference
-// says, which knows what the feeds offered and nothing of faults: every event in the
-// log and in the ledger, every case with its members and its score, each step taken
-// once, or unknown and before a person.
+// twice; lookups that are slow, hang, die and lie; actions that lose their answer after
+// they have acted, act late, or die. All of it is made from a seed, and so is the
+// Schedule of faults that is let loose on it. When it has come to rest it must be as the
+// Reference says, which knows what the feeds offered and nothing of faults: every event
+// in the log and in what "kelpie ledger" prints, every case with its members and its
+// score, each step taken once, or unknown and before a person.
 //
 //	make torture            the aimed kills, and a hundred seeds
 //	make torture SEED=42    one seed again, with the same schedule and decisions; what a
@@ -31,7 +31,7 @@
 //		return work, w.hold(w.Pid(), time.Second)
 //	}
 //
-// A new way in which a product behind a plugin misbehaves is a Manner of the FarEnd; a
-// new place to be killed at is a point in package fault; a new kind of source is a
-// Feed.
+// A new way in which a product behind a plugin misbehaves is a Manner of the FarEnd, a
+// new lie of a lookup a far.Lie; a new way to hand over a batch is a far.Play; a new
+// place to be killed at is a point in package fault; a new kind of source is a Feed.
 package faulttest

@@ -100,40 +100,47 @@ func (f diskFull) Apply(w *World, r *rand.Rand) (Work, error) {
 // last lets a fault of the disk last, while there is more to do; the core may be killed,
 // or stopped, meanwhile.
 func last(w *World, r *rand.Rand, end func()) error {
-	err := w.Drip(1 + w.ration/2)
+	defer end()
+	if err := w.Drip(1 + w.ration/2); err != nil {
+		return err
+	}
 	time.Sleep(pick(r, stops))
-	what := r.IntN(4)
-	if err == nil && what == 0 {
+	var err error
+	switch r.IntN(4) {
+	case 0:
 		err = w.Kill()
-	}
-	if err == nil && what == 1 {
+	case 1:
 		err = w.stopSick()
+	case 2:
+		return nil
+	default: // who has lived through it goes on
+		end()
+		return w.caughtUp()
 	}
-	if err == nil && what < 2 && r.IntN(2) == 0 {
-		// A start is in vain, or waits.
-		if err = w.Start(); err == nil {
-			select {
-			case <-w.core.ended:
-			case <-time.After(pick(r, stops)):
-				what = 2
-			}
-		}
+	if err == nil && r.IntN(2) == 0 {
+		err = w.startSick(r)
+	}
+	if err != nil {
+		return err
 	}
 	end()
-	if err == nil && what < 2 {
-		err = w.Start()
-	}
-	if err == nil && what >= 2 {
-		err = w.revived()
-	}
-	if err == nil && what > 2 {
-		err = w.caughtUp()
-	}
-	return err
+	return w.revived()
 }
 
-// revived starts the core again if it ended as it started; a core that is up does not
-// end, whatever the disk does.
+// startSick starts the core while it can't write: in vain, or it waits.
+func (w *World) startSick(r *rand.Rand) error {
+	if err := w.Start(); err != nil {
+		return err
+	}
+	select {
+	case <-w.core.ended:
+	case <-time.After(pick(r, stops)):
+	}
+	return nil
+}
+
+// revived starts the core again if it has ended, also as it started; a core that is up
+// does not end, whatever the disk does.
 func (w *World) revived() error {
 	err := w.within(patience, "the core to answer", func() (bool, error) {
 		var plugins []plugin
