@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -91,8 +92,7 @@ func (a aimedKill) Name() string { return "killed at a point, aimed" }
 
 func (a aimedKill) Apply(w *World, _ *rand.Rand) (Work, error) {
 	if a.victim != "core" {
-		err := w.Until(a.victim+" to run", func() (bool, error) { return len(w.Children()[a.victim]) > 0, w.revive() })
-		if err != nil {
+		if err := w.runs(a.victim); err != nil {
 			return Work{}, err
 		}
 	}
@@ -101,6 +101,23 @@ func (a aimedKill) Apply(w *World, _ *rand.Rand) (Work, error) {
 		err = fmt.Errorf("%s was not killed at %s, or nothing was under way", a.victim, a.point)
 	}
 	return work, err
+}
+
+// runs waits until a plugin does, and starts it at once if it waits for its next start.
+func (w *World) runs(name string) error {
+	return w.Until(name+" to run", func() (bool, error) {
+		var all []plugin
+		if w.get("plugins", &all) != nil {
+			return false, w.alive()
+		}
+		for _, p := range all {
+			// The core may not know yet that it has ended.
+			if p.Plugin == name && p.State == "running" && slices.Contains(w.Children()[name], p.PID) {
+				return true, nil
+			}
+		}
+		return false, w.revive()
+	})
 }
 
 // Aimed are schedules that kill core or file plugin at every point, the first hits times
