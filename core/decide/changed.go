@@ -59,6 +59,9 @@ func newChanged() changed {
 // Signals is how many signals the next Changes will have.
 func (m *Machine) Signals() int { return len(m.changed.signals) }
 
+// Intents is how many intents the next Changes will have.
+func (m *Machine) Intents() int { return len(m.changed.intents) }
+
 // Changes returns what changed since it was last called. The machine keeps no
 // signal's payload after that.
 func (m *Machine) Changes() Changes {

@@ -52,6 +52,9 @@ const (
 	// MaxGroupSignals is how many signals end a group. The part that reaches it is
 	// still in it.
 	MaxGroupSignals = 512
+	// maxGroupIntents is how many steps that are new or have an outcome end a group:
+	// their calls wait for the commit, and what is claimed meanwhile waits with them.
+	maxGroupIntents = 64
 	// maxGroupParts ends a group of other inputs.
 	maxGroupParts = 2048
 )
@@ -225,7 +228,7 @@ func (l *Loop) part(ctx context.Context, seq uint64, i int, data []byte, last bo
 		}
 		return nil
 	}
-	if l.machine.Signals() >= MaxGroupSignals || l.group >= maxGroupParts {
+	if l.machine.Signals() >= MaxGroupSignals || l.machine.Intents() >= maxGroupIntents || l.group >= maxGroupParts {
 		return l.commit(ctx)
 	}
 	return nil
