@@ -3,6 +3,7 @@ package config
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -67,6 +68,27 @@ func TestKelpie(t *testing.T) {
 	wantLimits := []plan.Limit{{Verb: "isolate_host", PerHour: 10}, {Verb: "carbonblack.sweep", PerHour: 1}}
 	if diff := cmp.Diff(wantLimits, c.Decide.Plan.Limits); diff != "" {
 		t.Error(diff)
+	}
+	wantMemory := decide.Limits{Signals: 200_000, Intents: 1000, Answers: 64 << 20}
+	if diff := cmp.Diff(wantMemory, c.Decide.Memory); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestMemoryBounds: what memory may be set to, at its edges.
+func TestMemoryBounds(t *testing.T) {
+	for name, bounds := range map[string][2]string{
+		"signals": {fmt.Sprint(decide.MinSignals), fmt.Sprint(decide.MaxSignals)},
+		"values":  {fmt.Sprint(decide.MinValues), fmt.Sprint(decide.MaxValues)},
+		"steps":   {fmt.Sprint(decide.MinIntents), fmt.Sprint(decide.MaxIntents)},
+		"answers": {fmt.Sprintf("%q", fmt.Sprint(decide.MinAnswers)), `"16GiB"`},
+	} {
+		for _, value := range bounds {
+			_, c, diags := parseText(t, "kelpie {\n  memory {\n    "+name+" = "+value+"\n  }\n}\n", Options{})
+			if diags.HasErrors() || c.Decide.Memory == (decide.Limits{}) {
+				t.Errorf("%s = %s gives %+v, %v", name, value, c.Decide.Memory, diags)
+			}
+		}
 	}
 }
 
@@ -405,12 +427,20 @@ rule "b" {
 // nothing is written.
 func TestDocumentedDefaults(t *testing.T) {
 	var text strings.Builder
-	for _, block := range []blockType{kelpieBlock(), caseBlock()} {
-		text.WriteString(block.name + " {\n")
-		for _, a := range block.body.attributes {
+	write := func(b bodyType) {
+		for _, a := range b.attributes {
 			if len(a.Default) > 0 && a.Name != "sync_interval" {
 				text.WriteString("  " + a.Name + " = " + string(a.Default) + "\n")
 			}
+		}
+	}
+	for _, block := range []blockType{kelpieBlock(), caseBlock()} {
+		text.WriteString(block.name + " {\n")
+		write(block.body)
+		if memory, ok := block.body.block("memory"); ok {
+			text.WriteString("memory {\n")
+			write(memory.body)
+			text.WriteString("}\n")
 		}
 		text.WriteString("}\n")
 	}
@@ -425,6 +455,12 @@ func TestDocumentedDefaults(t *testing.T) {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff(silent.Decide.Correlate, written.Decide.Correlate); diff != "" {
+		t.Error(diff)
+	}
+	wantMemory := decide.Limits{
+		Signals: decide.DefaultSignals, Values: decide.DefaultValues, Intents: decide.DefaultIntents, Answers: decide.DefaultAnswers,
+	}
+	if diff := cmp.Diff(wantMemory, written.Decide.Memory); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/kelpie-sec/kelpie/core/correlate"
+	"github.com/kelpie-sec/kelpie/core/decide"
 	"github.com/kelpie-sec/kelpie/core/plan"
 	"github.com/kelpie-sec/kelpie/sdk"
 )
@@ -33,6 +34,7 @@ func (p *parser) kelpie() {
 			p.stream(stream, &k)
 		}
 		p.organisation(s.one("organisation"))
+		p.memory(s.one("memory"))
 	}
 	p.config.Kelpie = k
 	p.config.Decide.Plan.Mode = k.Actions
@@ -53,6 +55,33 @@ func (p *parser) stream(s *section, k *Kelpie) {
 	if s.has("per_source") {
 		k.RejectedQuota = p.size(s, "per_source")
 	}
+}
+
+// memory reads what decide may keep at hand; what is absent has decide's own defaults.
+func (p *parser) memory(s *section) {
+	if s == nil {
+		return
+	}
+	m := &p.config.Decide.Memory
+	m.Signals = p.within(s, "signals", decide.MinSignals, decide.MaxSignals)
+	m.Values = p.within(s, "values", decide.MinValues, decide.MaxValues)
+	m.Intents = p.within(s, "steps", decide.MinIntents, decide.MaxIntents)
+	m.Answers = int(p.size(s, "answers"))
+	if s.has("answers") && m.Answers != 0 && (m.Answers < decide.MinAnswers || m.Answers > decide.MaxAnswers) {
+		p.errorf(s.place("answers"), "Out of range", "Write %dMiB to %dGiB, or remove \"answers\".", decide.MinAnswers>>20, decide.MaxAnswers>>30)
+	}
+}
+
+// within reads a number between two; 0 where it is absent.
+func (p *parser) within(s *section, name string, least, most int) int {
+	if !s.has(name) {
+		return 0
+	}
+	n := s.integer(name, least)
+	if n < least || n > most {
+		p.errorf(s.place(name), "Out of range", "Write %d to %d, or remove %q.", least, most, name)
+	}
+	return n
 }
 
 func (p *parser) organisation(s *section) {

@@ -51,6 +51,12 @@ func kelpieBlock() blockType {
 				text("size", "The most that it may hold, such as \"32GiB\"."),
 				text("per_source", "Of \"rejected\": the most for one source."),
 			}}},
+			{name: "memory", doc: "What is kept at hand of cases; what is beyond it is read from the database when something comes for it.", body: bodyType{attributes: []attribute{
+				integer("signals", "How many signals.").standard("50000"),
+				integer("values", "How many values of signals and answers.").standard("100000"),
+				integer("steps", "How many steps.").standard("10000"),
+				text("answers", "How much of what lookups have said, such as \"64MiB\".").standard(`"32MiB"`),
+			}}},
 		},
 	}}
 }

@@ -31,6 +31,15 @@ const (
 	DefaultAnswers = 32 << 20
 )
 
+// Bounds of Limits, as an operator may set them. The least has room for a group of
+// signals; the most is what no machine should be asked for by a slip of the pen.
+const (
+	MinSignals, MaxSignals = 1000, 10_000_000
+	MinValues, MaxValues   = 1000, 20_000_000
+	MinIntents, MaxIntents = 1000, 1_000_000
+	MinAnswers, MaxAnswers = 1 << 20, 16 << 30
+)
+
 func (l Limits) orDefault() Limits {
 	for n, d := range map[*int]int{
 		&l.Signals: DefaultSignals, &l.Values: DefaultValues, &l.Intents: DefaultIntents, &l.Answers: DefaultAnswers,

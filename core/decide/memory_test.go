@@ -79,6 +79,52 @@ func TestRoom(t *testing.T) {
 	}
 }
 
+// TestRoomForSteps: of steps that are done so many stay as there is room for.
+func TestRoomForSteps(t *testing.T) {
+	const fits = 3
+	f := roomFor(t, Limits{Intents: fits})
+	f.config("base", false)
+	for i := range fits + 1 {
+		if f.m.away != 0 {
+			t.Fatalf("%d of %d cases left", f.m.away, i)
+		}
+		f.signals(sig(fmt.Sprintf("s-%d", i), minutes(i), 50, fmt.Sprintf("subject file:%d", i)))
+		for _, in := range f.tables.intents {
+			if in.State == model.IntentPending {
+				f.outcome(in, model.IntentDone)
+			}
+		}
+	}
+	if f.m.away != 1 || len(f.m.intents) != fits {
+		t.Errorf("%d cases left, and %d steps stay; want 1, and %d", f.m.away, len(f.m.intents), fits)
+	}
+}
+
+// TestRoomForAnswers: of what lookups have said so much stays as there is room for.
+func TestRoomForAnswers(t *testing.T) {
+	answered := func(f *feed, i int) {
+		f.signals(sig(fmt.Sprintf("s-%d", i), minutes(i), 10, fmt.Sprintf("subject host:ws-%d", i)))
+		f.settle()
+	}
+	one := roomFor(t, Limits{})
+	answered(one, 0)
+	for name, c := range map[string]struct{ room, away int }{
+		"enough":        {3 * one.m.answers, 0},
+		"a byte short":  {3*one.m.answers - 1, 1},
+		"for one alone": {one.m.answers, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := roomFor(t, Limits{Answers: c.room})
+			for i := range 3 {
+				answered(f, i)
+			}
+			if f.m.away != c.away || f.m.answers > c.room {
+				t.Errorf("%d cases left, and %d bytes stay; want %d, and %d at most", f.m.away, f.m.answers, c.away, c.room)
+			}
+		})
+	}
+}
+
 // TestLoad: what waits for an answer stays, however little room there is, and counts.
 func TestLoad(t *testing.T) {
 	f := roomFor(t, Limits{Signals: 4})

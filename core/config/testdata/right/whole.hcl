@@ -22,6 +22,11 @@ kelpie {
     size       = "1GiB"
     per_source = "10MB"
   }
+  memory {
+    signals = 200000
+    steps   = 1000
+    answers = "64MiB"
+  }
 }
 
 case {
