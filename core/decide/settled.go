@@ -473,7 +473,7 @@ func (r *recall) reply(in *model.Reply) {
 	switch {
 	case l == nil && r.want("a", in.Ask):
 		r.w.Asks = append(r.w.Asks, in.Ask)
-	case l != nil && !l.pending():
+	case l != nil: // the severity of its case goes with what is asked in turn
 		r.signal(l.signal)
 	}
 	eachNamed(in, func(o sdk.Observable) { r.lookups(o, maxDepth+1) })
