@@ -174,22 +174,46 @@ func TestNothingIsLeftBehind(t *testing.T) {
 
 func TestFilter(t *testing.T) {
 	var f filter
-	if f.has(HashValue("ip:10.0.0.1")) {
+	if f.has(HashValue("ip:10.0.0.1")) || !f.empty() {
 		t.Error("an empty filter has something")
 	}
-	for i := range 100_000 {
+	for _, n := range []int{100_000, 3_000_000} { // in its first part, and after it has grown
+		for i := range n {
+			f.add(HashValue(fmt.Sprint("ip:", i)))
+		}
+		wrong := 0
+		for i := range 100_000 {
+			if !f.has(HashValue(fmt.Sprint("ip:", i*n/100_000))) {
+				t.Fatalf("%d was added, and is not there", i)
+			}
+			if f.has(HashValue(fmt.Sprint("host:", i))) {
+				wrong++
+			}
+		}
+		if wrong > n/1000 {
+			t.Errorf("%d of 100,000 that were not added are there, with %d that were", wrong, n)
+		}
+	}
+	if got := f.bytes(); got <= filterFirst || got > 8<<20 {
+		t.Errorf("it takes %d bytes", got)
+	}
+}
+
+// TestFilterIsBounded: a full filter grows no more, and still has all.
+func TestFilterIsBounded(t *testing.T) {
+	var f filter
+	for f.bytes() < filterBytes || f.room > 0 {
+		f.add(uint64(f.bytes()+f.room) * 0x9e3779b97f4a7c15)
+	}
+	for i := range 1000 {
 		f.add(HashValue(fmt.Sprint("ip:", i)))
 	}
-	wrong := 0
-	for i := range 100_000 {
+	if f.bytes() != filterBytes {
+		t.Errorf("it takes %d bytes, and %d are the bound", f.bytes(), filterBytes)
+	}
+	for i := range 1000 {
 		if !f.has(HashValue(fmt.Sprint("ip:", i))) {
 			t.Fatalf("%d was added, and is not there", i)
 		}
-		if f.has(HashValue(fmt.Sprint("host:", i))) {
-			wrong++
-		}
-	}
-	if wrong > 100 {
-		t.Errorf("%d of 100,000 that were not added are there", wrong)
 	}
 }

@@ -91,7 +91,7 @@ func (l *Loop) recall(ctx context.Context, at Position, in *model.Input) error {
 	if !at.After(l.committed) {
 		return r.again(ctx, l.machine, at)
 	}
-	if r.filter.words == nil {
+	if r.filter.empty() {
 		return nil // nothing ever left
 	}
 	rounds, err := need(l.machine, in, r.filter.has, func(w Wanted) (Recalled, error) {
