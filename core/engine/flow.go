@@ -34,6 +34,7 @@ type flow struct {
 	trial     *trial
 	matchers  []*match.Matcher
 	gate      gate
+	lead      lead
 	wake      chan struct{}      // of the responder
 	due       chan time.Duration // of the ticker
 	// paused is whether actions were paused after the last commit; true before the first.
@@ -112,6 +113,7 @@ func (f *flow) joiner(ctx context.Context, name string, r *reporter) error {
 func (f *flow) wakeUp(c decide.Changes) {
 	f.dueAfter(c.Due)
 	f.gate.tell(c.Memory, f.k.clock.now())
+	f.lead.decide(c.Position.Seq)
 	if len(c.Asks) > 0 {
 		f.enricher.Wake()
 	}
@@ -222,7 +224,7 @@ func (f *flow) match(ctx context.Context, fail context.CancelCauseFunc, consumer
 	var all []*stage
 	for range matchWorkers {
 		m := &match.Matcher{
-			Settings: &f.options.Config.Match, Events: matchEvents{consumer, &f.gate}, Inputs: matchInputs{out.joiner},
+			Settings: &f.options.Config.Match, Events: matchEvents{consumer, &f.gate, &f.lead}, Inputs: matchInputs{out.joiner, &f.lead},
 			Rejects: rejects{f.k.log}, Trial: f.trial.Trial, MaxResult: eventlog.MaxPart,
 			Log: f.logger, Now: f.k.clock.now,
 		}

@@ -26,11 +26,14 @@ func (l detectLog) Begin(ctx context.Context, instance string) (detect.Writer, e
 type matchEvents struct {
 	consumer *eventlog.Consumer
 	gate     *gate
+	lead     *lead
 }
 
 func (e matchEvents) Next(ctx context.Context) (match.Message, match.Answer, error) {
-	if err := e.gate.pass(ctx); err != nil {
-		return match.Message{}, nil, err
+	for _, pass := range []func(context.Context) error{e.lead.pass, e.gate.pass} {
+		if err := pass(ctx); err != nil {
+			return match.Message{}, nil, err
+		}
 	}
 	m, err := e.consumer.Next(ctx)
 	if errors.Is(err, eventlog.ErrClosed) {
@@ -53,10 +56,25 @@ func (a answer) Done() { _ = a.message.Ack() }
 func (a answer) Back() { _ = a.message.Nak() }
 
 // matchInputs is INPUTS as match sees it.
-type matchInputs struct{ joiner *eventlog.Joiner }
+type matchInputs struct {
+	joiner *eventlog.Joiner
+	lead   *lead
+}
 
 func (i matchInputs) Add(ctx context.Context, data []byte, done func(error)) error {
-	return i.joiner.Add(ctx, data, func(_ uint64, err error) { done(err) })
+	i.lead.add(len(data))
+	err := i.joiner.Add(ctx, data, func(seq uint64, err error) {
+		if err != nil {
+			i.lead.drop(len(data))
+		} else {
+			i.lead.wrote(seq, len(data))
+		}
+		done(err)
+	})
+	if err != nil {
+		i.lead.drop(len(data))
+	}
+	return err
 }
 
 // rejects is REJECTED as match sees it.
