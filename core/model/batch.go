@@ -118,8 +118,9 @@ func DecodeBatch(data []byte) (Batch, error) {
 // batchReader takes values from the front of data. After something that does not
 // fit, bad is set and every value is zero.
 type batchReader struct {
-	data []byte
-	bad  bool
+	data  []byte
+	bad   bool
+	words map[string]string // that word gave
 }
 
 func (r *batchReader) event(e *Event) {

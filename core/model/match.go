@@ -138,15 +138,16 @@ func appendTexts(dst []byte, all []string) []byte {
 	return dst
 }
 
-// decodeMatch reads what appendMatch wrote. The payloads are parts of data.
+// decodeMatch reads what appendMatch wrote. The payloads are parts of data; the texts are
+// not, since who remembers one of them would keep the whole message.
 func decodeMatch(data []byte) (time.Time, *MatchResult, error) {
-	r := batchReader{data: data}
+	r := batchReader{data: data, words: map[string]string{}}
 	if r.byte() != matchVersion {
 		return time.Time{}, nil, fmt.Errorf("version: %w", ErrMatch)
 	}
 	m := &MatchResult{Damaged: r.byte()&isDamaged != 0}
 	at := r.time()
-	m.Seq, m.Source, m.Total, m.Count, m.Config = r.uvarint(), r.string(), r.uvarint(), r.int(), r.string()
+	m.Seq, m.Source, m.Total, m.Count, m.Config = r.uvarint(), r.text(), r.uvarint(), r.int(), r.text()
 	m.Counts.Matched, m.Counts.Fact, m.Counts.Passed = r.int(), r.int(), r.int()
 	m.Counts.Ignored, m.Counts.Rejected = r.tally(), r.tally()
 	if n := r.count(8); n > 0 {
@@ -167,34 +168,48 @@ func decodeMatch(data []byte) (time.Time, *MatchResult, error) {
 
 func (r *batchReader) signal(s, before *Signal, source string) {
 	flags := r.byte()
-	s.ID = r.string()
+	s.ID = r.text()
 	if s.Rule = before.Rule; flags&sameRule == 0 {
-		s.Rule = r.string()
+		s.Rule = r.word()
 	}
 	if s.Source = source; flags&sameSource == 0 {
-		s.Source = r.string()
+		s.Source = r.word()
 	}
 	s.Position, s.EventID, s.Revision, s.Raw = before.Position, before.EventID, before.Revision, before.Raw
 	if flags&sameEvent == 0 {
 		s.Position = Position{Seq: r.uvarint(), Index: r.int()}
-		s.EventID, s.Revision = r.string(), r.string()
+		s.EventID, s.Revision = r.text(), r.text()
 		if s.Raw = r.bytes(); len(s.Raw) == 0 {
 			s.Raw = nil
 		}
 	}
-	s.Time, s.Title, s.Severity = r.time(), r.string(), r.int()
+	s.Time, s.Title, s.Severity = r.time(), r.text(), r.int()
 	if n := r.count(3); n > 0 {
 		s.Observables = make([]sdk.Observable, n)
 	}
 	for i := range s.Observables {
-		s.Observables[i] = sdk.Observable{Kind: r.string(), Value: r.string(), Role: sdk.Role(r.string())}
+		s.Observables[i] = sdk.Observable{Kind: r.word(), Value: r.text(), Role: sdk.Role(r.word())}
 	}
-	s.Techniques, s.Link, s.Notes = r.texts(), r.string(), r.texts()
+	s.Techniques, s.Link, s.Notes = r.texts(), r.text(), r.texts()
 	if flags&signalStopped != 0 {
 		stopped := flags&signalWasStopped != 0
 		s.Stopped = &stopped
 	}
 	s.Receipt = flags&signalReceipt != 0
+}
+
+// text is a text of its own, and no part of the data.
+func (r *batchReader) text() string { return strings.Clone(r.string()) }
+
+// word is a text that comes again and again.
+func (r *batchReader) word() string {
+	s := r.string()
+	own, known := r.words[s]
+	if !known {
+		own = strings.Clone(s)
+		r.words[own] = own
+	}
+	return own
 }
 
 func (r *batchReader) time() time.Time {
@@ -218,7 +233,7 @@ func (r *batchReader) texts() []string {
 	}
 	all := make([]string, n)
 	for i := range all {
-		all[i] = r.string()
+		all[i] = r.text()
 	}
 	return all
 }
@@ -230,7 +245,7 @@ func (r *batchReader) tally() map[string]int {
 	}
 	t := make(map[string]int, n)
 	for range n {
-		name := r.string()
+		name := r.text()
 		t[name] = r.int()
 	}
 	return t

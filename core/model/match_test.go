@@ -62,6 +62,26 @@ func TestMatchRoundTrip(t *testing.T) {
 	}
 }
 
+// TestMatchTextsAreTheirOwn: who keeps a text does not keep the message that it came in.
+func TestMatchTextsAreTheirOwn(t *testing.T) {
+	in := aMatch(9)
+	data, err := EncodeInput(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := DecodeInput(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(data)
+	for i := range got.Match.Signals {
+		in.Match.Signals[i].Raw, got.Match.Signals[i].Raw = nil, nil // which are parts of it
+	}
+	if diff := cmp.Diff(in, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // TestMatchIsWhatJSONIs: what was logged as JSON means the same.
 func TestMatchIsWhatJSONIs(t *testing.T) {
 	in := aMatch(9)
