@@ -1,6 +1,7 @@
 package eventlog
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"time"
@@ -15,10 +16,15 @@ import (
 // file.
 const blockExpiry = 500 * time.Millisecond
 
-// expireBlocks sets it for all streams of a server that nobody writes to yet, by way of
+// blockSize is what a stream's file holds. The server's own choice for large streams is
+// 8 MiB, and it keeps several in memory, whole: those that are written, and those that
+// somebody reads.
+const blockSize = 4 << 20
+
+// fitBlocks sets both for all streams of a server that nobody writes to yet, by way of
 // fields that are not exported. It fails where they are not what they were in 2.15; then
 // the log takes more memory, and works.
-func expireBlocks(ns *natsserver.Server) error {
+func fitBlocks(ns *natsserver.Server) error {
 	streams, err := field(reflect.ValueOf(ns.GlobalAccount()), "js", "streams")
 	if err != nil {
 		return err
@@ -27,14 +33,19 @@ func expireBlocks(ns *natsserver.Server) error {
 		return fmt.Errorf("the server's streams are a %s", streams.Kind())
 	}
 	for _, name := range streams.MapKeys() {
-		expiry, err := field(streams.MapIndex(name), "store", "fcfg", "CacheExpire")
-		if err != nil {
+		expiry, err1 := field(streams.MapIndex(name), "store", "fcfg", "CacheExpire")
+		size, err2 := field(streams.MapIndex(name), "store", "fcfg", "BlockSize")
+		if err := errors.Join(err1, err2); err != nil {
 			return err
 		}
 		if expiry.Type() != reflect.TypeFor[time.Duration]() || expiry.Int() <= 0 {
 			return fmt.Errorf("the server's expiry is the %s %v", expiry.Type(), expiry)
 		}
+		if size.Kind() != reflect.Uint64 || size.Uint() == 0 {
+			return fmt.Errorf("the server's size of blocks is the %s %v", size.Type(), size)
+		}
 		*(*time.Duration)(unsafe.Pointer(expiry.UnsafeAddr())) = blockExpiry
+		*(*uint64)(unsafe.Pointer(size.UnsafeAddr())) = min(size.Uint(), blockSize)
 	}
 	return nil
 }

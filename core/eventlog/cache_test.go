@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-func TestBlocksExpireSoon(t *testing.T) {
+func TestBlocksAreSmallAndExpireSoon(t *testing.T) {
 	log := mustOpen(t, Settings{Dir: t.TempDir()})
 	srv, err := log.server(t.Context())
 	if err != nil {
@@ -27,8 +27,15 @@ func TestBlocksExpireSoon(t *testing.T) {
 		if got := time.Duration(expiry.Int()); got != blockExpiry {
 			t.Errorf("%s keeps blocks for %s, want %s", name, got, blockExpiry)
 		}
+		size, err := field(streams.MapIndex(name), "store", "fcfg", "BlockSize")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := size.Uint(); got == 0 || got > blockSize {
+			t.Errorf("%s has blocks of %d bytes, and %d are enough", name, got, blockSize)
+		}
 	}
-	if err := expireBlocks(srv.ns); err != nil {
+	if err := fitBlocks(srv.ns); err != nil {
 		t.Error(err)
 	}
 	for _, names := range [][]string{{"js", "nothing"}, {"js", "streams", "store"}, {"Name", "x"}} {

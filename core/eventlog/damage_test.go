@@ -16,7 +16,7 @@ import (
 
 const (
 	damageBatches = 100       // of two sources in turn, one event each
-	damageSize    = 400 << 10 // 20 batches to a block
+	damageSize    = 200 << 10 // 20 batches to a block
 )
 
 // damagedLog writes batches of two sources and inputs, and returns the folder as a good
@@ -122,7 +122,7 @@ func TestDamageOfAcknowledgedMessagesIsRefused(t *testing.T) {
 		lost   uint64   // events
 	}{
 		{"nothing", func(*testing.T, string) {}, nil, 0},
-		{"a bit in an old block", func(t *testing.T, dir string) { flip(t, block(dir, events, 2), 3<<20) }, []string{
+		{"a bit in an old block", func(t *testing.T, dir string) { flip(t, block(dir, events, 2), 3<<19) }, []string{
 			"EVENTS 28 of detector.b (1 events): a record's checksum is wrong (EVENTS/2.blk, byte N)",
 		}, 1},
 		{"a bit in a record's length", func(t *testing.T, dir string) { flip(t, block(dir, events, 2), 2) }, []string{

@@ -186,7 +186,7 @@ func (s *server) prepare(ctx context.Context, set Settings) error {
 			return fmt.Errorf("stream %s: %w", name, err)
 		}
 	}
-	if err := expireBlocks(s.ns); err != nil {
+	if err := fitBlocks(s.ns); err != nil {
 		set.Logger.Warn("the event log keeps more in memory than it needs", "error", err)
 	}
 	s.match, err = s.js.CreateOrUpdateConsumer(ctx, events, jetstream.ConsumerConfig{
