@@ -102,8 +102,9 @@ func (p program) runKelpie(ctx context.Context, o *options, once, rewind, accept
 }
 
 // memoryLimit is the memory of Go's that the collector works to stay below, which is not
-// all that a process has: the database's pages come on top.
-const memoryLimit = 384 << 20
+// all that a process has: the program itself and the database's pages come on top, 100 MiB
+// and more.
+const memoryLimit = 352 << 20
 
 // limitMemory sets it, unless the operator has set another with GOMEMLIMIT.
 func limitMemory() {
