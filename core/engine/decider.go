@@ -55,15 +55,19 @@ func newDecider(k *Kelpie, wake func(decide.Changes)) *decider {
 }
 
 // checkpointShare of INPUTS calls for a checkpoint: trimming begins when three
-// quarters are full, and only what is below a checkpoint can go.
-const checkpointShare = 8
+// quarters are full, and only what is below a checkpoint can go. So do checkpointBytes,
+// which are what a start applies again: some forty thousand signals, a second's work.
+const (
+	checkpointShare = 8
+	checkpointBytes = 64 << 20
+)
 
 func (d *decider) run(ctx context.Context) error {
 	st, err := d.k.log.Stats(ctx)
 	if err != nil {
 		return err
 	}
-	d.loop.CheckpointBytes = max(st.Inputs.MaxBytes/checkpointShare, 1)
+	d.loop.CheckpointBytes = max(min(st.Inputs.MaxBytes/checkpointShare, checkpointBytes), 1)
 	return d.loop.Run(ctx)
 }
 
