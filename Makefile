@@ -9,7 +9,7 @@ GOFUMPT     := mvdan.cc/gofumpt@v0.12.0
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BUF         := github.com/bufbuild/buf/cmd/buf@v1.75.0
 
-.PHONY: build kelpie run test test-race lint generate generate-check bench torture torture-disk clean
+.PHONY: build kelpie run test test-race lint generate generate-check bench bounds torture torture-disk clean
 
 ## build: the program and all plugins, their lock and schemas, into bin/
 build: kelpie $(addprefix plugin-,$(PLUGINS))
@@ -54,8 +54,13 @@ generate-check: generate
 
 ## bench: events and signals a second, latency, memory; see docs/performance.md
 bench:
-	$(GO) test -run '^$$' -bench . -benchtime 3x -timeout 30m ./core/faulttest
+	$(GO) test -run '^$$' -bench . -skip 'Bound|Start' -benchtime 3x -timeout 30m ./core/faulttest
 	$(GO) test -run '^$$' -bench . ./core/match ./core/model
+
+## bounds: the core's memory under what it can't work off, a minute each; fails beyond its
+## bound. And the start after a kill with a million signals, which take a while, and 10 GB
+bounds:
+	$(GO) test -run '^$$' -bench 'Bound|Start' -benchtime 1x -timeout 90m ./core/faulttest
 
 ## torture: the fault harness: aimed kills, then SEEDS random schedules (100), several
 ## worlds at once (WORLDS, 5); SEED=n runs one of them again, SHORT=1 a few; JSON=file
