@@ -109,7 +109,8 @@ func commitStored(b *testing.B, dir string) {
 		b.Fatal(err)
 	}
 	next := int(at.Seq) * group // what runs before this one committed is there
-	for range 20 {              // what it is like after a while
+	warm(b, s)
+	for range 20 { // what it is like after a while
 		mustCommit(b, s, changes(next, group))
 		next += group
 	}
