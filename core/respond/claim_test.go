@@ -91,7 +91,7 @@ func TestClaimedAndNeverCalled(t *testing.T) {
 		g := begin(t, j, caller{execute: func(ctx context.Context, c Call) (Result, error) {
 			if hangs.Load() {
 				<-ctx.Done()
-				time.Sleep(time.Millisecond) // by now the others' time is over as well
+				time.Sleep(time.Millisecond)                                   // by now the others' time is over as well
 				return Result{State: model.IntentFailed, Message: "busy"}, nil // known not to have happened
 			}
 			effects[c.Key]++
