@@ -23,6 +23,6 @@ func (s claimingStore) Commit(ctx context.Context, c decide.Changes) error {
 		return err
 	}
 	reserved.Carry(written)
-	s.responder.Committed(c.Intents, store.Place(c.Position))
+	s.responder.Committed(c.Intents, c.Planned(), store.Place(c.Position))
 	return nil
 }

@@ -96,7 +96,7 @@ func (r *Responder) turn(ctx context.Context, c *carrier) (time.Time, error) {
 	if c.intent.State.Final() {
 		return time.Time{}, errEnded
 	}
-	if n := len(c.attempts); n > 0 && c.attempts[n-1].Number == c.uncalled && c.attempts[n-1].State == "" {
+	if n := len(c.attempts); n > 0 && c.attempts[n-1].Number == c.uncalled && c.attempts[n-1].Epoch == r.Epoch && c.attempts[n-1].State == "" {
 		return r.notCalled(ctx, c)
 	}
 	todo := r.settings().next(c.intent, c.attempts)
@@ -121,7 +121,7 @@ func (r *Responder) turn(ctx context.Context, c *carrier) (time.Time, error) {
 // notCalled writes that the last attempt was only claimed.
 func (r *Responder) notCalled(ctx context.Context, c *carrier) (time.Time, error) {
 	a := &c.attempts[len(c.attempts)-1]
-	a.State, a.Message = model.IntentFailed, "it was claimed and never called"
+	a.State, a.Message, a.Uncalled = model.IntentFailed, "it was claimed and never called", true
 	return a.Again, r.settle(ctx, c, *a)
 }
 
@@ -182,13 +182,13 @@ func (r *Responder) execute(ctx context.Context, c *carrier) (time.Time, error) 
 	// for, until its own deadline.
 	callCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), left)
 	defer cancel()
-	if !c.s.enter(ctx, callCtx, c.task) {
+	if !c.s.enter(ctx, left-r.settings().timeout(c.intent.Action)/2, c.task) {
 		return r.notCalled(ctx, c)
 	}
 	began := r.Now()
 	res, err := r.perform(callCtx, c.intent, a, countLost(c.attempts[:last]))
 	fault.Point(fault.ActionAnswered)
-	c.s.leave(c.task, r.Now().Sub(began))
+	c.s.called(c.task, r.Now().Sub(began))
 	if err != nil {
 		res = Result{State: model.IntentUnknown, Message: err.Error()}
 	}
@@ -219,14 +219,13 @@ func (r *Responder) claim(ctx context.Context, a Attempt) error {
 // check asks what became of an attempt whose answer was lost.
 func (r *Responder) check(ctx context.Context, c *carrier) (time.Time, error) {
 	in, a := c.intent, c.attempts[len(c.attempts)-1]
-	if !c.s.enter(ctx, ctx, c.task) {
+	if !c.s.enter(ctx, r.settings().timeout(in.Action), c.task) {
 		return time.Time{}, errEnded
 	}
 	callCtx, cancel := context.WithTimeout(ctx, r.settings().timeout(in.Action))
 	defer cancel()
-	began := r.Now()
 	res, err := r.Caller.Check(callCtx, call(in, a, 1))
-	c.s.leave(c.task, r.Now().Sub(began))
+	c.s.leave(c.task)
 	if ctx.Err() != nil && err != nil {
 		return time.Time{}, errEnded
 	}

@@ -64,39 +64,67 @@ func (s *schedule) claims(action string, tasks []*task) (map[string]Claimed, *st
 type calling struct {
 	running int
 	next    []chan struct{}
-	// quick: the last one was answered quickly.
+	// quick: what it was last called for was done quickly.
 	quick bool
 }
 
-// enter waits until a task's call may be made, and is false if one of the two ends
-// before.
-func (s *schedule) enter(stop, call context.Context, t *task) bool {
-	s.mu.Lock()
+// enter waits until a task's call may be made. It is false if that is not within so
+// long, if all is to stop, and while actions are paused or another responder has taken
+// over: what was claimed ahead is held back as well. Then the task's place is free again.
+func (s *schedule) enter(stop context.Context, within time.Duration, t *task) bool {
 	c := &t.lane.calls
-	if c.running < s.r.settings().workers() {
-		c.running++
-		s.mu.Unlock()
-		return true
+	turn, ok := s.queue(c)
+	if turn != nil {
+		ok = s.await(stop, within, c, turn)
 	}
-	turn := make(chan struct{})
+	if !ok {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.release(t)
+	}
+	return ok
+}
+
+// queue takes a turn at an action if one is free, or gives what tells of it.
+func (s *schedule) queue(c *calling) (turn chan struct{}, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.paused || s.fenced:
+		return nil, false
+	case c.running < s.r.settings().workers():
+		c.running++
+		return nil, true
+	}
+	turn = make(chan struct{})
 	c.next = append(c.next, turn)
-	s.mu.Unlock()
+	return turn, false
+}
+
+// await is false if the turn does not come in time, or is not to be used any more.
+func (s *schedule) await(stop context.Context, within time.Duration, c *calling, turn chan struct{}) bool {
+	timer := time.NewTimer(within)
+	defer timer.Stop()
+	late := false
 	select {
 	case <-turn:
 	case <-stop.Done():
-	case <-call.Done():
-	}
-	if stop.Err() == nil && call.Err() == nil {
-		return true
+		late = true
+	case <-timer.C:
+		late = true
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	c.quick = c.quick && !late
 	if i := slices.Index(c.next, turn); i >= 0 {
 		c.next = slices.Delete(c.next, i, i+1)
-	} else { // it has its turn, too late
-		s.yield(c)
+		return false
 	}
-	return false
+	if late || s.paused || s.fenced {
+		s.yield(c)
+		return false
+	}
+	return true
 }
 
 // yield gives the place of a call to who is next.
@@ -109,11 +137,18 @@ func (s *schedule) yield(c *calling) {
 	}
 }
 
-// leave ends a task's call, which took so long, and gives its place to others.
-func (s *schedule) leave(t *task, took time.Duration) {
+// called ends a task's call, which took so long.
+func (s *schedule) called(t *task, took time.Duration) {
+	s.mu.Lock()
+	t.lane.calls.quick = took <= quickCall
+	s.mu.Unlock()
+	s.leave(t)
+}
+
+// leave ends a task's turn at its action, and gives its place to others.
+func (s *schedule) leave(t *task) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t.lane.calls.quick = took <= quickCall
 	s.yield(&t.lane.calls)
 	s.release(t)
 }

@@ -3,6 +3,7 @@ package respond
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -74,74 +75,150 @@ func claimedOf(j *memoryJournal, all int) (n int) {
 	return n
 }
 
+// hanging is an action that answers at once, or, while it hangs, that it has done
+// nothing when its time is over.
+type hanging struct {
+	hangs   atomic.Bool
+	mu      sync.Mutex
+	begun   map[string]int // calls
+	effects map[string]int
+}
+
+func newHanging() *hanging { return &hanging{begun: map[string]int{}, effects: map[string]int{}} }
+
+func (h *hanging) call(ctx context.Context, c Call) (Result, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.begun[c.Key]++
+	if h.hangs.Load() {
+		h.mu.Unlock()
+		<-ctx.Done()
+		h.mu.Lock()
+		return Result{State: model.IntentFailed, Message: "busy"}, nil
+	}
+	h.effects[c.Key]++
+	return Result{State: model.IntentDone}, nil
+}
+
+func (h *hanging) calls() (n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, b := range h.begun {
+		n += b
+	}
+	return n
+}
+
+// ahead has one worker at an action that was quick and hangs now, and 19 intents claimed
+// of which one is called.
+func ahead(t *testing.T) (*hanging, *rig) {
+	j, h := newMemoryJournal(scored("0", 100)), newHanging()
+	g := begin(t, j, caller{execute: h.call}, func(r *Responder) { r.Settings.Workers = 1 })
+	time.Sleep(time.Second)
+	synctest.Wait()
+	h.hangs.Store(true)
+	for i := 1; i < 20; i++ {
+		j.add(scored(fmt.Sprint(i), 100))
+	}
+	g.wake <- struct{}{}
+	synctest.Wait()
+	if claimed, called := claimedOf(j, 20), h.calls(); claimed != 20 || called != 2 {
+		t.Errorf("%d claimed and %d called, want all 20, and the first and one more", claimed, called)
+	}
+	return h, g
+}
+
+func neverCalled(j *memoryJournal, all int) (n int) {
+	for i := range all {
+		for _, a := range j.attemptsOf(fmt.Sprint(i)) {
+			if a.Uncalled && a.State == model.IntentFailed {
+				n++
+			}
+		}
+	}
+	return n
+}
+
 // TestClaimedAndNeverCalled: an action was quick and hangs now. What was claimed ahead
-// and had no turn while its time lasted was not called, is tried again, and is called
-// once in the end; when all is to stop it is not begun.
+// and has no turn within half of its time is not called; nothing more is claimed ahead,
+// and each is called once in the end.
 func TestClaimedAndNeverCalled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		j := newMemoryJournal()
-		add := func(from, to int) {
-			for i := from; i < to; i++ {
-				j.add(scored(fmt.Sprint(i), 100))
-			}
-		}
-		add(0, 1)
-		var hangs atomic.Bool
-		effects := map[string]int{}
-		g := begin(t, j, caller{execute: func(ctx context.Context, c Call) (Result, error) {
-			if hangs.Load() {
-				<-ctx.Done()
-				time.Sleep(time.Millisecond)                                   // by now the others' time is over as well
-				return Result{State: model.IntentFailed, Message: "busy"}, nil // known not to have happened
-			}
-			effects[c.Key]++
-			return Result{State: model.IntentDone}, nil
-		}}, func(r *Responder) { r.Settings.Workers = 1 })
-		time.Sleep(time.Second)
-		synctest.Wait()
-		hangs.Store(true)
-		add(1, 20)
-		g.wake <- struct{}{}
+		h, g := ahead(t)
+		defer g.stop()
 		time.Sleep(testActions["action.edr"].Timeout - time.Second)
 		synctest.Wait()
-		if n := claimedOf(j, 20); n != 20 {
-			t.Errorf("%d claimed, want all 20", n)
+		if never, claimed, called := neverCalled(g.journal, 20), claimedOf(g.journal, 20), h.calls(); never != 18 || claimed != 20 || called != 2 {
+			t.Errorf("%d of %d claims were never called, and %d were; want 18 of 20, and 2", never, claimed, called)
 		}
-		time.Sleep(time.Second + 2*time.Millisecond)
-		synctest.Wait()
-		never := 0
-		for i := 1; i < 20; i++ {
-			if a := j.attemptsOf(fmt.Sprint(i)); a[0].State == model.IntentFailed && a[0].Message == "it was claimed and never called" {
-				never++
-			}
-		}
-		if never != 18 {
-			t.Errorf("%d were claimed and never called, want all but the one that was called", never)
-		}
-		hangs.Store(false)
+		h.hangs.Store(false)
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		for i := range 20 {
-			if n := effects[fmt.Sprint(i)]; n != 1 {
+			if n := h.effects[fmt.Sprint(i)]; n != 1 {
 				t.Errorf("%d took effect %d times", i, n)
 			}
 		}
-		hangs.Store(true)
-		add(20, 30)
-		g.wake <- struct{}{}
-		time.Sleep(time.Second)
+	})
+}
+
+// TestPauseHoldsBackWhatIsClaimed: so does a stop.
+func TestPauseHoldsBackWhatIsClaimed(t *testing.T) {
+	for name, hold := range map[string]func(*rig){
+		"pause": func(g *rig) {
+			g.journal.pause(true)
+			g.wake <- struct{}{}
+		},
+		"stop": func(g *rig) { g.cancel() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h, g := ahead(t)
+				hold(g)
+				synctest.Wait()
+				h.hangs.Store(false)
+				time.Sleep(time.Hour)
+				synctest.Wait()
+				if n := h.calls(); n != 2 {
+					t.Errorf("%d calls, want none but those that had begun", n)
+				}
+				if n := neverCalled(g.journal, 20); n != 18 {
+					t.Errorf("%d claims are known to be no calls, want 18", n)
+				}
+				g.stop()
+			})
+		})
+	}
+}
+
+// TestAnEarlierLifesCallIsNotDeniedByAFailedClaim: a call that a crash has cut off stays
+// one, also if it was to be claimed with others and that failed.
+func TestAnEarlierLifesCallIsNotDeniedByAFailedClaim(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cut, other := intent("cut", "plain"), intent("other", "plain")
+		j := newMemoryJournal(cut, other)
+		j.epoch = 2
+		j.attempts["cut"] = []Attempt{{Intent: "cut", Number: 1, Epoch: 1, Claimed: time.Now(), NotAfter: time.Now()}}
+		failed := false
+		h := newHanging()
+		g := begin(t, j, caller{execute: h.call}, nil)
+		j.mu.Lock()
+		j.claim = func(Attempt) error {
+			if !failed {
+				failed = true
+				return errDisk
+			}
+			return nil
+		}
+		j.mu.Unlock()
+		time.Sleep(time.Minute)
 		synctest.Wait()
 		g.stop()
-		called := 0
-		for i := 20; i < 30; i++ {
-			for _, a := range j.attemptsOf(fmt.Sprint(i)) {
-				if a.Message != "it was claimed and never called" {
-					called++
-				}
-			}
+		if got := g.decider.of("cut"); len(got) != 1 || got[0].State != model.IntentUnknown || h.begun["cut"] != 0 {
+			t.Errorf("outcomes %+v after %d calls, want unknown after none", got, h.begun["cut"])
 		}
-		if called != 1 {
-			t.Errorf("%d were called, want the one that was under way", called)
+		if got := g.decider.of("other"); !failed || len(got) != 1 || got[0].State != model.IntentDone || h.begun["other"] != 1 {
+			t.Errorf("outcomes %+v after %d calls, want done after one", got, h.begun["other"])
 		}
 	})
 }

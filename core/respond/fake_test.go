@@ -174,7 +174,7 @@ func (j *memoryJournal) attemptsOf(intent string) []Attempt {
 // decider settles what is reported, as decide does, and counts.
 type decider struct {
 	journal  *memoryJournal
-	tell     func([]model.Intent, int64) // what was committed
+	tell     func(changed, planned []model.Intent, place int64) // what was committed
 	report   func(model.Outcome) error
 	outcomes map[string][]model.Outcome
 }
@@ -195,7 +195,7 @@ func (d *decider) Report(_ context.Context, o model.Outcome) error {
 	in.State = o.State
 	d.journal.intents[o.Intent] = in
 	if d.tell != nil {
-		d.tell([]model.Intent{in}, 0)
+		d.tell([]model.Intent{in}, nil, 0)
 	}
 	return nil
 }

@@ -59,7 +59,7 @@ func TestUrgentGoesBeforeAFlood(t *testing.T) {
 		for _, in := range high {
 			j.add(in)
 		}
-		g.Committed(high, 3*laneLimit+1)
+		g.Committed(high, high, 3*laneLimit+1)
 		time.Sleep(6 * time.Second)
 		synctest.Wait()
 		after := r.called()[before:]
@@ -113,7 +113,7 @@ func TestBacklogIsNotRead(t *testing.T) {
 		}
 		in := scored("alive", 1)
 		j.add(in)
-		g.Committed([]model.Intent{in}, 1)
+		g.Committed([]model.Intent{in}, []model.Intent{in}, 1)
 		time.Sleep(relook + time.Millisecond)
 		synctest.Wait()
 		if len(g.decider.of("alive")) != 1 {
@@ -142,7 +142,7 @@ func TestReserve(t *testing.T) {
 				}
 			}
 			v.Carry(written)
-			g.Committed(all, 1)
+			g.Committed(all, all, 1)
 			return written
 		}
 		if v := g.Reserve([]model.Intent{scored("early", 1)}); v != nil {
@@ -178,7 +178,7 @@ func TestReserve(t *testing.T) {
 		}
 		v.Release()
 		j.add(scored("e", 1))
-		g.Committed([]model.Intent{scored("e", 1)}, 1)
+		g.Committed([]model.Intent{scored("e", 1)}, []model.Intent{scored("e", 1)}, 1)
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		if len(g.decider.of("e")) != 1 || len(g.decider.of("f")) != 0 {

@@ -100,13 +100,13 @@ func (v *Reservation) Carry(written []Attempt) {
 // Release frees the workers: nothing was committed, or it is not known.
 func (v *Reservation) Release() { v.Carry(nil) }
 
-// Committed tells what decide has committed about intents, and the place in the order
-// of planning of those that are new. It does not block.
-func (r *Responder) Committed(intents []model.Intent, place int64) {
+// Committed tells what decide has committed about intents; which of them are new, and
+// their place in the order of planning. It does not block.
+func (r *Responder) Committed(intents, planned []model.Intent, place int64) {
 	r.mu.Lock()
 	s := r.schedule
 	r.mu.Unlock()
 	if s != nil {
-		s.committed(intents, place)
+		s.committed(intents, planned, place)
 	}
 }

@@ -122,8 +122,8 @@ type Responder struct {
 
 // Run carries out intents until ctx ends; then it waits for the calls that are under
 // way, which have their own deadlines, and writes down and reports what became of
-// them. It reads the journal at each value of wake, when Committed tells of something
-// new, and every few seconds.
+// them. It reads the journal at each value of wake, every few seconds, and when Committed
+// tells of something that it can't take up at once.
 func (r *Responder) Run(ctx context.Context, wake <-chan struct{}) error {
 	s := newSchedule(ctx, r)
 	r.use(s)

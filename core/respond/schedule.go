@@ -37,7 +37,8 @@ const (
 
 // lane holds the tasks of one action, so that an action that hangs or is out of order
 // holds up no other. A task that waits takes no worker. What has not been taken up
-// waits in the journal; ready and oldest are only the part of it that was read last.
+// waits in the journal; ready and oldest are the part of it that was read last, and, if
+// that was all, what came since.
 type lane struct {
 	action string
 	known  map[string]phase
@@ -445,18 +446,25 @@ func (s *schedule) close() {
 }
 
 // committed takes note of what decide has committed.
-func (s *schedule) committed(intents []model.Intent, place int64) {
+func (s *schedule) committed(intents, planned []model.Intent, place int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	fresh := make(map[string]bool, len(planned))
+	for i := range planned {
+		fresh[planned[i].ID] = true
+	}
 	for i := range intents {
 		in := &intents[i]
 		l := s.lane(in.Action)
-		_, known := l.known[in.ID]
 		switch {
 		case in.State.Final():
 			delete(l.known, in.ID)
-		case !known:
+		case l.knows(in.ID):
+		case fresh[in.ID]:
 			s.came(l, waitingOf(in, place))
+			s.changed()
+		default: // it is of another urgency
+			l.missing()
 			s.changed()
 		}
 	}

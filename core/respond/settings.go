@@ -63,8 +63,9 @@ const (
 	longestRetry = time.Hour
 	// claimAhead is how many intents of an action that answers quickly are claimed while
 	// its workers are busy, so that none of them waits for the disk. What is claimed is
-	// called before what is more urgent and comes later: a moment, since the last call
-	// took no longer than quickCall.
+	// called before what is more urgent and comes later: a moment, as long as calls take
+	// no longer than quickCall, as the last one. What has no turn within half of its time
+	// is not called, and waits as before.
 	claimAhead = 64
 	quickCall  = 50 * time.Millisecond
 	// laneLimit is how many intents of one action are taken up at once: called, waiting
@@ -105,10 +106,22 @@ type Attempt struct {
 	Reference string            `json:"reference,omitempty"`
 	UndoToken []byte            `json:"undo_token,omitempty"`
 	Message   string            `json:"message,omitempty"`
+	// Uncalled: it was claimed only, and is no attempt that counts.
+	Uncalled bool `json:"uncalled,omitempty"`
 	// Checks counts the questions about a lost answer that brought none either.
 	Checks int `json:"checks,omitempty"`
 	// Again is when the next thing may be done about the intent.
 	Again time.Time `json:"again,omitzero"`
+}
+
+// called are the attempts that were made, or may have been.
+func called(attempts []Attempt) (n int) {
+	for _, a := range attempts {
+		if !a.Uncalled {
+			n++
+		}
+	}
+	return n
 }
 
 // lost tells whether the attempt may have taken effect without our knowing.

@@ -11,7 +11,7 @@ import (
 type Stat struct {
 	Action string `json:"action"`
 	// Waiting are for their turn or their next attempt. With More, others wait in the
-	// journal.
+	// journal. Running are calls.
 	Waiting int  `json:"waiting"`
 	More    bool `json:"more,omitempty"`
 	Running int  `json:"running"`
@@ -35,7 +35,7 @@ func (r *Responder) count(l *lane) {
 		r.stats = map[string]Stat{}
 	}
 	st := r.stats[l.action]
-	st.Action, st.Waiting, st.More, st.Running = l.action, len(l.ready)+len(l.retry), l.behind, l.busy
+	st.Action, st.Waiting, st.More, st.Running = l.action, len(l.ready)+len(l.retry)+l.busy-l.calls.running, l.behind, l.calls.running
 	r.stats[l.action] = st
 }
 
