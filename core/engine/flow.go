@@ -163,7 +163,7 @@ func (f *flow) run(ctx context.Context) error {
 			err = f.patiently(work, func() error { return f.trial.begin(work) })
 		}
 		if err == nil {
-			consumer, err = f.k.log.Events(work)
+			err = f.patiently(work, func() (err error) { consumer, err = f.k.log.Events(work); return err })
 		}
 		if err == nil {
 			matching, err = f.match(base, fail, consumer)

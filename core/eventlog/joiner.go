@@ -3,6 +3,7 @@ package eventlog
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"sync"
 )
@@ -53,11 +54,11 @@ func (l *Log) Joiner(ctx context.Context, name string) (*Joiner, error) {
 		done:   make(chan struct{}),
 	}
 	last, err := j.w.look(ctx)
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrSick) {
 		l.releaseJoiner(name)
 		return nil, err
 	}
-	j.w.seq = last.seq
+	j.w.seq, j.w.doubt = last.seq, err != nil // a sick log is asked when it is well
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	j.stop = stop
 	go j.run(run)

@@ -216,3 +216,29 @@ func TestJoinerGoesOnAfterTrimming(t *testing.T) {
 		t.Errorf("end = %d, %v, want 8", end, err)
 	}
 }
+
+// TestAJoinerOfASickLog: it is there, and reports again when the log is well, behind what
+// was reported before.
+func TestAJoinerOfASickLog(t *testing.T) {
+	l := mustOpen(t, small(t.TempDir()))
+	before := mustJoiner(t, l, "match")
+	appendN(t, before, 3)
+	if err := before.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	srv, err := l.server(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.markBroken(errors.New("no write reaches the disk"))
+	j := mustJoiner(t, l, "match")
+	if seq, err := j.Append(t.Context(), []byte("x")); !errors.Is(err, ErrSick) {
+		t.Errorf("input %d, %v; want the log to be sick", seq, err)
+	}
+	if err := l.Reopen(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if seq, err := j.Append(t.Context(), []byte("y")); err != nil || seq != 4 {
+		t.Errorf("input %d, %v; want 4", seq, err)
+	}
+}

@@ -68,13 +68,18 @@ func (w *writer) run(query string, args []any) (r sql.Result) {
 	return r
 }
 
-// scan reads one row; ErrNotFound if there is none.
+// scan reads one row; ErrNotFound if there is none. After any other error nothing more
+// is done: the database may have rolled the transaction back.
 func (w *writer) scan(query string, args []any, to ...any) error {
 	s := w.statement(query)
 	if w.err != nil {
 		return w.err
 	}
-	return classify(s.QueryRow(args...).Scan(to...))
+	err := classify(s.QueryRow(args...).Scan(to...))
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		w.err = err
+	}
+	return err
 }
 
 func (w *writer) json(v any) []byte {
