@@ -54,7 +54,7 @@ const (
 	MaxGroupSignals = 512
 	// maxGroupIntents is how many steps that are new or have an outcome end a group:
 	// their calls wait for the commit, and what is claimed meanwhile waits with them.
-	maxGroupIntents = 64
+	maxGroupIntents = 256
 	// maxGroupParts ends a group of other inputs.
 	maxGroupParts = 2048
 )

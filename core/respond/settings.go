@@ -66,7 +66,7 @@ const (
 	// called before what is more urgent and comes later: a moment, as long as calls take
 	// no longer than quickCall, as the last one. What has no turn within half of its time
 	// is not called, and waits as before.
-	claimAhead = 64
+	claimAhead = 128
 	quickCall  = 50 * time.Millisecond
 	// laneLimit is how many intents of one action are taken up at once: called, waiting
 	// for their next attempt (retryLimit at most), or reported and not yet committed.
