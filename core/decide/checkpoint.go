@@ -78,13 +78,15 @@ type saver struct {
 	taken Position          // of the last snapshot
 	parts int               // inputs since then
 	bytes int64             // of these
+	size  int64             // of the last snapshot
 	at    time.Time         // decide's time then
 	busy  chan struct{}     // closed when the one under way is done; nil: none was begun
 }
 
-// due tells whether it is time for the next one.
-func (s *saver) due(m *Machine, inputs int, bytes int64, interval time.Duration) bool {
-	if s.dir == "" || !m.Position().After(s.taken) {
+// due tells whether it is time for the next one. A snapshot that is larger than the
+// bytes that call for one waits for as many as it has itself, or most.
+func (s *saver) due(m *Machine, inputs int, bytes, most int64, interval time.Duration) bool {
+	if s.dir == "" || !m.Position().After(s.taken) || s.writing() {
 		return false
 	}
 	if inputs == 0 {
@@ -96,7 +98,23 @@ func (s *saver) due(m *Machine, inputs int, bytes int64, interval time.Duration)
 	if s.at.IsZero() {
 		s.at = m.At()
 	}
+	if bytes = max(bytes, s.size); most > 0 {
+		bytes = min(bytes, most)
+	}
 	return s.parts >= inputs || bytes > 0 && s.bytes >= bytes || m.At().Sub(s.at) >= interval
+}
+
+// writing tells whether one is under way.
+func (s *saver) writing() bool {
+	if s.busy == nil {
+		return false
+	}
+	select {
+	case <-s.busy:
+		return false
+	default:
+		return true
+	}
 }
 
 // wait until the one under way is done.
@@ -108,17 +126,16 @@ func (s *saver) wait() {
 
 // save takes a snapshot, and has it brought to the disk and recorded.
 func (s *saver) save(m *Machine) error {
-	if s.busy != nil {
-		select {
-		case <-s.busy:
-		default:
-			return errBusy
-		}
+	if s.writing() {
+		return errBusy
 	}
 	name := fmt.Sprintf("%s%d", checkpointPrefix, m.Position().Seq)
 	f, sum, err := write(filepath.Join(s.dir, name+".tmp"), m)
 	if err != nil {
 		return err
+	}
+	if at, err := f.Seek(0, io.SeekCurrent); err == nil {
+		s.size = at
 	}
 	s.taken, s.parts, s.bytes, s.at = m.Position(), 0, 0, m.At()
 	c := Checkpoint{File: name, Hash: sum, Seq: m.Position().Seq, Before: s.last}

@@ -85,9 +85,11 @@ type Loop struct {
 	// A checkpoint is written after so many parts, or so long by decide's own time,
 	// and at the end. Zero: the defaults.
 	CheckpointInputs int
-	// CheckpointBytes of parts call for one too, since without one the log can't be
-	// trimmed; 0: any number may come.
+	// CheckpointBytes of parts call for one too, since a start applies them again, but
+	// not before as many as the last one had itself have come, or CheckpointMost, since
+	// without one the log can't be trimmed; 0: any number may come.
 	CheckpointBytes    int64
+	CheckpointMost     int64
 	CheckpointInterval time.Duration
 	// Retry is the pause after a commit that found no room; zero: a second.
 	Retry time.Duration
@@ -192,7 +194,7 @@ func (l *Loop) read(ctx context.Context, inputs Inputs) error {
 				return err
 			}
 		}
-		if l.saver.due(l.machine, l.CheckpointInputs, l.CheckpointBytes, l.CheckpointInterval) {
+		if l.saver.due(l.machine, l.CheckpointInputs, l.CheckpointBytes, l.CheckpointMost, l.CheckpointInterval) {
 			if err := l.commit(ctx); err != nil {
 				return err
 			}

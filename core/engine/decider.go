@@ -56,7 +56,8 @@ func newDecider(k *Kelpie, wake func(decide.Changes)) *decider {
 
 // checkpointShare of INPUTS calls for a checkpoint: trimming begins when three
 // quarters are full, and only what is below a checkpoint can go. So do checkpointBytes,
-// which are what a start applies again: some forty thousand signals, a second's work.
+// which are what a start applies again: some forty thousand signals, a second's work. A
+// memory that is larger is written as often as it is worth.
 const (
 	checkpointShare = 8
 	checkpointBytes = 64 << 20
@@ -67,7 +68,8 @@ func (d *decider) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.loop.CheckpointBytes = max(min(st.Inputs.MaxBytes/checkpointShare, checkpointBytes), 1)
+	d.loop.CheckpointMost = max(st.Inputs.MaxBytes/checkpointShare, 1)
+	d.loop.CheckpointBytes = checkpointBytes
 	return d.loop.Run(ctx)
 }
 

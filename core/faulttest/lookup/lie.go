@@ -68,14 +68,17 @@ func falsify(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.
 	if err != nil || !ok || o.lie == "" || ctx.Err() != nil {
 		return out, err
 	}
-	if err := falsified(answer, o.lie); err != nil {
+	switch told, err := falsified(answer, o.lie); {
+	case err != nil:
 		return nil, err
+	case !told:
+		return answer, nil
 	}
 	return answer, o.tell(ctx)
 }
 
-// falsified makes a lie of an answer. All but the last one say the worst of something.
-func falsified(answer *pluginv1.EnrichResponse, lie far.Lie) error {
+// falsified makes a lie of an answer, if there is something in it to lie about.
+func falsified(answer *pluginv1.EnrichResponse, lie far.Lie) (told bool, err error) {
 	worst := &pluginv1.QuestionAnswer{Answers: []*pluginv1.Answer{{Answer: &pluginv1.Answer_Verdict{
 		Verdict: &pluginv1.Verdict{Disposition: pluginv1.Disposition_DISPOSITION_MALICIOUS, Score: 100, Confidence: 100},
 	}}}}
@@ -103,10 +106,12 @@ func falsified(answer *pluginv1.EnrichResponse, lie far.Lie) error {
 				a.Observables = append(a.Observables, &pluginv1.FoundObservable{
 					Observable: &pluginv1.Observable{Kind: sdk.Host, Value: far.Bystander},
 				})
+				told = true
 			}
 		}
+		return told, nil
 	default:
-		return fmt.Errorf("there is no lie %q", lie)
+		return false, fmt.Errorf("there is no lie %q", lie)
 	}
-	return nil
+	return true, nil
 }
