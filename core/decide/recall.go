@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/sdk"
 )
 
 // recaller brings back into memory what an input needs of what has left it.
@@ -110,4 +111,152 @@ func (l *Loop) recall(ctx context.Context, at Position, in *model.Input) error {
 		l.machine.changed.recalls = append(l.machine.changed.recalls, Recall{at, rounds})
 	}
 	return err
+}
+
+// Wanted is what an input needs of what is not in memory.
+type Wanted struct {
+	// Signals by id: the cases that have them.
+	Signals []string
+	// Names are first ids: the cases that they are of now. Of those of Plans nothing but
+	// what was planned.
+	Names, Plans []string
+	// Intents by id: the cases that they were planned for.
+	Intents []string
+	// Values by hash: the cases that are not over and have them. A case is over if its
+	// Last is before Horizon and its Changed not after Quiet.
+	Values         []uint64
+	Horizon, Quiet int64
+	// Lookups are values, and Asks ids of asks about values: what Enrichments have
+	// said of them.
+	Lookups     []sdk.Observable
+	Asks        []string
+	Enrichments []string
+}
+
+func (w *Wanted) empty() bool {
+	return len(w.Signals)+len(w.Names)+len(w.Plans)+len(w.Intents)+len(w.Values)+len(w.Lookups)+len(w.Asks) == 0
+}
+
+// recall finds out what an input needs, round after round: what comes back may need
+// more.
+type recall struct {
+	m     *Machine
+	maybe func(hash uint64) bool // may be away; false: surely not
+	asked map[string]bool
+	w     Wanted
+}
+
+func (r *recall) want(kind, key string) bool {
+	k := kind + key
+	if r.asked[k] {
+		return false
+	}
+	r.asked[k] = true
+	return true
+}
+
+// next is what is wanted now.
+func (r *recall) next(in *model.Input) Wanted {
+	m := r.m
+	r.w = Wanted{Horizon: m.horizon, Quiet: m.quietSince()}
+	switch {
+	case in.Match != nil:
+		r.match(in.Match)
+	case in.Reply != nil:
+		r.reply(in.Reply)
+	case in.Outcome != nil:
+		r.intent(in.Outcome.Intent)
+	case in.Command != nil && in.Command.Intent != "":
+		r.intent(in.Command.Intent)
+	}
+	for _, n := range m.brought {
+		for _, ref := range m.index.Refs(n) {
+			r.lookups(m.index.Observable(ref.Value), maxDepth+1)
+		}
+		if cs := m.cases[m.index.Group(n)]; cs.earliest == n {
+			for _, name := range cs.names {
+				// What was planned under a name that another case has as well.
+				if _, there := m.firsts[name]; !there && r.maybe(hashOf(name)) && r.want("p", name) {
+					r.w.Plans = append(r.w.Plans, name)
+				}
+			}
+		}
+	}
+	if len(r.w.Lookups)+len(r.w.Asks) > 0 && m.settings != nil {
+		for i := range m.settings.Sources {
+			r.w.Enrichments = append(r.w.Enrichments, m.settings.Sources[i].Address)
+		}
+	}
+	return r.w
+}
+
+func (r *recall) match(in *model.MatchResult) {
+	if in.Source == "" || r.m.events.Has(in.Seq) {
+		return
+	}
+	for i := range in.Signals {
+		s := &in.Signals[i]
+		r.signal(s.ID)
+		for _, o := range s.Observables {
+			if r.m.index.NeverJoins(o) {
+				r.lookups(o, maxDepth+1)
+				continue
+			}
+			if h := hashOf(o.Key()); r.maybe(h) && r.want("v", o.Key()) {
+				r.w.Values = append(r.w.Values, h)
+			}
+			r.lookups(o, maxDepth+1)
+		}
+	}
+}
+
+func (r *recall) signal(id string) {
+	if _, there := r.m.index.Signal(id); !there && r.maybe(hashOf(id)) && r.want("s", id) {
+		r.w.Signals = append(r.w.Signals, id)
+	}
+}
+
+func (r *recall) name(id string) {
+	if _, there := r.m.firsts[id]; !there && r.maybe(hashOf(id)) && r.want("n", id) {
+		r.w.Names = append(r.w.Names, id)
+	}
+}
+
+func (r *recall) reply(in *model.Reply) {
+	l := r.m.asks[in.Ask]
+	switch {
+	case l == nil && r.want("a", in.Ask):
+		r.w.Asks = append(r.w.Asks, in.Ask)
+	case l != nil: // the severity of its case goes with what is asked in turn
+		r.signal(l.signal)
+	}
+	eachNamed(in, func(o sdk.Observable) { r.lookups(o, maxDepth+1) })
+}
+
+func (r *recall) intent(id string) {
+	if in := r.m.intents[id]; in != nil {
+		r.name(in.Case)
+	} else if r.want("i", id) {
+		r.w.Intents = append(r.w.Intents, id)
+	}
+}
+
+// lookups wants what is known of a value and, so far, of those that this names.
+func (r *recall) lookups(o sdk.Observable, depth int) {
+	v, ok := r.m.index.Lookup(o)
+	if !ok || len(r.m.lookupsOf(v)) == 0 {
+		if key := o.Key(); r.maybe(hashOf(key)) && r.want("l", key) {
+			o.Role = ""
+			r.w.Lookups = append(r.w.Lookups, o)
+		}
+		return
+	}
+	if depth == 0 {
+		return
+	}
+	for _, l := range r.m.lookupsOf(v) {
+		for _, n := range l.named {
+			r.lookups(r.m.index.Observable(n), depth-1)
+		}
+	}
 }
