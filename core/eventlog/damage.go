@@ -43,10 +43,10 @@ func (d Damage) String() string {
 		}
 		all = append(all, one)
 	}
-	if len(all) > 0 {
-		text += " of " + strings.Join(all, ", ")
+	if len(all) == 0 {
+		all = []string{"unknown sources"} // the bytes themselves would have told
 	}
-	return text + ": " + d.Reason
+	return text + " of " + strings.Join(all, ", ") + ": " + d.Reason
 }
 
 // DamageError refuses to open a log. It matches ErrLost.

@@ -135,7 +135,7 @@ func TestDamageOfAcknowledgedMessagesIsRefused(t *testing.T) {
 			"EVENTS 21 to 40 of detector.a (10 events), detector.b (10 events): missing",
 		}, 20},
 		{"the first block gone", func(t *testing.T, dir string) { remove(t, block(dir, events, 1)) }, []string{
-			"EVENTS 1 to 20: missing",
+			"EVENTS 1 to 20 of unknown sources: missing",
 		}, 20},
 		{"the last block gone", func(t *testing.T, dir string) { remove(t, block(dir, events, 5)) }, []string{
 			"EVENTS 81 to 100 of detector.a (10 events), detector.b (10 events): missing",

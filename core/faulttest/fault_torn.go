@@ -125,8 +125,9 @@ func tear(r *rand.Rand, whole []byte, end int) []byte {
 	return torn
 }
 
-// refusal names a stretch of a stream, and whose it was.
-var refusal = regexp.MustCompile(`(EVENTS|INPUTS) (\d+)(?: to \d+)? of ([a-z]+)`)
+// refusal names a stretch of a stream, and whose it was. Of EVENTS the sources' totals
+// tell that; of INPUTS, where nothing but the torn bytes may tell, it may be unknown.
+var refusal = regexp.MustCompile(`(EVENTS) \d+(?: to \d+)? of [a-z]+\.|(INPUTS) \d+(?: to \d+)? of (?:[a-z]+|unknown sources)[:,]`)
 
 // refused starts the core, which must end by itself and say what is lost.
 func (w *World) refused(stream string) error {
@@ -150,7 +151,7 @@ func (w *World) refused(stream string) error {
 	if code := w.core.cmd.ProcessState.ExitCode(); code != 1 {
 		return fmt.Errorf("acknowledged bytes of %s are torn, and the start ends with %d:\n%s", stream, code, told)
 	}
-	if m := refusal.FindStringSubmatch(told); m == nil || m[1] != stream {
+	if m := refusal.FindStringSubmatch(told); m == nil || m[1]+m[2] != stream {
 		return fmt.Errorf("acknowledged bytes of %s are torn, and the refusal does not name source and sequence:\n%s", stream, told)
 	}
 	return nil
