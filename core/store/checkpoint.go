@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/binary"
+	"errors"
 	"os"
 	"sync"
 	"time"
@@ -23,8 +24,11 @@ const (
 // checkpointer writes the write-ahead log into the database beside the transactions, so
 // that no commit waits for it.
 type checkpointer struct {
-	db      *sql.DB
-	index   string // file of the log's index
+	db *sql.DB
+	// index is the file of the log's index. It stays open for as long as SQLite has it:
+	// to close it would give up all that this process has locked in it (fcntl(2)), and
+	// whoever opens the database then would take it for unused and begin a new one.
+	index   *os.File
 	changed chan struct{}
 	stop    context.CancelFunc
 	done    sync.WaitGroup
@@ -35,8 +39,12 @@ func (s *Store) startCheckpointer(path, level string) error {
 	if err != nil {
 		return err
 	}
+	index, err := os.Open(path + "-shm")
+	if err != nil {
+		return errors.Join(err, db.Close())
+	}
 	ctx, stop := context.WithCancel(context.Background())
-	c := &checkpointer{db: db, index: path + "-shm", changed: make(chan struct{}, 1), stop: stop}
+	c := &checkpointer{db: db, index: index, changed: make(chan struct{}, 1), stop: stop}
 	s.checkpoints = c
 	c.done.Go(func() { s.checkpoint(ctx, c) })
 	return nil
@@ -57,6 +65,14 @@ func (c *checkpointer) close() error {
 	c.stop()
 	c.done.Wait()
 	return c.db.Close()
+}
+
+// closeIndex comes when no connection is open any more.
+func (c *checkpointer) closeIndex() error {
+	if c == nil {
+		return nil
+	}
+	return c.index.Close()
 }
 
 func (s *Store) checkpoint(ctx context.Context, c *checkpointer) {
@@ -101,13 +117,8 @@ func (c *checkpointer) run(ctx context.Context) error {
 
 // frames in the log; 0 if that can't be read.
 func (c *checkpointer) frames() int {
-	f, err := os.Open(c.index)
-	if err != nil {
-		return 0
-	}
-	defer f.Close()
 	var n [4]byte
-	if _, err := f.ReadAt(n[:], frameCount); err != nil {
+	if _, err := c.index.ReadAt(n[:], frameCount); err != nil {
 		return 0
 	}
 	return int(binary.NativeEndian.Uint32(n[:]))

@@ -72,18 +72,15 @@ const (
 )
 
 // Open opens the database, makes it if it is not there, and brings its tables up
-// to date. It fails with ErrNewer if they are of a later version.
+// to date. It fails with ErrNewer if they are of a later version. A process opens a
+// database once: the Close of a second Store would give up the first one's locks.
 func Open(ctx context.Context, s Settings) (*Store, error) {
 	if err := os.MkdirAll(s.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
 	path := filepath.Join(s.Dir, File)
-	// SQLite gives the files beside it the same permissions.
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	err := create(path)
 	if err != nil {
-		return nil, fmt.Errorf("store: %w", err)
-	}
-	if err := errors.Join(f.Chmod(0o600), f.Close()); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
 	level := "FULL"
@@ -105,6 +102,20 @@ func Open(ctx context.Context, s Settings) (*Store, error) {
 		return nil, errors.Join(err, st.Close())
 	}
 	return st, nil
+}
+
+// create makes the database's file if it is not there. SQLite gives the files beside it
+// the same permissions. One that is there is not opened: to close it again would give up
+// what this process has locked in it.
+func create(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	switch {
+	case err == nil:
+		err = f.Close()
+	case errors.Is(err, fs.ErrExist):
+		err = nil
+	}
+	return errors.Join(err, os.Chmod(path, 0o600))
 }
 
 func (s *Store) prepare(ctx context.Context) error {
@@ -184,7 +195,7 @@ func (s *Store) shut() error {
 	if s.read != nil {
 		errs = append(errs, s.read.Close())
 	}
-	return errors.Join(append(errs, s.writer.close(), s.write.Close())...)
+	return errors.Join(append(errs, s.writer.close(), s.write.Close(), s.checkpoints.closeIndex())...)
 }
 
 // Result codes of SQLite (https://sqlite.org/rescode.html).
