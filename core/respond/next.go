@@ -40,7 +40,7 @@ func (s *Settings) next(in model.Intent, attempts []Attempt) todo {
 		return todo{what: try}
 	}
 	last := attempts[len(attempts)-1]
-	more := configured && called(attempts) < s.maxAttempts()
+	more := configured && countCalled(attempts) < s.maxAttempts()
 	switch {
 	case !last.lost() && last.State != model.IntentFailed:
 		return todo{what: report, outcome: outcome(in, attempts, last.State)}

@@ -114,8 +114,8 @@ type Attempt struct {
 	Again time.Time `json:"again,omitzero"`
 }
 
-// called are the attempts that were made, or may have been.
-func called(attempts []Attempt) (n int) {
+// countCalled is how many attempts were made, or may have been.
+func countCalled(attempts []Attempt) (n int) {
 	for _, a := range attempts {
 		if !a.Uncalled {
 			n++
