@@ -36,6 +36,7 @@ type caseState struct {
 	rename  bool                  // it may have lost members
 	rebuild bool                  // sum holds no more
 	touched bool
+	altered bool // by what touched it, so that its row is another
 	dirty   bool
 	gone    bool // part of another case now, or away
 

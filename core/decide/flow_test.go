@@ -427,6 +427,46 @@ func TestCommandsAndOutcomes(t *testing.T) {
 	f.want("hook https://hook.example pending", "isolate ws-1 done", "mail kim@example.org pending")
 }
 
+// TestRowsThatSayTheSame: a case's row is written when it says something else, not
+// whenever it is planned again.
+func TestRowsThatSayTheSame(t *testing.T) {
+	f := newFeed(t)
+	written := func(what string, c Changes, want int) {
+		t.Helper()
+		if len(c.Cases) != want {
+			t.Errorf("%s: %d rows of cases are written, want %d", what, len(c.Cases), want)
+		}
+	}
+	later := func() { f.now = f.now.Add(time.Minute) }
+	outcome := func(step string, state model.IntentState) Changes {
+		later()
+		return f.apply(model.Input{Outcome: &model.Outcome{Intent: f.intent(step).ID, State: state}})
+	}
+	for i := range 3 { // of which the third has to wait, for there may be two an hour
+		host := fmt.Sprintf("ws-%d", i)
+		f.signals(sig("s-"+host, minutes(200*i), 90, "subject host:"+host))
+		f.answer("enrichment.assets", "host:"+host, asset(model.Asset{Name: host, Roles: []string{"workstation"}}))
+	}
+	later()
+	written("a tick without room", f.apply(model.Input{Tick: &model.Tick{}}), 0)
+	f.now = f.now.Add(time.Hour)
+	written("a tick with room", f.apply(model.Input{Tick: &model.Tick{}}), 1)
+
+	f = newFeed(t)
+	f.signals(sig("s-1", minutes(0), 90, "subject host:ws-1"))
+	f.answer("enrichment.assets", "host:ws-1", workstation("ws-1"))
+	planned := f.now
+	written("an outcome that ends", outcome("mail", model.IntentDone), 0)
+	if k := f.tables.open()[0]; !k.UpdatedAt.Equal(planned) {
+		t.Errorf("decided at %v, want %v", k.UpdatedAt, planned)
+	}
+	written("an outcome that another step follows", outcome("isolate", model.IntentDone), 1)
+	f.intent("hook")
+	if k := f.tables.open()[0]; !k.UpdatedAt.Equal(f.now) {
+		t.Errorf("decided at %v, want %v", k.UpdatedAt, f.now)
+	}
+}
+
 func TestConfigurations(t *testing.T) {
 	f := newFeed(t)
 	f.signals(sig("s-1", minutes(0), 90, "subject host:ws-1"), sig("s-2", minutes(30), 90, "subject host:ws-1"))

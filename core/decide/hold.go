@@ -177,7 +177,7 @@ func (m *Machine) look(h *holdState) {
 		if m.awaiting[id]--; m.awaiting[id] == 0 {
 			delete(m.awaiting, id)
 		}
-		m.touchFirst(id)
+		m.considerFirst(id)
 	}
 	h.Waiting = nil
 }
@@ -202,7 +202,7 @@ func (m *Machine) release(h *holdState, by, because string) {
 	m.changed.intents[undo.ID] = m.intents[undo.ID]
 	m.recordIntent(undo)
 	m.changedHold(h)
-	m.touchFirst(undo.Case)
+	m.considerFirst(undo.Case)
 }
 
 // undone draws the consequences of what became of an undo.
@@ -238,7 +238,7 @@ func (m *Machine) undo(o model.Owner) {
 	in.State, in.FinishedAt = model.IntentUndone, m.at
 	m.changed.intents[in.ID] = in
 	m.recordOutcome(in, from)
-	m.touchFirst(in.Case)
+	m.considerFirst(in.Case)
 }
 
 // releaseHold takes a person's order to let go. Where nobody wants the hold any more and

@@ -19,17 +19,25 @@ type intentState struct {
 
 // plan scores a case and plans what is to be done about it.
 func (m *Machine) plan(cs *caseState) {
+	before := cs.notes
+	if m.planNow(cs) || !slices.EqualFunc(before, cs.notes, sameNote) {
+		m.write(cs)
+	}
+}
+
+// planNow tells whether anything was planned.
+func (m *Machine) planNow(cs *caseState) bool {
 	rules := m.names(cs.sum.rules)
 	cs.limited, cs.late, cs.held, cs.credit = false, false, false, 0
 	if !m.planner.Responds(rules) {
 		cs.notes = nil
-		return
+		return false
 	}
 	view := newView(m, cs)
 	pending := view.pending()
 	if notes, all := m.planner.Holds(rules, pending, m.at); all {
 		cs.notes = since(cs.notes, notes)
-		return
+		return false
 	}
 	p := m.planner.Plan(plan.Case{
 		FirstID:   m.firstID(cs),
@@ -50,6 +58,11 @@ func (m *Machine) plan(cs *caseState) {
 	for _, hold := range p.Waits {
 		m.await(hold, m.firstID(cs))
 	}
+	return len(p.Intents) > 0
+}
+
+func sameNote(a, b model.Note) bool {
+	return a.Response == b.Response && a.Step == b.Step && a.Target == b.Target && a.Why == b.Why && a.At.Equal(b.At)
 }
 
 // since keeps the time of a note that was there before.
@@ -156,14 +169,14 @@ func (m *Machine) outcome(o *model.Outcome) {
 func (m *Machine) finished(in *intentState) {
 	in.FinishedAt = m.at
 	m.changed.intents[in.ID] = in
-	m.touchFirst(in.Case)
+	m.considerFirst(in.Case)
 	m.settleHold(in)
 }
 
-// touchFirst marks the case that was first opened under an id.
-func (m *Machine) touchFirst(id string) {
+// considerFirst has the case planned that was first opened under an id.
+func (m *Machine) considerFirst(id string) {
 	if first, ok := m.firsts[id]; ok {
-		m.touch(m.cases[m.index.Group(first)])
+		m.consider(m.cases[m.index.Group(first)])
 	}
 }
 

@@ -257,7 +257,7 @@ func (m *Machine) tick(t *model.Tick) {
 	var free []*caseState
 	for _, cs := range m.cases {
 		if cs.limited || cs.late {
-			m.touch(cs)
+			m.consider(cs)
 		}
 		if !cs.shelved && !m.stays(cs) {
 			free = append(free, cs)
@@ -272,9 +272,10 @@ func (m *Machine) tick(t *model.Tick) {
 func (m *Machine) settle() {
 	m.name()
 	for _, cs := range m.inOrder(m.touched) {
-		cs.touched = false
-		cs.updatedAt = m.at
-		m.write(cs)
+		if cs.altered {
+			m.write(cs)
+		}
+		cs.touched, cs.altered = false, false
 		switch {
 		case m.holdsAll():
 			m.planned = false
@@ -294,7 +295,6 @@ func (m *Machine) settle() {
 		for _, cs := range m.inOrder(m.all()) {
 			if cs.held {
 				m.plan(cs)
-				m.write(cs)
 				m.shelve(cs)
 			}
 		}
@@ -316,6 +316,7 @@ func (m *Machine) due(cs *caseState) bool {
 
 // write has a case's row written with the next Changes.
 func (m *Machine) write(cs *caseState) {
+	cs.updatedAt = m.at
 	if !cs.dirty {
 		cs.dirty = true
 		m.changed.cases = append(m.changed.cases, cs)
@@ -343,6 +344,13 @@ func (m *Machine) inOrder(cases []*caseState) []*caseState {
 
 // touch marks a case as changed by the input that is being applied.
 func (m *Machine) touch(cs *caseState) {
+	cs.altered = true
+	m.consider(cs)
+}
+
+// consider has a case planned at the end of the input that is being applied. Its row is
+// written only if that changes what it says.
+func (m *Machine) consider(cs *caseState) {
 	if !cs.touched {
 		cs.touched = true
 		m.touched = append(m.touched, cs)

@@ -44,7 +44,8 @@ type Case struct {
 	Indicators []sdk.Observable `json:"indicators,omitempty"`
 	Techniques []string         `json:"techniques,omitempty"`
 
-	// FirstAt and LastAt are event times; OpenedAt and UpdatedAt when Kelpie decided.
+	// FirstAt and LastAt are event times; OpenedAt is when Kelpie decided first, UpdatedAt
+	// when it last decided anything else: what became of a step is no part of the case.
 	FirstAt   time.Time `json:"first_at"`
 	LastAt    time.Time `json:"last_at"`
 	OpenedAt  time.Time `json:"opened_at"`

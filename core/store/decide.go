@@ -53,6 +53,10 @@ func (w *writer) signals(c decide.Changes) {
 	}
 }
 
+const putMember = `INSERT INTO members (signal, case_number)
+	SELECT s.number, c.number FROM signals s CROSS JOIN cases c WHERE s.id = ? AND c.id = ?
+	ON CONFLICT (signal) DO UPDATE SET case_number = excluded.case_number`
+
 func (w *writer) cases(c decide.Changes) {
 	for i := range c.Cases {
 		k := &c.Cases[i]
@@ -66,8 +70,9 @@ func (w *writer) cases(c decide.Changes) {
 			k.ID, string(k.State), int64(k.Score.Total), k.FirstAt.UnixNano(), k.LastAt.UnixNano(), k.UpdatedAt.UnixNano(), waiting, w.json(k))
 	}
 	for _, m := range c.Members {
-		w.exec(`INSERT INTO case_members (signal, case_id) VALUES (?, ?)
-			ON CONFLICT (signal) DO UPDATE SET case_id = excluded.case_id`, m.Signal, m.Case)
+		if n := w.count(putMember, m.Signal, m.Case); n != 1 && w.err == nil {
+			w.err = fmt.Errorf("signal %s of case %s: %w", m.Signal, m.Case, ErrNotFound)
+		}
 	}
 	for _, a := range c.Aliases {
 		if a.Case == "" {
@@ -88,8 +93,9 @@ func (w *writer) asks(c decide.Changes) {
 	}
 	for i := range c.Answers {
 		r := &c.Answers[i]
-		w.exec(`INSERT INTO answers (ask, doc) VALUES (?, ?) ON CONFLICT (ask) DO UPDATE SET doc = excluded.doc`, r.Ask, w.json(r))
-		w.exec(`UPDATE asks SET state = ? WHERE id = ?`, string(r.State), r.Ask)
+		if n := w.count(`UPDATE asks SET state = ?, answer = ? WHERE id = ?`, string(r.State), w.json(r), r.Ask); n != 1 && w.err == nil {
+			w.err = fmt.Errorf("ask %s: %w", r.Ask, ErrNotFound)
+		}
 	}
 }
 
@@ -100,9 +106,9 @@ func (w *writer) intents(c decide.Changes) {
 		// Of an intent that was there before, decide does not keep what it was planned with.
 		parameters, known := []byte(n.Parameters), []byte(n.Target.Known)
 		n.Parameters, n.Target.Known = nil, nil
-		w.exec(`INSERT INTO intents (id, case_id, action, state, planned, place, score, deadline, doc, parameters, known)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-			ON CONFLICT (id) DO UPDATE SET case_id = excluded.case_id, action = excluded.action, state = excluded.state,
+		w.exec(`INSERT INTO intents (id, case_number, action, state, planned, place, score, deadline, doc, parameters, known)
+			VALUES (?, (SELECT number FROM cases WHERE id = ?), ?, ?, ?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT (id) DO UPDATE SET case_number = excluded.case_number, action = excluded.action, state = excluded.state,
 			planned = excluded.planned, score = excluded.score, deadline = excluded.deadline, doc = excluded.doc`,
 			n.ID, n.Case, n.Action, string(n.State), n.PlannedAt.UnixNano(), at, int64(n.Score), deadlineOf(&n), w.json(&n), parameters, known)
 	}

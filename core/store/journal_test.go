@@ -27,7 +27,7 @@ func TestClaim(t *testing.T) {
 	in := anIntent(1, "c-1", epoch0)
 	done := anIntent(2, "c-1", epoch0)
 	done.State = model.IntentDone
-	mustCommit(t, s, decide.Changes{Position: decide.Position{Seq: 1}, Intents: []model.Intent{in, done}})
+	mustCommit(t, s, inACase(decide.Changes{Position: decide.Position{Seq: 1}, Intents: []model.Intent{in, done}}))
 	for range 3 {
 		if _, err := s.NextEpoch(t.Context()); err != nil {
 			t.Fatal(err)
@@ -145,10 +145,10 @@ func TestUrgentFirst(t *testing.T) {
 		planned("old", 5000, 0), planned("late", 5000, time.Hour), planned("soon", 5000, time.Minute),
 		planned("low", 100, time.Second), planned("high", 9000, 0), planned("new", 5000, 0), planned("rises", 200, 0),
 	} {
-		mustCommit(t, s, decide.Changes{Position: decide.Position{Seq: uint64(i + 1)}, Intents: []model.Intent{in}})
+		mustCommit(t, s, inACase(decide.Changes{Position: decide.Position{Seq: uint64(i + 1)}, Intents: []model.Intent{in}}))
 	}
-	mustCommit(t, s, decide.Changes{Position: decide.Position{Seq: 8}, Intents: []model.Intent{planned("rises", 9500, 0)}})
-	mustCommit(t, s, decide.Changes{Position: decide.Position{Seq: 9}, Intents: []model.Intent{{ID: "done", Action: "action.mail", State: model.IntentDone, Score: 9999}}})
+	mustCommit(t, s, inACase(decide.Changes{Position: decide.Position{Seq: 8}, Intents: []model.Intent{planned("rises", 9500, 0)}}))
+	mustCommit(t, s, inACase(decide.Changes{Position: decide.Position{Seq: 9}, Intents: []model.Intent{{ID: "done", Action: "action.mail", State: model.IntentDone, Score: 9999}}}))
 	waiting, err := s.PendingIntents(t.Context(), "action.mail", 10)
 	var got []string
 	for _, w := range waiting {
@@ -175,7 +175,7 @@ func TestClaimsInACommit(t *testing.T) {
 			c.Intents = append(c.Intents, model.Intent{ID: id, Action: "action.mail", State: model.IntentPending})
 			claims = append(claims, attempt(id, 1, epoch))
 		}
-		written, err := s.CommitClaiming(t.Context(), c, claims)
+		written, err := s.CommitClaiming(t.Context(), inACase(c), claims)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -240,7 +240,7 @@ func TestPendingActions(t *testing.T) {
 		}
 		c.Intents = append(c.Intents, in)
 	}
-	mustCommit(t, s, c)
+	mustCommit(t, s, inACase(c))
 	got, err := s.PendingActions(t.Context())
 	if diff := cmp.Diff([]string{"action.a0", "action.a2"}, got); diff != "" || err != nil {
 		t.Error(diff, err)
@@ -250,7 +250,9 @@ func TestPendingActions(t *testing.T) {
 func TestPendingEnrichments(t *testing.T) {
 	s := mustOpen(t, t.TempDir())
 	c := changes(0, 10) // the assets have answered
-	c.Asks[0].Enrichment, c.Asks[0].ID = "enrichment.gone", "a-gone"
+	gone := c.Asks[0]
+	gone.Enrichment, gone.ID = "enrichment.gone", "a-gone"
+	c.Asks = append(c.Asks, gone)
 	mustCommit(t, s, c)
 	got, err := s.PendingEnrichments(t.Context())
 	if diff := cmp.Diff([]string{"enrichment.gone", "enrichment.reputation"}, got); diff != "" || err != nil {
@@ -402,7 +404,7 @@ func TestClaimFirst(t *testing.T) {
 		all[i].Parameters = []byte(`{"text":"told"}`)
 	}
 	all[1].State = model.IntentDone
-	mustCommit(t, s, decide.Changes{Position: decide.Position{Seq: 1}, Intents: all})
+	mustCommit(t, s, inACase(decide.Changes{Position: decide.Position{Seq: 1}, Intents: all}))
 	if err := s.Claim(t.Context(), attempt(all[2].ID, 1, 0)); err != nil {
 		t.Fatal(err)
 	}

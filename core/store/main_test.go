@@ -95,6 +95,15 @@ func changes(first, n int) decide.Changes {
 	return c
 }
 
+// inACase adds the case that intents are of.
+func inACase(c decide.Changes) decide.Changes {
+	c.Cases = append(c.Cases, model.Case{ID: "c-1", FirstID: "c-1", State: model.CaseOpen})
+	for i := range c.Intents {
+		c.Intents[i].Case = "c-1"
+	}
+	return c
+}
+
 func anIntent(i int, caseID string, at time.Time) model.Intent {
 	target := model.Target{Kind: "address", Value: fmt.Sprintf("soc-%d@example.org", i)}
 	return model.Intent{

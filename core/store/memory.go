@@ -191,7 +191,7 @@ func (s *Store) settledOf(ctx context.Context, want decide.Wanted) ([]int64, err
 	number := func(scan scanner) (n int64, err error) { err = scan(&n); return n, err }
 	names := slices.Clone(want.Names)
 	if len(want.Intents) > 0 {
-		of, err := queryRows(ctx, s, text, `SELECT case_id FROM intents WHERE id IN (SELECT value FROM json_each(?))`, list(want.Intents))
+		of, err := queryRows(ctx, s, text, `SELECT c.id FROM intents i JOIN cases c ON c.number = i.case_number WHERE i.id IN (SELECT value FROM json_each(?))`, list(want.Intents))
 		if err != nil {
 			return nil, err
 		}
@@ -206,7 +206,8 @@ func (s *Store) settledOf(ctx context.Context, want decide.Wanted) ([]int64, err
 		cases = append(cases, now...)
 	}
 	if len(want.Signals) > 0 {
-		of, err := queryRows(ctx, s, text, `SELECT case_id FROM case_members WHERE signal IN (SELECT value FROM json_each(?))`, list(want.Signals))
+		of, err := queryRows(ctx, s, text, `SELECT c.id FROM signals s JOIN members m ON m.signal = s.number
+			JOIN cases c ON c.number = m.case_number WHERE s.id IN (SELECT value FROM json_each(?))`, list(want.Signals))
 		if err != nil {
 			return nil, err
 		}
@@ -255,8 +256,8 @@ const maxAsked = 1000
 
 // said is what enrichments said last of a value.
 func (s *Store) said(ctx context.Context, kind, value string, enrichments []string) ([]decide.BackLookup, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT a.enrichment, a.doc, r.doc FROM asks a LEFT JOIN answers r ON r.ask = a.id
-		WHERE a.kind = ? AND a.value = ? ORDER BY a.asked DESC, a.id LIMIT ?`, kind, value, maxAsked)
+	rows, err := s.read.QueryContext(ctx, `SELECT enrichment, doc, answer FROM asks
+		WHERE kind = ? AND value = ? ORDER BY asked DESC, id LIMIT ?`, kind, value, maxAsked)
 	if err != nil {
 		return nil, classify(err)
 	}

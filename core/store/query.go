@@ -24,13 +24,13 @@ type CaseQuery struct {
 const (
 	// casesOfAll goes through all states but merged.
 	casesOfAll = `SELECT doc FROM (
-		SELECT doc, score, id FROM cases WHERE state = 'open' AND score >= ?1
-		UNION ALL SELECT doc, score, id FROM cases WHERE state = 'closed' AND score >= ?1
-		ORDER BY score DESC, id LIMIT ?2)`
-	casesOfState = `SELECT doc FROM cases WHERE state = ?3 AND score >= ?1 ORDER BY score DESC, id LIMIT ?2`
+		SELECT doc, score, number FROM cases WHERE state = 'open' AND score >= ?1
+		UNION ALL SELECT doc, score, number FROM cases WHERE state = 'closed' AND score >= ?1
+		ORDER BY score DESC, number LIMIT ?2)`
+	casesOfState = `SELECT doc FROM cases WHERE state = ?3 AND score >= ?1 ORDER BY score DESC, number LIMIT ?2`
 )
 
-// Cases lists cases, highest score first, then by id.
+// Cases lists cases, highest score first, then in the order in which they were opened.
 func (s *Store) Cases(ctx context.Context, q CaseQuery) ([]model.Case, error) {
 	limit := q.Limit
 	if limit <= 0 {
@@ -66,8 +66,8 @@ func (s *Store) FindCases(ctx context.Context, prefix string, limit int) ([]stri
 	}, findCases, prefix, prefix+string(utf8.MaxRune), limit)
 }
 
-const caseSignals = `SELECT s.doc, CASE WHEN ? THEN s.raw END FROM case_members m
-	JOIN signals s ON s.id = m.signal WHERE m.case_id = ? ORDER BY s.time, s.id`
+const caseSignals = `SELECT s.doc, CASE WHEN ? THEN s.raw END FROM cases c
+	JOIN members m ON m.case_number = c.number JOIN signals s ON s.number = m.signal WHERE c.id = ? ORDER BY s.time, s.id`
 
 // CaseSignals lists a case's signals by event time, then id; with their payloads if
 // raw is true.
@@ -89,8 +89,7 @@ type Lookup struct {
 	Reply *model.Reply `json:"reply,omitempty"`
 }
 
-const lookupsAbout = `SELECT a.doc, r.doc FROM asks a LEFT JOIN answers r ON r.ask = a.id
-	WHERE a.kind = ? AND a.value = ? ORDER BY a.asked, a.id`
+const lookupsAbout = `SELECT doc, answer FROM asks WHERE kind = ? AND value = ? ORDER BY asked, id`
 
 // Lookups lists what was asked about observables, by enrichment and observable, the
 // latest ask of each.
@@ -154,8 +153,9 @@ const (
 	intentsOfState = intentColumns + `WHERE state = ?4 AND state != 'done' AND (planned, id) > (?1, ?2) ORDER BY planned, id LIMIT ?3`
 	// intentsDone are most of all.
 	intentsDone    = intentColumns + `INDEXED BY intents_planned WHERE state = 'done' AND (planned, id) > (?1, ?2) ORDER BY planned, id LIMIT ?3`
-	intentsOfCases = intentColumns + `WHERE case_id IN (SELECT value FROM json_each(?)) ORDER BY planned, id`
-	intentOf       = intentColumns + `WHERE id = ?`
+	intentsOfCases = intentColumns + `WHERE case_number IN
+		(SELECT number FROM cases WHERE id IN (SELECT value FROM json_each(?))) ORDER BY planned, id`
+	intentOf = intentColumns + `WHERE id = ?`
 )
 
 func scanIntent(scan scanner) (in model.Intent, err error) {

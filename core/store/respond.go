@@ -85,7 +85,7 @@ func (s *Store) Journal(ctx context.Context, intent string) (model.Intent, []res
 	return in, attempts, err
 }
 
-const attemptsOf = `SELECT doc FROM attempts WHERE intent = ? ORDER BY number`
+const attemptsOf = `SELECT doc FROM attempts WHERE intent = (SELECT number FROM intents WHERE id = ?) ORDER BY number`
 
 // Attempts of an intent, by number.
 func (s *Store) Attempts(ctx context.Context, intent string) ([]respond.Attempt, error) {
@@ -105,7 +105,7 @@ func (s *Store) Claim(ctx context.Context, a respond.Attempt) error {
 			return fmt.Errorf("intent %s: %w", a.Intent, err)
 		}
 		var attempts int
-		if err := w.scan(`SELECT count(*) FROM attempts WHERE intent = ?`, []any{a.Intent}, &attempts); err != nil {
+		if err := w.scan(`SELECT count(*) FROM attempts WHERE intent = (SELECT number FROM intents WHERE id = ?)`, []any{a.Intent}, &attempts); err != nil {
 			return err
 		}
 		if state != string(model.IntentPending) || a.Number != attempts+1 {
@@ -210,7 +210,8 @@ func (w *writer) claim(claims []respond.Attempt) (written []respond.Attempt, err
 
 // first writes an intent's first attempt, unless it has one.
 func (w *writer) first(a respond.Attempt) bool {
-	return w.count(`INSERT INTO attempts (intent, number, epoch, claimed, not_after, state, doc) VALUES (?, ?, ?, ?, ?, 'claimed', ?)
+	return w.count(`INSERT INTO attempts (intent, number, epoch, claimed, not_after, state, doc)
+		VALUES ((SELECT number FROM intents WHERE id = ?), ?, ?, ?, ?, 'claimed', ?)
 		ON CONFLICT (intent, number) DO NOTHING`,
 		a.Intent, a.Number, a.Epoch, a.Claimed.UnixNano(), a.NotAfter.UnixNano(), w.json(a)) == 1
 }
@@ -229,7 +230,8 @@ func (w *writer) attempt(a respond.Attempt) {
 	if state == "" {
 		state = "claimed"
 	}
-	w.exec(`INSERT INTO attempts (intent, number, epoch, claimed, not_after, state, doc) VALUES (?, ?, ?, ?, ?, ?, ?)
+	w.exec(`INSERT INTO attempts (intent, number, epoch, claimed, not_after, state, doc)
+		VALUES ((SELECT number FROM intents WHERE id = ?), ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (intent, number) DO UPDATE SET state = excluded.state, doc = excluded.doc`,
 		a.Intent, a.Number, a.Epoch, a.Claimed.UnixNano(), a.NotAfter.UnixNano(), state, w.json(a))
 }

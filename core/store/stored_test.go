@@ -37,22 +37,19 @@ func fill(b *testing.B, s *Store, signals int) {
 				`INSERT INTO signals (id, rule, source, time, doc, raw)
 					SELECT printf('s-%012x%08x', value * ?3, value), 'pipeline.ids', 'detector.eve', value * 1000000000, zeroblob(500), zeroblob(1300)
 					FROM generate WHERE value >= ?1 AND value < ?2`,
-				`INSERT INTO case_members (signal, case_id)
-					SELECT printf('s-%012x%08x', value * ?3, value), printf('c-%012x%08x', value / 10 * 10 * ?3, value / 10)
+				`INSERT INTO members (signal, case_number) SELECT value + 1, value / 10 + 1
 					FROM generate WHERE value >= ?1 AND value < ?2`,
 				`INSERT INTO cases (id, state, score, first, last, updated, doc)
 					SELECT printf('c-%012x%08x', value * ?3, value / 10), 'open', value % 10000, value, value, value, zeroblob(900)
 					FROM generate WHERE value >= ?1 AND value < ?2 AND value % 10 = 0`,
-				`INSERT INTO asks (id, enrichment, kind, value, state, asked, place, doc)
-					SELECT printf('a-%012x%08x', value * ?3, value), 'enrichment.assets', 'ip', printf('%x', value), 'known', value, value, zeroblob(250)
+				`INSERT INTO asks (id, enrichment, kind, value, state, asked, place, doc, answer)
+					SELECT printf('a-%012x%08x', value * ?3, value), 'enrichment.assets', 'ip', printf('%x', value), 'known', value, value, zeroblob(250), zeroblob(250)
 					FROM generate WHERE value >= ?1 AND value < ?2 AND value % 10 = 0`,
-				`INSERT INTO answers (ask, doc) SELECT printf('a-%012x%08x', value * ?3, value), zeroblob(250)
-					FROM generate WHERE value >= ?1 AND value < ?2 AND value % 10 = 0`,
-				`INSERT INTO intents (id, case_id, action, state, planned, place, doc)
-					SELECT printf('i-%012x%08x', value * ?3, value), printf('c-%012x%08x', value * ?3, value / 10), 'action.mail', 'done', value, value, zeroblob(500)
+				`INSERT INTO intents (id, case_number, action, state, planned, place, doc)
+					SELECT printf('i-%012x%08x', value * ?3, value), value / 10 + 1, 'action.mail', 'done', value, value, zeroblob(500)
 					FROM generate WHERE value >= ?1 AND value < ?2 AND value % 10 = 0`,
 				`INSERT INTO attempts (intent, number, epoch, claimed, not_after, state, doc)
-					SELECT printf('i-%012x%08x', value * ?3, value), 1, 1, value, value, 'done', zeroblob(200)
+					SELECT value / 10 + 1, 1, 1, value, value, 'done', zeroblob(200)
 					FROM generate WHERE value >= ?1 AND value < ?2 AND value % 10 = 0`,
 			} {
 				w.exec(`WITH RECURSIVE generate (value) AS (SELECT ?1 UNION ALL SELECT value + 1 FROM generate WHERE value + 1 < ?2) `+q,
@@ -140,10 +137,10 @@ func commitStored(b *testing.B, dir string) {
 func warm(b *testing.B, s *Store) {
 	b.Helper()
 	for _, from := range []string{
-		"case_members NOT INDEXED", "asks NOT INDEXED", "answers NOT INDEXED", "attempts NOT INDEXED",
+		"members NOT INDEXED", "attempts NOT INDEXED", "asks INDEXED BY sqlite_autoindex_asks_1",
 		"signals INDEXED BY sqlite_autoindex_signals_1", "cases INDEXED BY sqlite_autoindex_cases_1", "cases INDEXED BY cases_state",
 		"intents INDEXED BY sqlite_autoindex_intents_1", "intents INDEXED BY intents_case", "intents INDEXED BY intents_planned",
-		"intents INDEXED BY intents_state", "case_members INDEXED BY case_members_case", "asks INDEXED BY asks_observable",
+		"intents INDEXED BY intents_state", "members INDEXED BY members_case", "asks INDEXED BY asks_observable",
 	} {
 		var n int
 		if err := s.read.QueryRowContext(b.Context(), "SELECT count(*) FROM "+from).Scan(&n); err != nil {
