@@ -67,7 +67,7 @@ const readers = 4
 // Memory for pages, which is not Go's. The writer's pays; a reader forgets its own
 // whenever somebody has written.
 const (
-	writeCache = "cache_size(-32768)" // KiB
+	writeCache = "cache_size(-16384)" // KiB
 	sideCache  = "cache_size(-2048)"
 )
 

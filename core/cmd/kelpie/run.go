@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -55,7 +54,7 @@ func (p program) runKelpie(ctx context.Context, o *options, once, rewind, accept
 	if err != nil {
 		return err
 	}
-	limitMemory()
+	defer tendMemory(ctx)()
 	options.Reload = hangups
 	options.Once, options.Rewind = once, rewind
 	settings.AcceptLoss = accept
@@ -99,18 +98,6 @@ func (p program) runKelpie(ctx context.Context, o *options, once, rewind, accept
 		}
 	}
 	return k.Close()
-}
-
-// memoryLimit is the memory of Go's that the collector works to stay below, which is not
-// all that a process has: the program itself and the database's pages come on top, 100 MiB
-// and more.
-const memoryLimit = 352 << 20
-
-// limitMemory sets it, unless the operator has set another with GOMEMLIMIT.
-func limitMemory() {
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(memoryLimit)
-	}
 }
 
 // prepare reads the configuration, its lock and its secrets.
