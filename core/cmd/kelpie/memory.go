@@ -18,7 +18,7 @@ const (
 	// by less where little happens, and a smaller process is worth the time.
 	calmGrowth, busyGrowth = 50, 100
 	// busyRate of bytes allocated in a second is where time is worth more.
-	busyRate = 200 << 20
+	busyRate = 80 << 20
 	// rateEvery is how often it is looked.
 	rateEvery = time.Second
 )
