@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
@@ -22,13 +23,17 @@ func unwritable(err error) bool {
 
 // patiently does something again while the disk takes nothing; it tells so once.
 func (f *flow) patiently(ctx context.Context, do func() error) error {
+	return f.k.patiently(ctx, f.logger, do)
+}
+
+func (k *Kelpie) patiently(ctx context.Context, logger *slog.Logger, do func() error) error {
 	for told := false; ; told = true {
 		err := do()
 		if err == nil || !unwritable(err) {
 			return err
 		}
 		if !told {
-			f.logger.Error("the disk takes nothing; the start waits until it does", "error", err)
+			logger.Error("the disk takes nothing; the start waits until it does", "error", err)
 		}
 		if !pause(ctx, healthInterval) {
 			return context.Cause(ctx)

@@ -155,7 +155,7 @@ func (f *flow) run(ctx context.Context) error {
 		enriching = start(base, fail, f.enricher.Run)
 		// Respond begins when decide has read INPUTS to the end that it has now, so
 		// that nothing is done that a later input took back.
-		err = f.decider.caughtUp(work, deciding)
+		err = f.patiently(work, func() error { return f.decider.caughtUp(work, deciding) })
 	}
 	if err == nil {
 		responding = start(base, fail, func(ctx context.Context) error { return f.responder.Run(ctx, f.wake) })

@@ -70,11 +70,8 @@ func (l *Log) Events(ctx context.Context) (*Consumer, error) {
 		return nil, err
 	}
 	info, err := srv.match.Info(ctx)
-	switch {
-	case err != nil && srv.broken.Err() != nil: // it is being closed, perhaps
-		return nil, fmt.Errorf("%w: %w", ErrSick, context.Cause(srv.broken))
-	case err != nil:
-		return nil, fmt.Errorf("consumer %s: %w", matchName, err)
+	if err != nil {
+		return nil, srv.sick(fmt.Errorf("consumer %s: %w", matchName, err))
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	c := &Consumer{

@@ -215,3 +215,38 @@ func TestFullDiskLosesNothing(t *testing.T) {
 		t.Errorf("last total = %d, %v, want %d", h.Total, err, acknowledged)
 	}
 }
+
+// TestSickLogIsAsked: what is asked of a log that is being closed for it is sick says so,
+// and a reader that is opened then reads when it is well.
+func TestSickLogIsAsked(t *testing.T) {
+	l := mustOpen(t, small(t.TempDir()))
+	j := mustJoiner(t, l, "match")
+	appendN(t, j, 1)
+	srv, err := l.server(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.markBroken(errors.New("the disk takes nothing"))
+	srv.ask.Close()
+	srv.pub.Close()
+	for what, ask := range map[string]func() error{
+		"stats":  func() error { _, err := l.Stats(t.Context()); return err },
+		"end":    func() error { _, err := l.InputsEnd(t.Context()); return err },
+		"events": func() error { _, err := l.Events(t.Context()); return err },
+	} {
+		if err := ask(); !errors.Is(err, ErrSick) {
+			t.Errorf("%s: %v, want ErrSick", what, err)
+		}
+	}
+	r, err := l.Inputs(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if err := l.Reopen(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if in, err := r.Next(within(t, 20*time.Second)); err != nil || in.Seq != 1 {
+		t.Errorf("input %d, %v, want 1", in.Seq, err)
+	}
+}

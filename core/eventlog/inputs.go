@@ -32,14 +32,15 @@ type Reader struct {
 // Inputs starts a reader whose first input has the sequence from, which is at
 // least 1. It fails with a PositionError that matches ErrShort when the log ends
 // before from-1, and ErrGap when it begins after from. For messages whose loss was
-// accepted it returns inputs without parts. Close it.
+// accepted it returns inputs without parts. Where the log is sick, Next waits until it is
+// well. Close it.
 func (l *Log) Inputs(ctx context.Context, from uint64) (*Reader, error) {
 	if from == 0 {
 		return nil, errors.New("inputs are read from sequence 1 at least")
 	}
 	s := &scan{log: l, stream: inputs, next: from, strict: true}
 	r := &Reader{scan: s}
-	if err := s.start(ctx); err != nil && !r.accepted(err) {
+	if err := s.restart(ctx); err != nil && !r.accepted(err) {
 		return nil, err
 	}
 	return r, nil
@@ -102,7 +103,7 @@ func (l *Log) state(ctx context.Context, stream string) (jetstream.StreamState, 
 	}
 	info, err := srv.streams[stream].Info(ctx)
 	if err != nil {
-		return jetstream.StreamState{}, fmt.Errorf("stream %s: %w", stream, err)
+		return jetstream.StreamState{}, srv.sick(fmt.Errorf("stream %s: %w", stream, err))
 	}
 	return info.State, nil
 }

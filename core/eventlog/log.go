@@ -201,8 +201,18 @@ func (l *Log) healthy(ctx context.Context) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if srv.broken.Err() != nil {
-		return nil, fmt.Errorf("%w: %w", ErrSick, context.Cause(srv.broken))
+	if err := srv.sick(nil); err != nil {
+		return nil, err
 	}
 	return srv, nil
+}
+
+// sick is ErrSick with its reason where the server can't be trusted with a write: it is
+// being closed, perhaps, so that nothing else that went wrong with it tells more. Else it
+// is err.
+func (s *server) sick(err error) error {
+	if s.broken.Err() != nil {
+		return fmt.Errorf("%w: %w", ErrSick, context.Cause(s.broken))
+	}
+	return err
 }

@@ -37,7 +37,7 @@ func (l *Log) Stats(ctx context.Context) (Stats, error) {
 	for name, to := range map[string]*StreamStats{events: &st.Events, inputs: &st.Inputs, rejected: &st.Rejected} {
 		info, err := srv.streams[name].Info(ctx)
 		if err != nil {
-			return Stats{}, fmt.Errorf("stream %s: %w", name, err)
+			return Stats{}, srv.sick(fmt.Errorf("stream %s: %w", name, err))
 		}
 		s := info.State
 		*to = StreamStats{
@@ -47,7 +47,7 @@ func (l *Log) Stats(ctx context.Context) (Stats, error) {
 	}
 	info, err := srv.match.Info(ctx)
 	if err != nil {
-		return Stats{}, fmt.Errorf("consumer %s: %w", matchName, err)
+		return Stats{}, srv.sick(fmt.Errorf("consumer %s: %w", matchName, err))
 	}
 	st.EventsAcked = info.AckFloor.Stream
 	st.Waiting = info.NumPending + uint64(info.NumAckPending)
