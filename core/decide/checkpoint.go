@@ -86,7 +86,7 @@ type saver struct {
 // due tells whether it is time for the next one. A snapshot that is larger than the
 // bytes that call for one waits for as many as it has itself, or most.
 func (s *saver) due(m *Machine, inputs int, bytes, most int64, interval time.Duration) bool {
-	if s.dir == "" || !m.Position().After(s.taken) || s.writing() {
+	if s.dir == "" || !m.Position().After(s.taken) {
 		return false
 	}
 	if inputs == 0 {

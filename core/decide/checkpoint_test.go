@@ -8,15 +8,13 @@ import (
 )
 
 // TestWhenACheckpointIsDue: by what a start would apply again, by what the last one took
-// itself, by what the log has room for; and not while one is being written.
+// itself, by what the log has room for.
 func TestWhenACheckpointIsDue(t *testing.T) {
 	m := New(nil)
 	if err := m.Apply(1, 0, model.Input{At: time.Unix(1, 0), Tick: &model.Tick{}}); err != nil {
 		t.Fatal(err)
 	}
 	const bytes, most = 100, 1000
-	written, writing := make(chan struct{}), make(chan struct{})
-	close(written)
 	for name, c := range map[string]struct {
 		saver saver
 		want  bool
@@ -26,8 +24,6 @@ func TestWhenACheckpointIsDue(t *testing.T) {
 		"less than the last one took":     {saver{bytes: 499, size: 500}, false},
 		"as much as the last one took":    {saver{bytes: 500, size: 500}, true},
 		"the log has room for little":     {saver{bytes: 1000, size: 5000}, true},
-		"one is being written":            {saver{bytes: 5000, busy: writing}, false},
-		"the one before is written":       {saver{bytes: 5000, busy: written}, true},
 		"many inputs came, and few bytes": {saver{parts: 10, size: 5000}, true},
 		"nothing came since the last one": {saver{bytes: 5000, taken: m.Position()}, false},
 	} {

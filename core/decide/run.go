@@ -194,7 +194,14 @@ func (l *Loop) read(ctx context.Context, inputs Inputs) error {
 				return err
 			}
 		}
-		if l.saver.due(l.machine, l.CheckpointInputs, l.CheckpointBytes, l.CheckpointMost, l.CheckpointInterval) {
+		if !l.saver.due(l.machine, l.CheckpointInputs, l.CheckpointBytes, l.CheckpointMost, l.CheckpointInterval) {
+			continue
+		}
+		if !inputs.Ready() {
+			// Nothing more may come before there is a checkpoint: INPUTS may be full.
+			l.saver.wait()
+		}
+		if !l.saver.writing() {
 			if err := l.commit(ctx); err != nil {
 				return err
 			}

@@ -65,6 +65,7 @@ type memoryStore struct {
 	checkpoint Checkpoint
 	commits    int
 	fail       func(commit int) error
+	saving     chan struct{} // not nil: no checkpoint is noted before it is closed
 }
 
 func (s *memoryStore) Commit(_ context.Context, c Changes) error {
@@ -106,6 +107,9 @@ func (s *memoryStore) Away(_ context.Context, add func(uint64)) error {
 }
 
 func (s *memoryStore) SaveCheckpoint(_ context.Context, c Checkpoint) error {
+	if s.saving != nil {
+		<-s.saving
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.checkpoint = c
@@ -236,6 +240,44 @@ func TestLoopBoundsItsGroups(t *testing.T) {
 	}
 	if slices.Max(sizes) > MaxGroupSignals+100 || len(sizes) != 4 {
 		t.Errorf("groups of %v signals", sizes)
+	}
+}
+
+// TestLoopDoesNotOweACheckpoint: one that is due while the one before is being written is
+// taken when that is done, although nothing more comes. INPUTS may be full, so that nothing
+// can.
+func TestLoopDoesNotOweACheckpoint(t *testing.T) {
+	const inputs = 9
+	store := &memoryStore{rows: newTables(), saving: make(chan struct{})}
+	store.fail = func(int) error { return nil }
+	l := &Loop{
+		Compile: testCompiler, Store: store, Full: func(error) bool { return false },
+		Log: slog.New(slog.DiscardHandler), Dir: t.TempDir(), CheckpointInputs: 2,
+		Wake: func(c Changes) {
+			if c.Position.Seq == inputs {
+				close(store.saving)
+			}
+		},
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	noted := func() uint64 {
+		store.mu.Lock()
+		defer store.mu.Unlock()
+		return store.checkpoint.Seq
+	}
+	log := &inputLog{messages: steps(inputs-1, 1), end: func() {
+		for end := time.Now().Add(10 * time.Second); noted() != inputs; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Errorf("the last checkpoint is of input %d, and nothing more comes", noted())
+				break
+			}
+		}
+		cancel()
+	}}
+	l.Open, l.End = log.open, log.last
+	if err := l.Run(ctx); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 // openLog opens the log, which needs not be read again below what was worked off.
 func (k *Kelpie) openLog(ctx context.Context) error {
 	s := k.settings
-	needed, err := k.trimmable(ctx)
+	needed, err := k.trimmable(ctx, false)
 	if err != nil {
 		return err
 	}

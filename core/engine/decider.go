@@ -36,7 +36,10 @@ func newDecider(k *Kelpie, wake func(decide.Changes)) *decider {
 			}
 			return decideInputs{r}, nil
 		},
-		End:   func(ctx context.Context) (uint64, error) { return k.log.InputsEnd(ctx) },
+		End: func(ctx context.Context) (end uint64, err error) {
+			err = k.patiently(ctx, k.logger, func() (err error) { end, err = k.log.InputsEnd(ctx); return err })
+			return end, err
+		},
 		Store: k.store,
 		Full: func(err error) bool {
 			if !unwritable(err) {
@@ -64,7 +67,8 @@ const (
 )
 
 func (d *decider) run(ctx context.Context) error {
-	st, err := d.k.log.Stats(ctx)
+	var st eventlog.Stats
+	err := d.k.patiently(ctx, d.k.logger, func() (err error) { st, err = d.k.log.Stats(ctx); return err })
 	if err != nil {
 		return err
 	}
@@ -129,8 +133,9 @@ func (i decideInputs) Ready() bool { return i.reader.Ready() }
 func (i decideInputs) Close()      { i.reader.Close() }
 
 // trimmable says up to where neither the store nor the older of the two checkpoints
-// needs the log: should the newer one be damaged, the start goes on from the older.
-func (k *Kelpie) trimmable(ctx context.Context) (eventlog.Positions, error) {
+// needs the log: should the newer one be damaged, the start goes on from the older. Where
+// there is hardly room, the newer one has to do.
+func (k *Kelpie) trimmable(ctx context.Context, full bool) (eventlog.Positions, error) {
 	at, err := k.store.Position(ctx)
 	if err != nil {
 		return eventlog.Positions{}, err
@@ -143,6 +148,10 @@ func (k *Kelpie) trimmable(ctx context.Context) (eventlog.Positions, error) {
 	if err != nil {
 		return eventlog.Positions{}, err
 	}
+	checkpoint := c.Before.Seq
+	if full {
+		checkpoint = c.Seq
+	}
 	// A message of which only some parts are committed is needed once more.
-	return eventlog.Positions{Events: flags.Events.Low, Inputs: min(max(at.Seq, 1)-1, c.Before.Seq)}, nil
+	return eventlog.Positions{Events: flags.Events.Low, Inputs: min(max(at.Seq, 1)-1, checkpoint)}, nil
 }

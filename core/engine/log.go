@@ -200,8 +200,16 @@ func (k *Kelpie) tend(ctx context.Context) {
 	}
 }
 
+// fullShare of INPUTS is where the older checkpoint is given up for room: without room
+// nothing is decided any more, and so no further checkpoint is written.
+const fullShare = 0.875
+
 func (k *Kelpie) trim(ctx context.Context) {
-	at, err := k.trimmable(ctx)
+	st, err := k.log.Stats(ctx)
+	var at eventlog.Positions
+	if err == nil {
+		at, err = k.trimmable(ctx, float64(st.Inputs.Bytes) > fullShare*float64(st.Inputs.MaxBytes))
+	}
 	if err == nil {
 		_, err = k.log.Trim(ctx, at)
 	}

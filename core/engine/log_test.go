@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/kelpie-sec/kelpie/core/decide"
 	"github.com/kelpie-sec/kelpie/core/eventlog"
 	"github.com/kelpie-sec/kelpie/core/faulttest"
 	"github.com/kelpie-sec/kelpie/core/model"
@@ -121,6 +122,42 @@ func TestAFullInputsMakesRoomAtTheStart(t *testing.T) {
 	}
 	w.check(errors.Join(j.Close(t.Context()), k.Close()))
 	w.once().want(t, feed)
+}
+
+// TestAFullInputsGivesUpTheOlderCheckpoint: where there is hardly room, what only the older
+// one needs goes.
+func TestAFullInputsGivesUpTheOlderCheckpoint(t *testing.T) {
+	w := newWorld(t, standard)
+	w.settings.InputsBytes = 1 << 20
+	k := w.open()
+	j, err := k.log.Joiner(t.Context(), "people")
+	w.check(err)
+	filler := reporter{joiner: j, now: k.clock.now}
+	first := func() uint64 {
+		st, err := k.log.Stats(t.Context())
+		w.check(err)
+		return st.Inputs.First
+	}
+	var last uint64
+	for err == nil {
+		var seq uint64
+		seq, err = filler.input(t.Context(), model.Input{Command: &model.Command{Kind: model.ResumeActions, By: "kim", Because: strings.Repeat("x", 10_000)}})
+		last = max(last, seq)
+		if last == 80 { // of a hundred: three quarters are full, and the older checkpoint needs all of them
+			w.check(k.store.Commit(t.Context(), decide.Changes{Position: decide.Position{Seq: 78}}))
+			w.check(k.store.SaveCheckpoint(t.Context(), decide.Checkpoint{File: "x", Seq: 77}))
+			if k.trim(t.Context()); first() != 1 {
+				t.Fatal("what the older checkpoint needs is gone while there is room")
+			}
+		}
+	}
+	if !errors.Is(err, eventlog.ErrFull) {
+		t.Fatalf("error is %v, want a full log", err)
+	}
+	if k.trim(t.Context()); first() == 1 || first() > 77 {
+		t.Errorf("the first input is %d", first())
+	}
+	w.check(errors.Join(j.Close(t.Context()), k.Close()))
 }
 
 func TestAFullDiskStopsIngestAndNothingElse(t *testing.T) {
