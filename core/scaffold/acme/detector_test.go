@@ -1,0 +1,60 @@
+package main
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/kelpie-sec/kelpie/sdk"
+	"github.com/kelpie-sec/kelpie/sdk/connectortest"
+)
+
+// TestAlerts reads recorded answers: to add one is to add a file to testdata/api.
+func TestAlerts(t *testing.T) {
+	d := &alerts{client: clientOf(t, connectortest.Recorded(t, "testdata/api"))}
+	var events []sdk.Event
+	page := sdk.Page{More: true}
+	for page.More {
+		var err error
+		if page, err = d.Fetch(t.Context(), page.Cursor); err != nil {
+			t.Fatal(err)
+		}
+		events = append(events, page.Events...)
+	}
+	if len(events) != 3 {
+		t.Fatalf("%d events, want 3: %+v", len(events), events)
+	}
+	first := events[0]
+	if first.ID != "a-1" || first.Revision != "2" || *first.Severity != 70 || first.Observables[0].Value != "ws-17" || *first.Stopped {
+		t.Errorf("first: %+v", first)
+	}
+	if odd := events[2]; odd.Problem == "" || len(odd.Raw) == 0 {
+		t.Errorf("what can't be read is to be sent with its problem: %+v", odd)
+	}
+}
+
+// TestAlertsAgain: a cursor gives the same events, however often it is asked.
+func TestAlertsAgain(t *testing.T) {
+	api, list := connectortest.NewAPI(t), &connectortest.List{Size: 2}
+	for _, id := range []string{"a-1", "a-2", "a-3"} {
+		list.Add(map[string]any{"id": id, "version": 1, "name": "Something", "host": "ws-17"})
+	}
+	api.List("GET /v1/alerts", list)
+	d := &alerts{client: clientOf(t, api)}
+	for range 2 {
+		page, err := d.Fetch(t.Context(), []byte("1"))
+		if err != nil || len(page.Events) != 2 || page.Events[0].ID != "a-2" || page.More {
+			t.Errorf("%+v, %v", page, err)
+		}
+	}
+}
+
+// FuzzEvent: an alert is outside data, and is never lost for being odd.
+func FuzzEvent(f *testing.F) {
+	f.Add(`{"id": "a-1", "version": 1, "severity": 70, "host": "ws-17"}`)
+	f.Add(`{"id": 7}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		if e := event(json.RawMessage(text)); string(e.Raw) != text {
+			t.Errorf("%q became %q", text, e.Raw)
+		}
+	})
+}
