@@ -30,6 +30,7 @@ var owners = []struct {
 	{"github.com/prometheus", []string{"core/api"}},
 	{"modernc.org/sqlite", []string{"core/store"}},
 	{"github.com/pressly/goose", []string{"core/store"}},
+	{sdk + "/conformance", []string{"core/cmd/kelpie", "sdk"}},
 	{sdk + "/pluginv1", []string{"core/host", "core/faulttest/lookup", "sdk"}},
 }
 
