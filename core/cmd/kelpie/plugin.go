@@ -21,7 +21,10 @@ import (
 
 func (p program) pluginCommand(o *options) *cobra.Command {
 	c := &cobra.Command{Use: "plugin", Short: "The plugins"}
-	c.AddCommand(p.pluginListCommand(o), p.pluginLockCommand(o), p.pluginNewCommand(o), p.pluginRestartCommand(o))
+	c.AddCommand(
+		p.pluginListCommand(o), p.pluginLockCommand(o), p.pluginNewCommand(o), p.pluginCheckCommand(o),
+		p.pluginRestartCommand(o),
+	)
 	return c
 }
 
