@@ -64,8 +64,9 @@ func (f *farEnd) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case "/events":
 		after, _ := strconv.Atoi(query.Get("after"))
-		answer["next"] = max(len(f.events), after)
-		answer["events"] = slices.Clone(f.events[min(after, len(f.events)):])
+		rest := f.events[min(after, len(f.events)):]
+		page := rest[:min(len(rest), 400)]
+		answer["events"], answer["next"], answer["more"] = slices.Clone(page), after+len(page), len(page) < len(rest)
 		if query.Get("take") != "" {
 			f.events = nil
 		}
@@ -245,6 +246,36 @@ func TestNewIDs(t *testing.T) {
 	report := run(t, s)
 	if len(report.Results) != 1 || report.Results[0].Outcome != conformance.Failed {
 		t.Errorf("%+v", report.Results)
+	}
+}
+
+// TestLargeSource is read in part, where nobody knows how much there is.
+func TestLargeSource(t *testing.T) {
+	for mode, want := range map[string]conformance.Outcome{
+		"good": conformance.Passed, "cursor_ahead": conformance.Failed, "ids_of_process": conformance.Failed,
+	} {
+		t.Run(mode, func(t *testing.T) {
+			s := settings(t, mode)
+			s.Instances = s.Instances[:1]
+			var events [][]byte
+			for n := range 3000 {
+				events = append(events, fmt.Appendf(nil, `{"id":"event-%d"}`, n))
+			}
+			if err := s.Instances[0].Fill(events); err != nil {
+				t.Fatal(err)
+			}
+			s.Instances[0].Fill = nil
+			s.Only = []string{"isolation", "close", "batches", "end", "cursor"}
+			for _, r := range run(t, s).Results {
+				expected := conformance.Passed
+				if r.Check == "cursor" {
+					expected = want
+				}
+				if r.Outcome != expected {
+					t.Errorf("%s %s, want %s: %s", r.Check, r.Outcome, expected, r.Seen)
+				}
+			}
+		})
 	}
 }
 

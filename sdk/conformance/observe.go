@@ -46,13 +46,16 @@ func (t *trial) observeDetector(ctx context.Context, p *process, id string) (str
 	as := *t.instance
 	as.Name = id
 	got, err := (&trial{suite: t.suite, check: t.check, instance: &as}).gather(ctx, p, gathering{want: t.wanted(len(payloads))})
-	said := sha256.New()
+	said, n := sha256.New(), 0
 	for _, b := range got {
 		for _, e := range b.GetEvents() { // how their ids are made is for other checks
-			said.Write(e.GetRaw())
+			if n < enough {
+				said.Write(e.GetRaw())
+				n++
+			}
 		}
 	}
-	return fmt.Sprintf("%d events (%x)", events(got), said.Sum(nil)[:4]), err
+	return fmt.Sprintf("%d events (%x)", n, said.Sum(nil)[:4]), err
 }
 
 func (t *trial) observeEnrichment(ctx context.Context, p *process, id string) (string, error) {

@@ -62,9 +62,12 @@ type gathering struct {
 	cursor    []byte
 	maxEvents int
 	// want is how many events there are; negative: it is not known, and the source is read
-	// until it is quiet.
+	// until it is quiet, or has given enough.
 	want int
 }
+
+// enough is how many events are read of a source whose size is not known.
+const enough = 1000
 
 // wanted is gathering.want for a source that was given so many events.
 func (t *trial) wanted(n int) int {
@@ -84,7 +87,7 @@ func (t *trial) gather(ctx context.Context, p *process, g gathering) ([]*pluginv
 	defer s.end()
 	var all []*pluginv1.Batch
 	trouble := ""
-	for g.want < 0 || events(all) < g.want {
+	for g.want < 0 && events(all) < enough || events(all) < g.want {
 		limit := t.settings.Patience
 		if g.want < 0 && (len(all) > 0 || len(g.cursor) > 0) {
 			limit = min(limit, quiet)
