@@ -176,7 +176,8 @@ func (s *skip) Error() string { return s.why }
 
 func skipf(why string, args ...any) error { return &skip{fmt.Sprintf(why, args...)} }
 
-// Run makes all checks. An error is about the settings, not about the plugin.
+// Run makes all checks. An error is about the settings, not about the plugin, or says that
+// ctx has ended.
 func Run(ctx context.Context, settings Settings) (*Report, error) {
 	s, err := newSuite(settings)
 	if err != nil {
@@ -188,14 +189,15 @@ func Run(ctx context.Context, settings Settings) (*Report, error) {
 		if len(settings.Only) > 0 && !slices.Contains(settings.Only, c.Name) {
 			continue
 		}
-		for _, r := range s.results(ctx, c) {
+		results := s.results(ctx, c)
+		if err := ctx.Err(); err != nil {
+			return nil, err // what was broken off has not failed
+		}
+		for _, r := range results {
 			report.Results = append(report.Results, r)
 			if settings.Each != nil {
 				settings.Each(r)
 			}
-		}
-		if err := ctx.Err(); err != nil {
-			return nil, err
 		}
 	}
 	if s.about != nil {

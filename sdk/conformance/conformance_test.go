@@ -1,7 +1,9 @@
 package conformance_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -163,6 +165,9 @@ func TestGood(t *testing.T) {
 
 // TestMisbehaving holds that each fault is found by the check that is for it, and by no other.
 func TestMisbehaving(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs a suite for each fault")
+	}
 	for mode, want := range map[string]string{
 		"greets":           "handshake",
 		"crashes":          "handshake",
@@ -326,6 +331,27 @@ func TestSettings(t *testing.T) {
 		change(&s)
 		if _, err := conformance.Run(t.Context(), s); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestBrokenOff takes nothing for a failure that was only broken off.
+func TestBrokenOff(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	s := settings(t, "good")
+	var seen []conformance.Result
+	s.Each = func(r conformance.Result) {
+		seen = append(seen, r)
+		if len(seen) == 3 {
+			cancel()
+		}
+	}
+	if _, err := conformance.Run(ctx, s); !errors.Is(err, context.Canceled) {
+		t.Errorf("Run = %v", err)
+	}
+	for _, r := range seen {
+		if r.Outcome == conformance.Failed {
+			t.Errorf("%s failed: %s", r.Check, r.Seen)
 		}
 	}
 }

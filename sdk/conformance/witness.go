@@ -17,7 +17,7 @@ import (
 )
 
 // minSecret is the length below which a value turns up by chance.
-const minSecret = 6
+const minSecret = 4
 
 // witness sees all that the plugin says during a run, whatever is checked: it keeps what
 // was printed where nothing may be, and where a secret turned up.

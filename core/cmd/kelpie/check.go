@@ -117,6 +117,9 @@ func (p program) checkPlugin(ctx context.Context, o *options, check checkOptions
 		settings.Each = func(r conformance.Result) { printResult(p.out, r) }
 	}
 	report, err := conformance.Run(ctx, settings)
+	if errors.Is(err, context.Canceled) {
+		return &codeError{exitFailed, "the check was broken off"}
+	}
 	if err != nil {
 		return err
 	}
