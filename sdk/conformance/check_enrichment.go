@@ -35,7 +35,7 @@ func answers(ctx context.Context, t *trial) error {
 	}
 	most := max(1, int(t.connector().GetBatchLimit()))
 	questions := t.questions()
-	for len(questions) < most && len(questions) < 32 {
+	for t.mayBePestered() && len(questions) < most && len(questions) < 32 {
 		questions = append(questions, questions...)
 	}
 	questions = questions[:min(len(questions), most)]
@@ -133,6 +133,9 @@ func (t *trial) limitedEnrichment(ctx context.Context) error {
 			return fail(limitDo, "with too many requests the call is answered %s, and carries no time after which to ask again", text(err))
 		}
 		return nil
+	}
+	if len(got.GetAnswers()) != 1 {
+		return fail("Give one answer for each question, in their order.", "a question has %d answers", len(got.GetAnswers()))
 	}
 	f := got.GetAnswers()[0].GetFailure()
 	switch {

@@ -175,6 +175,7 @@ func TestMisbehaving(t *testing.T) {
 		"changes":          "describe",
 		"takes_core_names": "schema",
 		"wrong_default":    "schema",
+		"takes_none":       "schema",
 		"stays":            "input_end",
 		"ignores_unknown":  "unknown_attribute",
 		"no_path":          "missing_attribute",
@@ -302,6 +303,17 @@ func TestBinaryAlone(t *testing.T) {
 	} {
 		if got[check] != want {
 			t.Errorf("%s %s, want %s", check, got[check], want)
+		}
+	}
+}
+
+// TestEmptyDescription is of a plugin that says nothing of itself.
+func TestEmptyDescription(t *testing.T) {
+	s := settings(t, "empty")
+	s.Instances = nil
+	for _, r := range run(t, s).Results {
+		if (r.Outcome == conformance.Failed) != (r.Check == "schema") {
+			t.Errorf("%s %s: %s", r.Check, r.Outcome, r.Seen)
 		}
 	}
 }

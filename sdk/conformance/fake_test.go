@@ -207,6 +207,10 @@ func (f *fake) spoil(answer proto.Message) proto.Message {
 			a.Connectors[0].Schema.Attributes = append(a.Connectors[0].Schema.Attributes, &pluginv1.Attribute{
 				Name: "enabled", Doc: "Whether.", Type: &pluginv1.Type{Kind: pluginv1.Kind_KIND_BOOL},
 			})
+		case "takes_none":
+			a.Connectors[1].Takes = nil
+		case "empty":
+			a.Connectors = nil
 		case "wrong_default":
 			a.Connectors[1].Schema.Attributes[2].Default = []byte("7")
 		}

@@ -49,7 +49,7 @@ func (p *process) open(ctx context.Context, id string, start sessionStart) (*ses
 		cancel()
 		return nil, err
 	}
-	s := &session{stream: stream, cancel: cancel, messages: make(chan *pluginv1.DetectResponse, 64), over: make(chan struct{})}
+	s := &session{stream: stream, cancel: cancel, messages: make(chan *pluginv1.DetectResponse, 16), over: make(chan struct{})}
 	s.reading.Go(func() {
 		defer close(s.over)
 		for {
