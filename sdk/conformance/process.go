@@ -80,6 +80,7 @@ func (t *trial) start(ctx context.Context) (*process, error) {
 	}
 	socket, certificate, err := parseHandshake(p.line, p.dir)
 	if err != nil {
+		p.endsWithin(outputGrace) // and may say why
 		return nil, p.told(err)
 	}
 	if p.conn, err = dial(socket, certificate, []tls.Certificate{t.client}, t.seen); err != nil {

@@ -114,7 +114,7 @@ func (p program) checkPlugin(ctx context.Context, o *options, check checkOptions
 		return err
 	}
 	if !o.json {
-		settings.Each = func(r conformance.Result) { printResult(p.out, r) }
+		settings.Each = p.printResults()
 	}
 	report, err := conformance.Run(ctx, settings)
 	if errors.Is(err, context.Canceled) {
@@ -184,6 +184,20 @@ func permit(instances []conformance.Instance, acts []string) error {
 
 // resultColumn is where the text of a result begins.
 const resultColumn = 9
+
+// printResults prints each result; of a plugin that does not start there are no others.
+func (p program) printResults() func(conformance.Result) {
+	dead := false
+	return func(r conformance.Result) {
+		if dead {
+			return
+		}
+		printResult(p.out, r)
+		if dead = r.Check == "handshake" && r.Outcome == conformance.Failed; dead {
+			printResult(p.out, conformance.Result{Check: "all others", Outcome: conformance.Skipped, Seen: "the plugin does not start"})
+		}
+	}
+}
 
 func printResult(w io.Writer, r conformance.Result) {
 	what := pad(r.Check, 18) + " " + r.Subject
