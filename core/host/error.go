@@ -40,16 +40,18 @@ type Error struct {
 	// NotSent: the plugin never got the request, or does not do such a thing: nothing
 	// can have happened.
 	NotSent bool
-	Err     error
+	// Tail, with ErrCrashed, is what the process last said on its standard error.
+	Tail []string
+	Err  error
 }
 
 func (e *Error) Error() string { return e.Instance + ": " + e.Message }
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// StartError is why an executable is not running as a plugin.
+// StartError is why an executable is not running as a plugin. It holds no secret.
 type StartError struct {
-	Plugin string
+	Plugin string // empty: it was not asked for by a name
 	Path   string
 	// Line is the first line that it printed to its standard output, if any.
 	Line string
@@ -62,7 +64,11 @@ type StartError struct {
 
 func (e *StartError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "plugin %q (%s): %v", e.Plugin, e.Path, e.Err)
+	if e.Plugin != "" {
+		fmt.Fprintf(&b, "plugin %q (%s): %v", e.Plugin, e.Path, e.Err)
+	} else {
+		fmt.Fprintf(&b, "%s: %v", e.Path, e.Err)
+	}
 	if e.Line != "" {
 		fmt.Fprintf(&b, "; its first line of output was %q", e.Line)
 	}

@@ -28,6 +28,14 @@ func pluginPath(dir, name string) string {
 	return filepath.Join(dir, name)
 }
 
+// path of the executable that serves an instance.
+func (s *Settings) path(i Instance) string {
+	if i.Path != "" {
+		return i.Path
+	}
+	return pluginPath(s.PluginDir, i.Plugin)
+}
+
 // openExecutable opens and hashes a plugin's file. One that others than its owner and
 // group may change is refused.
 func openExecutable(path string) (*executable, error) {

@@ -39,7 +39,7 @@ func (i *instance) explain(ctx context.Context, p *process, err error) error {
 			return i.ended(context.DeadlineExceeded)
 		}
 		if broken(code, said) && p.endsWithin(crashNotice) {
-			e.Reason, e.Err = sdk.Retry, ErrCrashed
+			e.Reason, e.Err, e.Tail = sdk.Retry, ErrCrashed, p.runner.output.last()
 			e.Message = fmt.Sprintf("plugin %q ended during the call: %s", i.Plugin, p.runner.exitReason())
 			return e
 		}

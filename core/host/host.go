@@ -61,11 +61,12 @@ func (h *Host) supervise(s *Settings, identity string, instances []*instance) *s
 	log := h.log.With("plugin", name)
 	r := newRoster()
 	r.join(instances...)
-	one := newSupervisor(launch{
-		name: name, path: pluginPath(s.PluginDir, name), env: environment(instances[0].Env, log),
+	l := launch{
+		name: name, path: s.path(instances[0].Instance), env: environment(instances[0].Env, log),
 		roster: r, run: h.run, log: log, timing: h.settings.Timing,
 		lock: func(path, sum string) error { return lock.verify(name, path, sum, file) },
-	}, h.settings.StateDir)
+	}
+	one := newSupervisor(l, h.settings.StateDir)
 	one.identity, one.instances = identity, instances
 	for _, i := range instances {
 		i.owner = one
@@ -236,7 +237,7 @@ func (s *supervisor) status(inForce map[string]*instance) Status {
 	out := Status{
 		Plugin: s.launch.name, Version: s.about.Version, Path: s.launch.path, SHA256: s.sha256,
 		PID: s.pid, State: s.state, Since: s.since, Restarts: max(0, s.starts-1),
-		LastError: s.lastError, ErrorAt: s.errorAt, Tail: slices.Clone(s.tail), DroppedLogs: s.dropped,
+		LastError: s.lastError, ErrorAt: s.errorAt, Why: s.why, Line: s.line, Tail: slices.Clone(s.tail), DroppedLogs: s.dropped,
 	}
 	if s.process != nil {
 		out.DroppedLogs += s.process.runner.output.dropped.Load()

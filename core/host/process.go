@@ -104,16 +104,20 @@ func (l launch) config(r *runner) *plugin.ClientConfig {
 			return r, r.prepare(wanted, socketDir)
 		},
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: l.run.path},
-		GRPCDialOptions: []grpc.DialOption{
-			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(sdk.MaxMessage), grpc.MaxCallSendMsgSize(sdk.MaxMessage)),
-			grpc.WithInitialWindowSize(streamWindow),
-			grpc.WithInitialConnWindowSize(connectionWindow),
-			grpc.WithDisableServiceConfig(),
-			grpc.WithDisableRetry(), // an action is not tried again by anybody but respond
-		},
-		SyncStdout: unexpected("stdout"),
-		SyncStderr: unexpected("stderr"),
-		Logger:     hclog.NewNullLogger(),
+		GRPCDialOptions:  dialOptions(),
+		SyncStdout:       unexpected("stdout"),
+		SyncStderr:       unexpected("stderr"),
+		Logger:           hclog.NewNullLogger(),
+	}
+}
+
+func dialOptions() []grpc.DialOption {
+	return []grpc.DialOption{
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(sdk.MaxMessage), grpc.MaxCallSendMsgSize(sdk.MaxMessage)),
+		grpc.WithInitialWindowSize(streamWindow),
+		grpc.WithInitialConnWindowSize(connectionWindow),
+		grpc.WithDisableServiceConfig(),
+		grpc.WithDisableRetry(), // an action is not tried again by anybody but respond
 	}
 }
 
@@ -329,7 +333,7 @@ func (t *traffic) count() int {
 func (s *Settings) identity(i Instance) string {
 	env := slices.Clone(i.Env)
 	slices.Sort(env)
-	id := pluginPath(s.PluginDir, i.Plugin) + "\x00" + s.Lock.sum(i.Plugin) + "\x00" + strings.Join(env, "\x00")
+	id := s.path(i) + "\x00" + s.Lock.sum(i.Plugin) + "\x00" + strings.Join(env, "\x00")
 	if i.Own {
 		id += "\x00\x00" + i.Address
 	}

@@ -78,8 +78,9 @@ func (r *runner) prepare(wanted *exec.Cmd, socketDir string) error {
 func (r *runner) Start(ctx context.Context) error {
 	first, err := r.spawn()
 	if err != nil {
-		return &StartError{Plugin: r.name, Path: r.exe.path, Err: err}
+		return &StartError{Plugin: r.name, Path: r.exe.path, Err: r.exe.unfit(err)}
 	}
+	began := time.Now()
 	select {
 	case line, ok := <-first:
 		if !ok {
@@ -92,7 +93,7 @@ func (r *runner) Start(ctx context.Context) error {
 		}
 		r.line = cut(plain(r.output.roster.scrub().text(line)), tailBytes)
 	case <-ctx.Done():
-		err = errors.New("it made no handshake in time")
+		err = fmt.Errorf("it made no handshake in time: none in %s", time.Since(began).Round(100*time.Millisecond))
 	}
 	// A process that is about to end may do so, and say why.
 	select {
@@ -246,7 +247,11 @@ func (r *runner) checkHandshake(line string) error {
 		return &permanentError{errors.New("the first line that it printed is not the handshake: a plugin must not print before sdk.Serve")}
 	}
 	if version, err := strconv.Atoi(parts[1]); err != nil || version != sdk.ProtocolVersion {
-		return &permanentError{fmt.Errorf("it speaks version %q of the plugin protocol, this Kelpie speaks version %d", cut(parts[1], 20), sdk.ProtocolVersion)}
+		remedy := "take a newer release of the plugin"
+		if err == nil && version > sdk.ProtocolVersion {
+			remedy = "take a newer Kelpie, or an older release of the plugin"
+		}
+		return &permanentError{fmt.Errorf("it speaks version %q of the plugin protocol, this Kelpie speaks version %d: %s", cut(parts[1], 20), sdk.ProtocolVersion, remedy)}
 	}
 	if parts[4] != "grpc" {
 		return &permanentError{fmt.Errorf("it speaks %q and not gRPC", cut(parts[4], 20))}

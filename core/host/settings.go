@@ -37,9 +37,11 @@ type Settings struct {
 
 // Instance is one detector, enrichment or action block.
 type Instance struct {
-	Address   string // "detector.eve"
-	Kind      model.ConnectorKind
-	Plugin    string // name, the first label
+	Address string // "detector.eve"
+	Kind    model.ConnectorKind
+	Plugin  string // name, the first label
+	// Path of the executable; empty: it is in PluginDir, and has the plugin's name.
+	Path      string
 	Connector string // within the plugin; empty: the only one of its kind
 	// Config and Connection are JSON objects by the plugin's schemas. They hold
 	// secrets in clear: never logged, printed or stored.

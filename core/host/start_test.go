@@ -3,8 +3,10 @@
 package host
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -28,7 +30,7 @@ func TestStartErrors(t *testing.T) {
 		{"exits", false, []string{"ended without a handshake", "exit status 3", "it said: cannot find libfoo.so"}},
 		{"elsewhere", true, []string{`listens on tcp "127.0.0.1:9" and not on a socket`}},
 		{"nocert", true, []string{"gives no certificate"}},
-		{"tomorrow", true, []string{`speaks version "7" of the plugin protocol, this Kelpie speaks version 1`}},
+		{"tomorrow", true, []string{`speaks version "7" of the plugin protocol, this Kelpie speaks version 1: take a newer Kelpie`}},
 		{"liar", true, []string{`says that it is plugin "somebody_else"`}},
 		{"versionless", true, []string{`says that its version is "latest", which is no semantic version`}},
 	} {
@@ -141,4 +143,54 @@ func TestScriptIsRunByItsInterpreter(t *testing.T) {
 	exe.close()
 	s.Lock.Plugins[0].SHA256 = map[string]string{Platform(): exe.sha256}
 	started(t, s, quiet())
+}
+
+// What the system says of a file that it cannot run helps nobody.
+func TestFilesThatThisMachineCannotRun(t *testing.T) {
+	self, err := os.ReadFile(os.Args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := append([]byte{}, self...)
+	copy(elsewhere[18:], []byte{0x16, 0x00}) // ELF's number of the machine: S/390
+	for name, c := range map[string]struct {
+		content []byte
+		want    string
+	}{
+		"another machine":        {elsewhere, "it is a program for s390x, and this machine is linux on " + runtime.GOARCH},
+		"another system":         {[]byte("MZ" + strings.Repeat("\x00", 58) + "\x40\x00\x00\x00PE\x00\x00\x64\x86" + strings.Repeat("\x00", 200)), "it is a program for Windows"},
+		"a Mac":                  {append([]byte{0xcf, 0xfa, 0xed, 0xfe, 7, 0, 0, 1}, make([]byte, 200)...), "it is a program for macOS"},
+		"text":                   {[]byte("echo hello\n"), "no script that begins with #! and its interpreter"},
+		"no such interpreter":    {[]byte("#!/opt/no/such/python3 -u\nprint(1)\n"), `it is run by "/opt/no/such/python3", which this machine does not have`},
+		"interpreter of nothing": {[]byte("#!\n"), "exec format error"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "acme")
+			if err := os.WriteFile(path, c.content, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			_, _, err := Inspect(t.Context(), path)
+			var start *StartError
+			if !errors.As(err, &start) || !strings.Contains(start.Err.Error(), c.want) {
+				t.Fatalf("said %v, want %q", err, c.want)
+			}
+			if !start.Permanent || start.Path != path || strings.Contains(err.Error(), "/proc/self/fd") || strings.Contains(err.Error(), `plugin ""`) {
+				t.Errorf("said %v, permanent %v", err, start.Permanent)
+			}
+		})
+	}
+}
+
+// A file with any name serves as the plugin that it says it is, where its path is given.
+func TestPathOfAnInstance(t *testing.T) {
+	s := settings(t, quick(), enrichment("enrichment.a", "well", ""))
+	path := filepath.Join(s.PluginDir, "fake-1.2.3_linux")
+	if err := os.Rename(pluginPath(s.PluginDir, "fake"), path); err != nil {
+		t.Fatal(err)
+	}
+	s.Instances[0].Path = path
+	h := started(t, s, quiet())
+	if got := h.Status()[0].Path; got != path {
+		t.Errorf("runs %s", got)
+	}
 }

@@ -25,10 +25,14 @@ type Status struct {
 	Since   time.Time
 	// Restarts counts the starts after the first.
 	Restarts int
-	// LastError, for people, is why it last ended or could not start; Tail is what it
-	// then last said on its standard error, at most 20 lines.
+	// LastError, for people, is why it last ended or could not start, with all that it
+	// said where it did not start. Why is the reason alone, Line the first line that it
+	// printed where that was no handshake, and Tail what it last said on its standard
+	// error, at most 20 lines.
 	LastError string
 	ErrorAt   time.Time
+	Why       string
+	Line      string
 	Tail      []string
 	// DroppedLogs counts lines that were too many to be logged.
 	DroppedLogs int64

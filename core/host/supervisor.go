@@ -50,6 +50,7 @@ type supervisor struct {
 	attempt     int         // of starts without HealthyAfter of health between them
 	lastError   string
 	errorAt     time.Time
+	why, line   string
 	tail        []string
 	dropped     int64
 	diagnostics []Diagnostic // of the last start
@@ -242,18 +243,22 @@ func (s *supervisor) calm() {
 
 // crashed keeps why the process is gone.
 func (s *supervisor) crashed(p *process, err error) {
+	var line string
 	var tail []string
+	why := err
 	start := (*StartError)(nil)
 	switch {
 	case errors.As(err, &start):
-		tail = start.Tail
+		why, line, tail = start.Err, start.Line, start.Tail
 	case p != nil:
 		tail = p.runner.output.last()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	s.lastError, s.errorAt, s.tail = s.launch.roster.scrub().message(err.Error()), now, tail
+	scrub := s.launch.roster.scrub()
+	s.lastError, s.errorAt = scrub.message(err.Error()), now
+	s.why, s.line, s.tail = scrub.message(why.Error()), line, tail
 	s.crashes = append(slices.DeleteFunc(s.crashes, func(t time.Time) bool {
 		return now.Sub(t) > s.launch.timing.CrashWindow
 	}), now)

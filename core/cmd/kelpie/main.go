@@ -6,12 +6,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/kelpie-sec/kelpie/core/host"
 )
 
 // Exit codes, for scripts.
@@ -63,10 +66,35 @@ func (p program) run(ctx context.Context, args []string) int {
 			ce = &codeError{exitUsage, strings.TrimSpace(strings.ReplaceAll(ce.text, "\t", "  "))}
 		}
 	}
-	if ce.text != "" {
+	switch start, ended := (*host.StartError)(nil), (*host.Error)(nil); {
+	case errors.As(err, &start):
+		printStartError(p.err, start)
+	case ce.text != "":
 		fmt.Fprintln(p.err, "kelpie: "+safe(ce.text))
+		if errors.As(err, &ended) {
+			printSaid(p.err, "  ", "", ended.Tail)
+		}
 	}
 	return ce.code
+}
+
+// printStartError says why a file does not run as a plugin, and what it did instead.
+func printStartError(w io.Writer, e *host.StartError) {
+	indented(w, "kelpie: ", "this does not run as a plugin: "+e.Path)
+	indented(w, "  why     ", e.Err.Error())
+	printSaid(w, "  ", e.Line, e.Tail)
+}
+
+// printSaid shows the first line that a process printed and the last that it said.
+func printSaid(w io.Writer, indent, first string, last []string) {
+	if first != "" {
+		indented(w, indent+"stdout  ", first)
+	}
+	head := indent + "stderr  "
+	for _, text := range last {
+		indented(w, head, text)
+		head = indent + "        "
+	}
 }
 
 func (p program) root() *cobra.Command {

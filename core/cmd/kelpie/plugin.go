@@ -95,14 +95,20 @@ func printPlugins(w io.Writer, lines []pluginLine) {
 	for _, l := range lines {
 		fmt.Fprintf(w, "%-14s  %-9s  %-12.12s  %s\n", line(l.Name, 14), line(l.Version, 9), safe(l.SHA256), line(strings.Join(l.Connectors, ", "), width-41))
 		for _, r := range l.Running {
-			text := fmt.Sprintf("%s, process %d, since %s UTC", r.State, r.PID, stamp(r.Since))
+			text := string(r.State)
+			if r.PID > 0 {
+				text += fmt.Sprintf(", process %d", r.PID)
+			}
+			text += ", since " + stamp(r.Since) + " UTC"
 			if r.Restarts > 0 {
 				text += ", " + plural(r.Restarts, "restart")
 			}
-			if r.LastError != "" {
-				text += ", " + r.LastError
-			}
 			indented(w, "  ", text)
+			if r.Why != "" {
+				indented(w, "    ", "last ended at "+stamp(r.ErrorAt)+" UTC: "+r.Why)
+				indented(w, "    binary  ", r.Path)
+				printSaid(w, "    ", r.Line, r.Tail)
+			}
 			for _, in := range r.Instances {
 				indented(w, "    ", strings.TrimSuffix(fmt.Sprintf("%s %s: %s", in.Address, in.State, in.Trouble), ": "))
 			}
