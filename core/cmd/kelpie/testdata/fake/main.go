@@ -45,7 +45,7 @@ func main() {
 
 type detector struct {
 	config struct {
-		Do string `kelpie:"do" default:"events" doc:"events, crash or fail."`
+		Do string `kelpie:"do" default:"events" doc:"events, crash, panic or fail."`
 	}
 }
 
@@ -58,6 +58,9 @@ func (d *detector) Fetch(_ context.Context, cursor []byte) (sdk.Page, error) {
 	case "crash":
 		fmt.Fprintln(os.Stderr, "panic: this always happens")
 		os.Exit(2)
+	case "panic":
+		go panic("this always happens") // which no recover of ours stops
+		select {}
 	case "fail":
 		return sdk.Page{}, &sdk.Error{Reason: sdk.Denied, Fault: sdk.FaultVendor, Err: errors.New("the vendor says: 401 Unauthorized")}
 	}
