@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -32,6 +33,11 @@ const (
 // A plugin that contradicts itself (a verb that nobody undoes but says that it can
 // be, a config struct that uses an attribute of the core) and one that was started by
 // hand exit with status 1 and a text on the standard error.
+//
+// Started by hand with --debug as its only argument it serves until it is interrupted,
+// and prints the line by which a core is told to use it instead of starting one:
+//
+//	export KELPIE_REATTACH='{"acme":{"socket":"…","pid":4711}}'
 func Serve(p Plugin) {
 	os.Exit(serve(p, os.Stdin, os.Stderr))
 }
@@ -39,8 +45,12 @@ func Serve(p Plugin) {
 func serve(p Plugin, stdin io.Reader, stderr *os.File) int {
 	shake := Handshake()
 	if os.Getenv(shake.MagicCookieKey) != shake.MagicCookieValue {
+		if slices.Equal(os.Args[1:], []string{debugFlag}) {
+			return serveDebug(p, os.Stdout, stderr)
+		}
 		fmt.Fprintf(stderr, "This is %s %s, a plugin of Kelpie. It is not started by hand: name it in a block,\n"+
-			"such as %s, and Kelpie starts it.\n", p.Name, p.Version, sampleBlock(p))
+			"such as %s, and Kelpie starts it.\n"+
+			"To try it, \"kelpie plugin call\"; to run it in a debugger, start it with %s.\n", p.Name, p.Version, sampleBlock(p), debugFlag)
 		return 1
 	}
 	// Whoever prints to standard error by os.Stderr is sent elsewhere once go-plugin

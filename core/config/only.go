@@ -2,6 +2,7 @@ package config
 
 import (
 	"slices"
+	"time"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -55,4 +56,24 @@ func (c *Config) Instances() []host.Instance {
 // Only leaves one instance, so that Resolve needs no secret of another.
 func (c *Config) Only(address string) {
 	c.instances = slices.DeleteFunc(c.instances, func(i *instance) bool { return i.settings.Address != address })
+}
+
+// Patient gives every call of a plugin's instances this much time, instead of what
+// their blocks say.
+func (c *Config) Patient(plugin string, d time.Duration) {
+	for _, i := range c.instances {
+		if i.settings.Plugin != plugin {
+			continue
+		}
+		i.settings.Timeout = d
+		for n := range c.Enrich.Sources {
+			if c.Enrich.Sources[n].Address == i.settings.Address {
+				c.Enrich.Sources[n].Timeout = d
+			}
+		}
+		if a, ok := c.Respond.Actions[i.settings.Address]; ok {
+			a.Timeout = d
+			c.Respond.Actions[i.settings.Address] = a
+		}
+	}
 }

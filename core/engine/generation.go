@@ -152,5 +152,6 @@ func (f *flow) hostSettings(c *Configuration) host.Settings {
 	return host.Settings{
 		PluginDir: c.PluginDir, LockFile: c.LockFile, Lock: c.Lock, Instances: c.Instances,
 		StateDir: f.k.path(pluginsDir), RunDir: f.k.path(runDir), Timing: f.k.settings.timing,
+		Attached: c.Attached,
 	}
 }

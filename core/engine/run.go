@@ -19,6 +19,9 @@ type Configuration struct {
 	Lock      host.Lock
 	LockFile  string
 	PluginDir string
+	// Attached are plugins that somebody else has started. Those of the first
+	// configuration hold for all.
+	Attached map[string]host.Attached
 }
 
 // Reading is what came of reading a configuration. With an error among the diagnostics

@@ -106,9 +106,12 @@ func runTroubles(s *api.Status) {
 				Waits: instances(p), Do: "look at its log; then \"kelpie plugin restart " + p.Plugin + "\"",
 			})
 		case host.Restarting:
+			do := "it is started again by itself"
+			if p.Attached {
+				do = "start it again with --debug; Kelpie looks for it every second"
+			}
 			s.Troubles = append(s.Troubles, api.Trouble{
-				What: fmt.Sprintf("plugin %s has ended: %s", p.Plugin, p.LastError), Since: p.Since, Waits: instances(p),
-				Do: "it is started again by itself",
+				What: fmt.Sprintf("plugin %s has ended: %s", p.Plugin, p.LastError), Since: p.Since, Waits: instances(p), Do: do,
 			})
 		}
 		for _, in := range p.Instances {

@@ -35,7 +35,7 @@ type Change struct {
 func (h *Host) plan(s Settings) (*Change, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	s.StateDir, s.RunDir, s.Timing = h.settings.StateDir, h.settings.RunDir, h.settings.Timing
+	s.StateDir, s.RunDir, s.Timing, s.Attached = h.settings.StateDir, h.settings.RunDir, h.settings.Timing, h.settings.Attached
 	if s.LockFile == "" {
 		s.LockFile = "kelpie.lock.hcl"
 	}
@@ -45,6 +45,9 @@ func (h *Host) plan(s Settings) (*Change, error) {
 	for _, in := range s.Instances {
 		if in.Timeout <= 0 {
 			in.Timeout = s.Timing.Call
+		}
+		if _, ok := s.Attached[in.Plugin]; ok {
+			in.Timeout = AttachedPatience
 		}
 		if err := c.check(in); err != nil {
 			return nil, err

@@ -18,7 +18,7 @@ import (
 // Host runs plugin processes. Which instances they serve is for the Change in force to
 // say; processes and instances that a Change leaves as they were live on.
 type Host struct {
-	settings Settings // of New: StateDir, RunDir and Timing hold for good
+	settings Settings // of New: StateDir, RunDir, Timing and Attached hold for good
 	run      *runDir
 	log      *slog.Logger
 
@@ -65,6 +65,9 @@ func (h *Host) supervise(s *Settings, identity string, instances []*instance) *s
 		name: name, path: s.path(instances[0].Instance), env: environment(instances[0].Env, log),
 		roster: r, run: h.run, log: log, timing: h.settings.Timing,
 		lock: func(path, sum string) error { return lock.verify(name, path, sum, file) },
+	}
+	if a, ok := s.Attached[name]; ok {
+		l.attached, l.path, l.timing = &a, a.Socket, l.timing.patient()
 	}
 	one := newSupervisor(l, h.settings.StateDir)
 	one.identity, one.instances = identity, instances
@@ -238,6 +241,12 @@ func (s *supervisor) status(inForce map[string]*instance) Status {
 		Plugin: s.launch.name, Version: s.about.Version, Path: s.launch.path, SHA256: s.sha256,
 		PID: s.pid, State: s.state, Since: s.since, Restarts: max(0, s.starts-1),
 		LastError: s.lastError, ErrorAt: s.errorAt, Why: s.why, Line: s.line, Tail: slices.Clone(s.tail), DroppedLogs: s.dropped,
+	}
+	if a := s.launch.attached; a != nil {
+		out.Attached = true
+		if s.process != nil && s.starts == 1 { // the next one is another
+			out.PID = a.PID
+		}
 	}
 	if s.process != nil {
 		out.DroppedLogs += s.process.runner.output.dropped.Load()

@@ -38,9 +38,11 @@ type launch struct {
 	env    []string
 	roster *roster
 	lock   func(path, sha256 string) error // nil: any file
-	run    *runDir
-	log    *slog.Logger
-	timing Timing
+	// attached: it is not launched, it is there.
+	attached *Attached
+	run      *runDir
+	log      *slog.Logger
+	timing   Timing
 }
 
 // process is a running plugin that has described itself.
@@ -53,6 +55,8 @@ type process struct {
 	sha256 string
 	dir    string
 	since  time.Time
+	// attached: somebody else has started it, and will end it.
+	attached bool
 
 	calls traffic
 }
@@ -60,6 +64,9 @@ type process struct {
 // start verifies the executable, runs it, connects to it and lets it describe itself.
 // ctx ends the attempt. An error is a *StartError.
 func (l launch) start(ctx context.Context) (*process, error) {
+	if l.attached != nil {
+		return l.attach(ctx)
+	}
 	exe, err := openExecutable(l.path)
 	if err != nil {
 		return nil, l.refused("", err)
@@ -213,6 +220,11 @@ func (p *process) endsWithin(d time.Duration) bool {
 
 // kill ends the process at once and frees what it had.
 func (p *process) kill() {
+	if p.attached {
+		p.conn.Close()
+		<-p.runner.done
+		return
+	}
 	p.runner.signal(signalKill)
 	if p.runner.pid != 0 {
 		<-p.runner.done
@@ -241,7 +253,7 @@ func (p *process) stop(deadline time.Time, instances []string) {
 	if !p.await(p.calls.drained(), s.drained) {
 		return
 	}
-	if !p.closeInstances(instances, s.closed) {
+	if !p.closeInstances(instances, s.closed) || p.attached {
 		return
 	}
 	// go-plugin's own Kill sends this without a deadline, and a process that is
@@ -329,8 +341,11 @@ func (t *traffic) count() int {
 }
 
 // identity tells which instances may share a process: those with the same executable and
-// environment.
+// environment. Of a plugin that is attached there is one.
 func (s *Settings) identity(i Instance) string {
+	if a, ok := s.Attached[i.Plugin]; ok {
+		return "attached\x00" + i.Plugin + "\x00" + a.Socket
+	}
 	env := slices.Clone(i.Env)
 	slices.Sort(env)
 	id := s.path(i) + "\x00" + s.Lock.sum(i.Plugin) + "\x00" + strings.Join(env, "\x00")

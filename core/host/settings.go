@@ -33,6 +33,8 @@ type Settings struct {
 	RunDir    string
 	Instances []Instance
 	Timing    Timing
+	// Attached are plugins by name that are not to be started, since they are there.
+	Attached map[string]Attached
 }
 
 // Instance is one detector, enrichment or action block.

@@ -37,6 +37,9 @@ type Status struct {
 	// DroppedLogs counts lines that were too many to be logged.
 	DroppedLogs int64
 	Instances   []InstanceStatus
+	// Attached: somebody else has started it, from a file that nobody has verified. Path
+	// is its socket, and PID the one that was told of, until another serves that.
+	Attached bool
 }
 
 // InstanceStatus is how one instance is. Failed: it was refused its configuration.

@@ -256,6 +256,7 @@ func (s *supervisor) crashed(p *process, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
+	before := s.lastError
 	scrub := s.launch.roster.scrub()
 	s.lastError, s.errorAt = scrub.message(err.Error()), now
 	s.why, s.line, s.tail = scrub.message(why.Error()), line, tail
@@ -263,7 +264,11 @@ func (s *supervisor) crashed(p *process, err error) {
 		return now.Sub(t) > s.launch.timing.CrashWindow
 	}), now)
 	s.attempt++
-	s.log.Error("plugin is not running", "error", s.lastError)
+	level := slog.LevelError
+	if s.launch.attached != nil && s.lastError == before {
+		level = slog.LevelDebug // it is looked for every second
+	}
+	s.log.Log(context.Background(), level, "plugin is not running", "error", s.lastError)
 }
 
 // rest waits before the next start: a while, or, if the plugin has failed, until
@@ -275,6 +280,9 @@ func (s *supervisor) rest(ctx context.Context, err error) {
 	s.mu.Lock()
 	failed := permanent || len(s.crashes) >= t.Crashes
 	wait := backoff(t, s.attempt-1)
+	if s.launch.attached != nil {
+		wait = min(wait, attachedPause)
+	}
 	s.mu.Unlock()
 	if failed {
 		s.set(Failed, nil)
@@ -321,6 +329,10 @@ func (s *supervisor) acquire(ctx context.Context, i *instance) (*process, error)
 		switch {
 		case left:
 			e.Reason, e.Fault, e.Message = sdk.Retry, "", "it was replaced or removed meanwhile; nothing was sent"
+			return nil, e
+		case p == nil && state == Restarting && s.launch.attached != nil:
+			e.Reason, e.Err = sdk.Retry, ErrCrashed
+			e.Message = fmt.Sprintf("plugin %q is attached, and nobody serves %s now; start it again with --debug", i.Plugin, s.launch.attached.Socket)
 			return nil, e
 		case state == Stopped || stopping:
 			e.Err, e.Fault, e.Message = ErrStopped, "", "Kelpie stops"

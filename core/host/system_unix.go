@@ -56,3 +56,14 @@ func refuseForeign(path string, info fs.FileInfo) error {
 	}
 	return nil
 }
+
+// refuseShared refuses what is not this user's, or what others may write.
+func refuseShared(path string, info fs.FileInfo) error {
+	if owner, ok := info.Sys().(*syscall.Stat_t); !ok || int(owner.Uid) != os.Geteuid() {
+		return fmt.Errorf("%s belongs to another user", path)
+	}
+	if info.IsDir() && info.Mode().Perm()&0o022 != 0 {
+		return fmt.Errorf("%s may be written by others, who could put their own socket there: run \"chmod go-w\" on it", path)
+	}
+	return nil
+}

@@ -26,6 +26,8 @@ type options struct {
 	vars   []string
 	json   bool
 	level  string
+	// attached is for run alone.
+	attached attached
 }
 
 // folder of the configuration, where the lock file is.
@@ -60,7 +62,11 @@ func (o *options) parse() (parsed, error) {
 	if err != nil {
 		return parsed{}, err
 	}
-	src, diags := config.Load(o.config, config.Options{Variables: vars})
+	schemas, err := o.attached.schemas(o.folder())
+	if err != nil {
+		return parsed{}, err
+	}
+	src, diags := config.Load(o.config, config.Options{Variables: vars, Schemas: schemas})
 	if diags.HasErrors() {
 		return parsed{source: src, diags: diags}, nil
 	}

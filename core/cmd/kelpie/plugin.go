@@ -83,6 +83,11 @@ func pluginLines(lock host.Lock, schemas map[string]model.Plugin, running []host
 		}
 		lines = append(lines, out)
 	}
+	for _, r := range running { // one that is attached need not be locked
+		if r.Attached && !slices.ContainsFunc(lines, func(l pluginLine) bool { return l.Name == r.Plugin }) {
+			lines = append(lines, pluginLine{Name: r.Plugin, Version: r.Version, Connectors: []string{}, Running: []host.Status{r}})
+		}
+	}
 	return lines
 }
 
@@ -95,6 +100,9 @@ func printPlugins(w io.Writer, lines []pluginLine) {
 	for _, l := range lines {
 		fmt.Fprintf(w, "%-14s  %-9s  %-12.12s  %s\n", line(l.Name, 14), line(l.Version, 9), safe(l.SHA256), line(strings.Join(l.Connectors, ", "), width-41))
 		for _, r := range l.Running {
+			if r.Attached {
+				warnAttached(w, "  ", r.Plugin, r.Path, r.PID)
+			}
 			text := string(r.State)
 			if r.PID > 0 {
 				text += fmt.Sprintf(", process %d", r.PID)

@@ -22,7 +22,8 @@ func TestPrintStartError(t *testing.T) {
 	golden(t, "testdata/start_error.txt", out.String())
 }
 
-// TestPrintPlugins: one that ended is listed with its reason and its last words.
+// TestPrintPlugins: one that ended is listed with its reason and its last words, one
+// that is attached with a warning, though it is not locked.
 func TestPrintPlugins(t *testing.T) {
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	lock := host.Lock{Plugins: []host.LockedPlugin{{Name: "acme", Version: "1.4.0", SHA256: map[string]string{host.Platform(): strings.Repeat("ab", 32)}}}}
@@ -33,6 +34,7 @@ func TestPrintPlugins(t *testing.T) {
 			Why: "it ended without a handshake", Tail: []string{"a", "b"},
 			Instances: []host.InstanceStatus{{Address: "detector.acme", State: host.Restarting}},
 		},
+		{Plugin: "novel", Version: "0.0.1", Path: "/tmp/kelpie-debug-1000/novel.sock", PID: 4711, State: host.Running, Since: at, Attached: true},
 	})
 	var out strings.Builder
 	printPlugins(&out, lines)

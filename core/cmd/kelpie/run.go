@@ -16,6 +16,7 @@ import (
 	"github.com/kelpie-sec/kelpie/core/config"
 	"github.com/kelpie-sec/kelpie/core/decide"
 	"github.com/kelpie-sec/kelpie/core/engine"
+	"github.com/kelpie-sec/kelpie/core/host"
 	"github.com/kelpie-sec/kelpie/core/store"
 )
 
@@ -49,6 +50,9 @@ func (p program) runKelpie(ctx context.Context, o *options, once, rewind, accept
 	if !once {
 		signal.Notify(hangups, syscall.SIGHUP)
 		defer signal.Stop(hangups)
+	}
+	if err := p.attach(ctx, o); err != nil {
+		return err
 	}
 	options, settings, err := p.prepare(o)
 	if err != nil {
@@ -141,7 +145,7 @@ func (o *options) read() (engine.Reading, error) {
 	lock, diags := config.ReadLock(o.folder())
 	if r.Diagnostics = append(r.Diagnostics, diags...); !diags.HasErrors() {
 		r.Diagnostics = append(r.Diagnostics, c.config.Refusals()...)
-		r.Diagnostics = append(r.Diagnostics, c.config.Unlocked(lock)...)
+		r.Diagnostics = append(r.Diagnostics, c.config.Unlocked(o.attached.trusted(lock))...)
 	}
 	if r.Diagnostics.HasErrors() {
 		return r, nil
@@ -149,11 +153,15 @@ func (o *options) read() (engine.Reading, error) {
 	if o.data != "" {
 		c.config.Kelpie.DataDir = o.data // which is not the configuration's to say
 	}
+	for name := range o.attached.plugins {
+		c.config.Patient(name, host.AttachedPatience)
+	}
 	instances, diags := c.config.Resolve(config.Secrets(c.config.Kelpie.SecretsDir))
 	r.Diagnostics = append(r.Diagnostics, diags...)
 	r.Configuration = engine.Configuration{
 		Config: c.config, Instances: instances, Lock: lock,
 		LockFile: filepath.Join(o.folder(), config.LockName), PluginDir: c.config.Kelpie.PluginDir,
+		Attached: o.attached.plugins,
 	}
 	return r, nil
 }

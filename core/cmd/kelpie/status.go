@@ -56,6 +56,11 @@ func printStatus(w io.Writer, s api.Status) {
 		}
 		indented(w, "", text)
 	}
+	for _, r := range s.Plugins {
+		if r.Attached {
+			warnAttached(w, "", r.Plugin, r.Path, r.PID)
+		}
+	}
 	printTroubles(w, s)
 	printSetAside(w, s)
 	c := s.Counts
