@@ -11,6 +11,7 @@ import (
 
 	"github.com/kelpie-sec/kelpie/core/eventlog"
 	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/sdk"
 )
 
 // EventLine is an event as the log holds it.
@@ -26,6 +27,12 @@ type EventLine struct {
 	// Raw is the payload, if it is JSON; Bytes is it otherwise.
 	Raw   json.RawMessage `json:"raw,omitempty"`
 	Bytes []byte          `json:"bytes,omitempty"`
+	// Of events alone, not of those that were set aside.
+	Revision    string           `json:"revision,omitempty"`
+	Observables []sdk.Observable `json:"observables,omitempty"`
+	Techniques  []string         `json:"techniques,omitempty"`
+	Stopped     *bool            `json:"stopped,omitempty"`
+	Link        string           `json:"link,omitempty"`
 	// Reason is why it was set aside.
 	Reason string `json:"reason,omitempty"`
 }
@@ -125,7 +132,8 @@ func (s *Server) events(r *http.Request) (any, error) {
 		for i, e := range b.Events {
 			lines[i] = EventLine{
 				Source: b.Source, Seq: rec.Seq, Index: i, ID: e.ID, Time: e.Time, Received: b.Received,
-				Title: e.Title, Severity: e.Severity, Reason: e.Problem,
+				Title: e.Title, Severity: e.Severity, Revision: e.Revision, Observables: e.Observables,
+				Techniques: e.Techniques, Stopped: e.Stopped, Link: e.Link, Reason: e.Problem,
 			}
 			lines[i].payload(e.Raw)
 		}

@@ -288,9 +288,17 @@ func canonical(o sdk.Observable) (sdk.Observable, bool) {
 	return c, err == nil
 }
 
-// answer is one answer as expressions have it: its own fields, and which source
-// said it of what.
+// answer is one answer as expressions have it.
 func (m *Machine) answer(l *lookup, a model.Answer, fields any) expr.Value {
+	return answerValue(m.texts.text(l.source), m.index.Observable(l.value), a, fields)
+}
+
+func (m *Machine) verdict(l *lookup, a model.Answer) expr.Value {
+	return verdictValue(m.texts.text(l.source), m.index.Observable(l.value), l.state, a)
+}
+
+// answerValue is an answer's own fields, and which source said it of what.
+func answerValue(source string, o sdk.Observable, a model.Answer, fields any) expr.Value {
 	doc := map[string]expr.Value{}
 	text, err := json.Marshal(fields)
 	if err == nil {
@@ -298,22 +306,21 @@ func (m *Machine) answer(l *lookup, a model.Answer, fields any) expr.Value {
 			doc[name] = v
 		}
 	}
-	doc["source"] = expr.String(m.texts.text(l.source))
-	doc["observable"] = expr.String(m.index.Observable(l.value).Value)
+	doc["source"] = expr.String(source)
+	doc["observable"] = expr.String(o.Value)
 	if len(a.Details) > 0 && expr.CheckJSON(a.Details) == nil {
 		doc["details"] = expr.JSON(slices.Clone(a.Details))
 	}
 	return expr.Object(doc)
 }
 
-func (m *Machine) verdict(l *lookup, a model.Answer) expr.Value {
-	o := m.index.Observable(l.value)
+func verdictValue(source string, o sdk.Observable, state model.AnswerState, a model.Answer) expr.Value {
 	doc := map[string]expr.Value{
 		"kind":  expr.String(o.Kind),
 		"value": expr.String(o.Value),
-		"state": expr.String(string(l.state)),
+		"state": expr.String(string(state)),
 	}
-	for name, v := range m.answer(l, a, a.Verdict).Fields() {
+	for name, v := range answerValue(source, o, a, a.Verdict).Fields() {
 		doc[name] = v
 	}
 	return expr.Object(doc)

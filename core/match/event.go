@@ -1,6 +1,8 @@
 package match
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -21,6 +23,20 @@ type eventFields struct {
 var eventNames = []string{
 	"id", "link", "observables", "raw", "received", "revision", "severity", "source",
 	"stopped", "techniques", "time", "title",
+}
+
+// Event is "event" in expressions as a pipeline's conditions see it, before the map.
+// The error says why matching would set it aside.
+func Event(b *model.Batch, e *model.Event) (expr.Value, error) {
+	if e.Problem != "" {
+		return expr.Value{}, errors.New("not read: " + e.Problem)
+	}
+	if err := expr.CheckJSON(e.Raw); err != nil {
+		return expr.Value{}, fmt.Errorf("not an event: %w", err)
+	}
+	f := &eventFields{}
+	f.reset(b, e, expr.JSON(e.Raw))
+	return expr.Record(f), nil
 }
 
 func (f *eventFields) reset(b *model.Batch, e *model.Event, raw expr.Value) {
