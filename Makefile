@@ -9,7 +9,7 @@ GOFUMPT     := mvdan.cc/gofumpt@v0.12.0
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BUF         := github.com/bufbuild/buf/cmd/buf@v1.75.0
 
-.PHONY: build kelpie run test test-race lint generate generate-check bench bounds torture torture-disk clean
+.PHONY: build kelpie run test test-race lint generate generate-check docs bench bounds torture torture-disk clean
 
 ## build: the program and all plugins, their lock and schemas, into bin/
 build: kelpie $(addprefix plugin-,$(PLUGINS))
@@ -51,6 +51,11 @@ generate:
 ## generate-check: that what is committed is what generate makes
 generate-check: generate
 	git diff --exit-code -- sdk/pluginv1
+
+## docs: the pages that are made from what the programs say of themselves: docs/reference.md,
+## docs/expressions.md and docs/connectors
+docs:
+	$(GO) generate ./docs
 
 ## bench: events and signals a second, latency, memory; see docs/performance.md
 bench:

@@ -109,7 +109,7 @@ func forbidden(folder, imported string) string {
 		if isOurs && below(ours, "plugins") {
 			return "the core never imports plugins"
 		}
-		if isOurs && below(ours, "core/config") && !slices.Contains([]string{"core/config", "core/engine", "core/cmd/kelpie", "core/faulttest"}, folder) {
+		if isOurs && below(ours, "core/config") && !slices.Contains([]string{"core/config", "core/engine", "core/manual", "core/cmd/kelpie", "core/faulttest"}, folder) {
 			return "no room imports config"
 		}
 	}

@@ -2,7 +2,6 @@ package config
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -75,7 +74,8 @@ func (b *blank) body(s model.Schema) {
 			continue
 		}
 		b.comment(a.Doc)
-		fmt.Fprintf(b, "%s = %s\n", a.Name, b.example(a))
+		example, _ := exampleOf(b.plugin, a)
+		fmt.Fprintf(b, "%s = %s\n", a.Name, example)
 	}
 	for _, inner := range s.Blocks {
 		if !inner.Required {
@@ -103,41 +103,4 @@ func (b *blank) comment(text string) {
 			fmt.Fprintf(b, "# %s\n", line)
 		}
 	}
-}
-
-func (b *blank) example(a model.Attribute) string {
-	switch {
-	case a.Secret:
-		return fmt.Sprintf("secret(%q)", strings.ReplaceAll(b.plugin+"-"+a.Name, "_", "-"))
-	case len(a.Example) > 0:
-		return literal(a.Example)
-	case len(a.OneOf) > 0:
-		text, _ := json.Marshal(a.OneOf[0])
-		return literal(text)
-	}
-	switch a.Type.Kind {
-	case "integer", "number":
-		return "0"
-	case "bool":
-		return "false"
-	case "duration":
-		return `"10s"`
-	case "list":
-		return "[]"
-	case "map", "any":
-		return "{}"
-	}
-	return `"…"`
-}
-
-// literal is a JSON value as HCL, which differs in that a text may be a template.
-func literal(value json.RawMessage) string {
-	var v any
-	var out bytes.Buffer
-	e := json.NewEncoder(&out)
-	e.SetEscapeHTML(false)
-	if json.Unmarshal(value, &v) != nil || e.Encode(v) != nil {
-		return `"…"`
-	}
-	return strings.NewReplacer("${", "$${", "%{", "%%{").Replace(strings.TrimSpace(out.String()))
 }

@@ -257,15 +257,7 @@ func targetsHint(v *model.Verb) string {
 	if len(v.Targets) == 0 {
 		return "It is about the case: remove the line."
 	}
-	example := "case.hosts"
-	switch v.Targets[0] {
-	case "user", "account":
-		example = "case.users"
-	case "host":
-	default:
-		example = "case.indicators"
-	}
-	return "It takes " + strings.Join(v.Targets, " or ") + ": write targets = " + example + "."
+	return "It takes " + strings.Join(v.Targets, " or ") + ": write targets = " + exampleTargets(v) + "."
 }
 
 // literalAddresses complains about a text in "to" that was meant as a route.

@@ -38,16 +38,45 @@ var rootsAt = map[place][]string{
 	inProtect:  {"case", "target"},
 }
 
+// Place is where expressions stand, by which they have something to read.
+type Place struct {
+	Name       string
+	Attributes []string // which are expressions there: "when", or "map" for all in a block
+	Roots      []string // what they can read besides var and local
+}
+
+// Places lists all places.
+func Places() []Place {
+	of := func(at place, attributes ...string) Place {
+		return Place{Name: string(at), Attributes: attributes, Roots: slices.Clone(rootsAt[at])}
+	}
+	all := []Place{
+		of(inPipeline, "when", "map"), of(inIgnore, "when"), of(inRule, "when", "title"),
+		of(inScore, "for_each", "when", "points", "because"), of(inResponse, "when"),
+		of(inStep, "when", "targets", "to"), of(inParams, "parameters", "because"),
+		of(inRoute, "to"), of(inProtect, "when"),
+	}
+	for i := range all {
+		switch place(all[i].Name) {
+		case inScore:
+			all[i].Roots = append(all[i].Roots, "each")
+		case inStep, inParams:
+			all[i].Roots = append(all[i].Roots, "step")
+		}
+	}
+	return all
+}
+
 // Value is one line of the table of what expressions can read.
 type Value struct {
 	Path   string // "case.assets.owner"; below a list it is each element's
 	Type   string // "text", "number", "list of objects" …; empty: whatever is there
 	Doc    string
-	Places []string // where it can be read
+	Places []string // where it can be read; nil: everywhere
 }
 
-// Values lists all that expressions can read besides var and local, by path. It is
-// what expressions are checked against, so that the reference cannot differ.
+// Values lists all that expressions can read, by root and path. It is what
+// expressions are checked against, so that the reference cannot differ.
 func Values() []Value {
 	roots := roots()
 	var all []Value
@@ -59,11 +88,18 @@ func Values() []Value {
 			all[i].Places = slices.DeleteFunc(slices.Clone(v.Places), func(at string) bool { return at == string(inScore) })
 		}
 	}
+	score, steps := []string{string(inScore)}, []string{string(inParams), string(inStep)}
 	return append(
 		all,
-		Value{Path: "each.key", Type: "text", Doc: "The name of the element, or its number from 0.", Places: []string{string(inScore)}},
-		Value{Path: "each.value", Doc: "The element of for_each.", Places: []string{string(inScore)}},
-		Value{Path: "step.NAME.result", Type: "text", Doc: "What became of an earlier step of the response: done, already, refused, failed, unknown or undone; null if nothing was planned.", Places: []string{string(inStep)}},
+		Value{"each", "object", "What evidence with `for_each` counts for, one by one. `for_each` itself does not have it.", score},
+		Value{"each.key", "text", "The name of the element, or its number from 0.", score},
+		Value{"each.value", "", "The element of `for_each`, with its fields.", score},
+		Value{"local", "object", "What `locals` blocks give a name.", nil},
+		Value{"local.NAME", "", "What is written there.", nil},
+		Value{"step", "object", "The other steps of the response. A step that reads one waits for it.", steps},
+		Value{"step.NAME.result", "text", "What became of a step: done, already, refused, failed, unknown or undone; null if nothing was planned.", steps},
+		Value{"var", "object", "What is given from outside, by `variable` blocks.", nil},
+		Value{"var.NAME", "", "Its value, or else its default.", nil},
 	)
 }
 
@@ -89,6 +125,9 @@ func shapeName(shape *expr.Shape) string {
 	case expr.ListKind:
 		if shape.Elem != nil && shape.Elem.Kind == expr.ObjectKind {
 			return "list of objects"
+		}
+		if shape.Elem != nil && shape.Elem.Kind == expr.StringKind {
+			return "list of texts"
 		}
 		return "list"
 	case expr.NullKind:
@@ -146,12 +185,12 @@ func roots() map[string]*expr.Shape {
 
 func eventShape() *expr.Shape {
 	return object("What a detector reported.", map[string]*expr.Shape{
-		"raw":         free("The source's own JSON."),
-		"id":          shape(textShape, "The source's id."),
-		"revision":    shape(textShape, "The source's version of it."),
-		"source":      shape(textShape, "The detector's address."),
+		"raw":         free("The source's own JSON, untouched: every path below it is its."),
+		"id":          shape(textShape, "The source's own id of it."),
+		"revision":    shape(textShape, "The source's version of it: an alert that has grown has another."),
+		"source":      shape(textShape, "The detector's address, as `detector.eve`."),
 		"time":        shape(textShape, "When it happened, RFC 3339."),
-		"title":       shape(textShape, "What it is."),
+		"title":       shape(textShape, "What it is, in a line."),
 		"severity":    shape(numberShape, "0 to 100."),
 		"techniques":  listOfTexts("ATT&CK techniques."),
 		"stopped":     shape(boolShape, "Did the control already block it?"),
@@ -163,8 +202,8 @@ func eventShape() *expr.Shape {
 
 func observableShape() *expr.Shape {
 	return object("", map[string]*expr.Shape{
-		"kind":  shape(textShape, "host, ip, user …"),
-		"value": shape(textShape, "Canonical."),
-		"role":  shape(textShape, "subject, indicator or nothing."),
+		"kind":  shape(textShape, "`host`, `ip`, `user` and so on."),
+		"value": shape(textShape, "It in its canonical form."),
+		"role":  shape(textShape, "`subject`, `indicator` or nothing."),
 	})
 }

@@ -69,90 +69,127 @@ func documented(doc string, s *expr.Shape) *expr.Shape {
 }
 
 // said are the fields of every answer, beside its own.
-func said(own map[string]*expr.Shape) *expr.Shape {
+func said(doc string, own map[string]*expr.Shape) *expr.Shape {
 	fields := map[string]*expr.Shape{
-		"source":     documented("the enrichment's address", text),
-		"observable": documented("the value that it was said of", text),
-		"subject":    documented("whether that is a subject of the case", boolean),
-		"details":    documented("everything else that the source said", free),
+		"source":     documented("The enrichment's address.", text),
+		"observable": documented("The value that it was said of.", text),
+		"subject":    documented("Whether that is a subject of the case.", boolean),
+		"details":    documented("Everything else that the source said.", free),
 	}
 	maps.Copy(fields, own)
-	return object(fields)
+	return documented(doc, object(fields))
 }
 
 var observableShape = object(map[string]*expr.Shape{
-	"kind": text, "value": text, "role": documented(`"subject" or "indicator"`, text),
+	"kind":  documented("`host`, `ip`, `user` and so on.", text),
+	"value": documented("It in its canonical form.", text),
+	"role":  documented("`subject` or `indicator`.", text),
 })
 
 var signalShape = object(map[string]*expr.Shape{
-	"id": text, "rule": text, "source": text, "title": text, "severity": number, "time": text, "stopped": boolean,
+	"id":       documented("Its id.", text),
+	"rule":     documented("The address of the pipeline or rule that reported it.", text),
+	"source":   documented("The address of the detector whose event it is.", text),
+	"title":    documented("What it is, in a line.", text),
+	"severity": documented("0 to 100.", number),
+	"time":     documented("When it happened, RFC 3339.", text),
+	"stopped":  documented("Did the control already block it?", boolean),
 })
 
-var verdictShape = said(map[string]*expr.Shape{
-	"kind":        documented("the kind of what it was said of", text),
-	"value":       documented("what it was said of", text),
-	"disposition": documented("unknown, benign, suspicious or malicious", text),
-	"score":       documented("0 to 100", number),
-	"confidence":  documented("0 to 100", number),
-	"labels":      texts, "link": text,
-	"state": documented("known, or clean if all that the source says is benign", text),
+var verdictShape = said("", map[string]*expr.Shape{
+	"kind":        documented("The kind of what it was said of.", text),
+	"value":       documented("What it was said of.", text),
+	"disposition": documented("`unknown`, `benign`, `suspicious` or `malicious`.", text),
+	"score":       documented("How bad, 0 to 100.", number),
+	"confidence":  documented("How sure, 0 to 100.", number),
+	"labels":      documented("The source's own words for it.", texts),
+	"link":        documented("A page about it at the source.", text),
+	"state":       documented("`known`, or `clean` if all that the source says is benign.", text),
 })
 
-var assetShape = said(map[string]*expr.Shape{
-	"name": text, "fqdn": text, "ips": texts, "macs": texts, "os": text, "os_version": text,
-	"roles": texts, "owner": text, "team": text, "criticality": documented("0 to 100", number), "tags": texts,
-	"patches":    documented("how many are missing, by severity", free),
-	"protection": object(map[string]*expr.Shape{"installed": boolean, "running": boolean, "current": boolean}),
-	"managed":    boolean, "seen_at": text,
+var assetShape = said("What internal enrichments know of the machine or thing; null if none does.", map[string]*expr.Shape{
+	"name":        documented("Its name.", text),
+	"fqdn":        documented("Its full name in the DNS.", text),
+	"ips":         documented("Its addresses.", texts),
+	"macs":        documented("Its hardware addresses.", texts),
+	"os":          documented("Its operating system.", text),
+	"os_version":  documented("The version of that.", text),
+	"roles":       documented("What it is for, such as `domain_controller`.", texts),
+	"owner":       documented("Who answers for it: an address or a name.", text),
+	"team":        documented("The owner's team.", text),
+	"criticality": documented("How much depends on it, 0 to 100; null if it is not rated.", number),
+	"tags":        documented("Other words for it.", texts),
+	"patches":     documented("How many are missing, by severity: `patches.critical`.", free),
+	"protection": documented("The state of its own protection.", object(map[string]*expr.Shape{
+		"installed": documented("Is there any?", boolean),
+		"running":   documented("Does it run?", boolean),
+		"current":   documented("Is it up to date?", boolean),
+	})),
+	"managed": documented("Is it looked after by the organisation?", boolean),
+	"seen_at": documented("When the source saw it last, RFC 3339.", text),
 })
 
-var identityShape = said(map[string]*expr.Shape{
-	"name": text, "upn": text, "mail": text, "sid": text, "title": text, "department": text, "manager": text,
-	"groups": texts, "privileged": boolean, "state": text, "last_logon": text, "password_set": text,
+var identityShape = said("What internal enrichments know of the person or account; null if none does.", map[string]*expr.Shape{
+	"name":         documented("The name to sign in with, or the person's.", text),
+	"upn":          documented("The user principal name.", text),
+	"mail":         documented("The mail address.", text),
+	"sid":          documented("The security identifier.", text),
+	"title":        documented("What the person does.", text),
+	"department":   documented("Where.", text),
+	"manager":      documented("For whom.", text),
+	"groups":       documented("Groups of the account.", texts),
+	"privileged":   documented("Does it have more rights than most?", boolean),
+	"state":        documented("Such as `enabled` or `disabled`.", text),
+	"last_logon":   documented("RFC 3339.", text),
+	"password_set": documented("When the password was changed last, RFC 3339.", text),
 })
 
-var networkShape = said(map[string]*expr.Shape{
-	"country": text, "city": text, "asn": number, "organisation": text, "kind": text,
+var networkShape = said("Where the address belongs; null if no internal enrichment knows.", map[string]*expr.Shape{
+	"country":      documented("The country.", text),
+	"city":         documented("The city.", text),
+	"asn":          documented("The number of the autonomous system.", number),
+	"organisation": documented("Who has the address.", text),
+	"kind":         documented("What it is used for, such as `hosting` or `vpn`.", text),
 })
 
 // caseFields are the fields of "case" in expressions, and how each is made.
 var caseFields = map[string]caseField{
-	"id":       {text, func(v *view) expr.Value { return expr.String(v.cs.id) }},
-	"title":    {text, func(v *view) expr.Value { return expr.String(v.title()) }},
-	"severity": {documented("the highest of its signals, 0 to 100", number), func(v *view) expr.Value { return expr.Int(int64(v.cs.sum.severity)) }},
-	"stopped": {documented("true: all was stopped; false: something was not; null: not known", boolean), func(v *view) expr.Value {
+	"id":       {documented("Its id, as `kelpie explain` takes it.", text), func(v *view) expr.Value { return expr.String(v.cs.id) }},
+	"title":    {documented("The title of its most severe signal.", text), func(v *view) expr.Value { return expr.String(v.title()) }},
+	"severity": {documented("The highest of its signals, 0 to 100.", number), func(v *view) expr.Value { return expr.Int(int64(v.cs.sum.severity)) }},
+	"stopped": {documented("True: the controls blocked all of it; false: something was not blocked; null: not known.", boolean), func(v *view) expr.Value {
 		if s := v.cs.sum.allStopped(); s != nil {
 			return expr.Bool(*s)
 		}
 		return expr.Value{}
 	}},
-	"size":       {documented("how many signals it has", number), func(v *view) expr.Value { return expr.Int(int64(v.m.index.Size(v.cs.group))) }},
-	"signals":    {documented("its signals by time", listOf(signalShape)), (*view).signals},
-	"first_at":   {text, func(v *view) expr.Value { return expr.Time(v.cs.sum.firstAt) }},
-	"last_at":    {text, func(v *view) expr.Value { return expr.Time(v.cs.sum.lastAt) }},
-	"rules":      {documented("the pipelines and rules that reported it", texts), func(v *view) expr.Value { return expr.Strings(v.m.names(v.cs.sum.rules)) }},
-	"sources":    {documented("the detectors whose events it has", texts), func(v *view) expr.Value { return expr.Strings(v.m.names(v.cs.sum.sources)) }},
-	"techniques": {texts, func(v *view) expr.Value { return expr.Strings(v.m.techniques(&v.cs.sum)) }},
-	"hosts":      {documented("hosts that are affected", texts), func(v *view) expr.Value { return v.affected(sdk.Host) }},
-	"users":      {documented("users and accounts that are affected", texts), func(v *view) expr.Value { return v.affected(sdk.User, sdk.Account) }},
-	"subjects":   {documented("all that is affected", listOf(observableShape)), func(v *view) expr.Value { return observableList(v.subjects(math.MaxInt)) }},
-	"indicators": {documented("the evidence", listOf(observableShape)), func(v *view) expr.Value { return observableList(v.indicators(math.MaxInt)) }},
-	"verdicts": {listOf(verdictShape), func(v *view) expr.Value {
+	"size":       {documented("How many signals it has.", number), func(v *view) expr.Value { return expr.Int(int64(v.m.index.Size(v.cs.group))) }},
+	"signals":    {documented("Its signals by time.", listOf(signalShape)), (*view).signals},
+	"first_at":   {documented("When its first signal happened, RFC 3339.", text), func(v *view) expr.Value { return expr.Time(v.cs.sum.firstAt) }},
+	"last_at":    {documented("When its last signal happened, RFC 3339.", text), func(v *view) expr.Value { return expr.Time(v.cs.sum.lastAt) }},
+	"rules":      {documented("The addresses of the pipelines and rules that reported it.", texts), func(v *view) expr.Value { return expr.Strings(v.m.names(v.cs.sum.rules)) }},
+	"sources":    {documented("The addresses of the detectors whose events it has.", texts), func(v *view) expr.Value { return expr.Strings(v.m.names(v.cs.sum.sources)) }},
+	"techniques": {documented("ATT&CK techniques of its signals, such as `T1110`.", texts), func(v *view) expr.Value { return expr.Strings(v.m.techniques(&v.cs.sum)) }},
+	"hosts":      {documented("Names of the hosts that are affected.", texts), func(v *view) expr.Value { return v.affected(sdk.Host) }},
+	"users":      {documented("Names of the users and accounts that are affected.", texts), func(v *view) expr.Value { return v.affected(sdk.User, sdk.Account) }},
+	"subjects":   {documented("All that is affected.", listOf(observableShape)), func(v *view) expr.Value { return observableList(v.subjects(math.MaxInt)) }},
+	"indicators": {documented("The evidence.", listOf(observableShape)), func(v *view) expr.Value { return observableList(v.indicators(math.MaxInt)) }},
+	"verdicts": {documented("What enrichments think of what is in it.", listOf(verdictShape)), func(v *view) expr.Value {
 		return v.answers(false, func(a *answerLists) []expr.Value { return a.verdicts })
 	}},
-	"networks": {listOf(networkShape), func(v *view) expr.Value {
+	"networks": {documented("Where its addresses belong.", listOf(networkShape)), func(v *view) expr.Value {
 		return v.answers(false, func(a *answerLists) []expr.Value { return a.networks })
 	}},
-	"assets": {documented("as internal enrichments know them", listOf(assetShape)), func(v *view) expr.Value {
+	"assets": {documented("The machines and things in it, as internal enrichments know them.", listOf(assetShape)), func(v *view) expr.Value {
 		return v.answers(true, func(a *answerLists) []expr.Value { return a.assets })
 	}},
-	"identities": {documented("as internal enrichments know them", listOf(identityShape)), func(v *view) expr.Value {
+	"identities": {documented("The people and accounts in it, as internal enrichments know them.", listOf(identityShape)), func(v *view) expr.Value {
 		return v.answers(true, func(a *answerLists) []expr.Value { return a.identities })
 	}},
 	"score": {
-		documented("null in the score block itself", object(map[string]*expr.Shape{
-			"total": documented("0 to 100", number),
-			"upper": documented("what total could become", number),
+		documented("What the `score` block makes of it.", object(map[string]*expr.Shape{
+			"total": documented("0 to 100.", number),
+			"upper": documented("What the total could become by what is not known yet.", number),
 		})),
 		func(v *view) expr.Value {
 			s := v.score()
@@ -167,15 +204,17 @@ func CaseShape() *expr.Shape {
 	for name, f := range caseFields {
 		fields[name] = f.shape
 	}
-	return object(fields)
+	return documented("The case: the signals that belong together, and what is known of them.", object(fields))
 }
 
 // TargetShape is what expressions may read of "target", in protect and in the
 // parameters of a step.
 func TargetShape() *expr.Shape {
-	return object(map[string]*expr.Shape{
-		"kind": text, "value": text, "asset": assetShape, "identity": identityShape, "network": networkShape,
-	})
+	return documented("The target that something is about to be done to.", object(map[string]*expr.Shape{
+		"kind":  documented("`host`, `ip`, `user` and so on.", text),
+		"value": documented("It in its canonical form.", text),
+		"asset": assetShape, "identity": identityShape, "network": networkShape,
+	}))
 }
 
 func observableList(list []sdk.Observable) expr.Value {

@@ -20,10 +20,10 @@ type config struct {
 	Server   string   `kelpie:"server,required" doc:"The mail server: smtp:// (STARTTLS, port 587) or smtps:// (TLS from the start, port 465)." example:"smtp://mail.example.org:587"`
 	From     string   `kelpie:"from,required" doc:"The sender's address; its domain also stands in each Message-ID." example:"Kelpie <kelpie@example.org>"`
 	ReplyTo  string   `kelpie:"reply_to" doc:"Where answers go, if not to the sender." example:"soc@example.org"`
-	User     string   `kelpie:"user" doc:"Name to sign in with." example:"kelpie"`
+	User     string   `kelpie:"user" doc:"Name to sign in with; a password goes with it." example:"kelpie"`
 	Password string   `kelpie:"password,secret" doc:"Password to sign in with."`
 	CAFile   sdk.Path `kelpie:"ca_file" doc:"PEM certificates to trust instead of the system's." example:"/etc/kelpie/ca.pem"`
-	Insecure bool     `kelpie:"insecure" doc:"Send mails in clear text to a server that offers no TLS. To this machine's own (localhost) that is allowed anyway. A password is never sent so."`
+	Insecure bool     `kelpie:"insecure" doc:"Send mails in clear text to a server that offers no TLS. To this machine's own (localhost) that is allowed anyway. A password is never sent so." default:"false"`
 	Hello    string   `kelpie:"hello" doc:"Name by which this machine greets the server, if not its own." example:"kelpie.example.org"`
 	Prefix   string   `kelpie:"prefix" doc:"What every subject begins with." default:"[Kelpie]"`
 }

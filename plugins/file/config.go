@@ -19,19 +19,19 @@ import (
 type config struct {
 	Path   sdk.Path `kelpie:"path,required" doc:"The file, or a pattern of files (*, ? and [a-z]; no pattern crosses a /). Names of compressed files are passed over." example:"/var/log/suricata/eve.json"`
 	Format string   `kelpie:"format" doc:"What a line is: a JSON object, or text that patterns take apart." default:"json" oneof:"json,text"`
-	Follow bool     `kelpie:"follow" doc:"Go on when the end is reached. Under run --once every file is read to its end in either case." default:"true"`
+	Follow bool     `kelpie:"follow" doc:"Go on when the end is reached. Under kelpie run --once every file is read to its end in either case." default:"true"`
 	Start  string   `kelpie:"start" doc:"Where the files that are there at the very first start are read from. Later ones are read whole." default:"beginning" oneof:"beginning,end"`
 
-	Patterns  []string `kelpie:"patterns" doc:"Of text: regular expressions (RE2) with named groups, tried in order. The groups that are not empty become a JSON object of texts." example:"[\"^(?P<time>\\\\S+) (?P<host>\\\\S+) (?P<message>.*)$\"]"`
-	Unmatched string   `kelpie:"unmatched" doc:"A line of text that no pattern matches is set aside with its reason, passed over, or kept as an object with the line as message." default:"reject" oneof:"reject,skip,keep"`
+	Patterns  []string `kelpie:"patterns" doc:"With format text: regular expressions (RE2) with named groups, tried in order. The groups that are not empty become a JSON object of texts." example:"[\"^(?P<time>\\\\S+) (?P<host>\\\\S+) (?P<message>.*)$\"]"`
+	Unmatched string   `kelpie:"unmatched" doc:"With format text: a line that no pattern matches is set aside with its reason (reject), passed over (skip), or kept as an object with the line as its message (keep)." default:"reject" oneof:"reject,skip,keep"`
 
 	IDField    string `kelpie:"id_field" doc:"The source's own id of an event: names separated by dots, or a group. Without it, or where an event has none, the id is the place in the file." example:"transaction.unique_id"`
-	TimeField  string `kelpie:"time_field" doc:"When it happened: names separated by dots, or a group. A pipeline's map goes before it." example:"transaction.time_stamp"`
-	TimeFormat string `kelpie:"time_format" doc:"How time_field is written: rfc3339, unix, unixms, unixus, unixns, asctime, syslog, rfc1123, clf, or a layout of Go's package time." default:"rfc3339"`
-	Timezone   string `kelpie:"timezone" doc:"Of times that name none." default:"UTC" example:"Europe/Berlin"`
+	TimeField  string `kelpie:"time_field" doc:"Where an event says when it happened: names separated by dots, or a group. What a pipeline's map says counts more." example:"transaction.time_stamp"`
+	TimeFormat string `kelpie:"time_format" doc:"How the time is written: rfc3339, unix, unixms, unixus, unixns, asctime, syslog, rfc1123, clf, or a layout of Go such as 2006-01-02." default:"rfc3339"`
+	Timezone   string `kelpie:"timezone" doc:"The time zone of times that name none." default:"UTC" example:"Europe/Berlin"`
 
-	RepeatedKeys string `kelpie:"repeated_keys" doc:"A JSON object that has a name twice: left as it is, upon which the core sets the event aside, or rewritten, with the values joined in a list." default:"reject" oneof:"reject,join"`
-	InvalidUTF8  string `kelpie:"invalid_utf8" doc:"A line that is not valid UTF-8 is set aside, or each wrong byte is replaced by U+FFFD, or the line is read as Latin-1." default:"reject" oneof:"reject,replace,latin1"`
+	RepeatedKeys string `kelpie:"repeated_keys" doc:"A JSON object that has a name twice is set aside (reject), or rewritten with the values joined in a list (join)." default:"reject" oneof:"reject,join"`
+	InvalidUTF8  string `kelpie:"invalid_utf8" doc:"A line that is not valid UTF-8 is set aside (reject), or each wrong byte becomes U+FFFD (replace), or the line is read as Latin-1 (latin1)." default:"reject" oneof:"reject,replace,latin1"`
 
 	Interval time.Duration `kelpie:"interval" doc:"How often the files are looked at." default:"250ms"`
 }

@@ -17,10 +17,10 @@ import (
 // config is a detector block.
 type config struct {
 	Listen   string   `kelpie:"listen" doc:"Address and port to listen on." default:"127.0.0.1:8421"`
-	Path     string   `kelpie:"path" doc:"The path of the URL; all others are not found." default:"/" example:"/events"`
-	Token    string   `kelpie:"token,secret" doc:"What senders give as bearer token, of at least 16 characters."`
-	Insecure bool     `kelpie:"insecure" doc:"Take requests without a token, on a loopback address only: every program of this machine can then report events." default:"false"`
-	CertFile sdk.Path `kelpie:"cert_file" doc:"PEM certificate, with those between it and the root. With it the plugin speaks TLS alone; it is read again when it changes." example:"/etc/kelpie/tls/cert.pem"`
+	Path     string   `kelpie:"path" doc:"The path that takes events; all others are answered 404." default:"/" example:"/events"`
+	Token    string   `kelpie:"token,secret" doc:"What senders give as bearer token, of at least 16 characters. It is needed, unless insecure is set."`
+	Insecure bool     `kelpie:"insecure" doc:"Take requests without a token. That is for a loopback address alone: every program of this machine can then report events." default:"false"`
+	CertFile sdk.Path `kelpie:"cert_file" doc:"PEM certificate, followed by those between it and the root. With it the port speaks TLS alone. It is read again when it changes." example:"/etc/kelpie/tls/cert.pem"`
 	KeyFile  sdk.Path `kelpie:"key_file" doc:"PEM key of the certificate." example:"/etc/kelpie/tls/key.pem"`
 
 	IDField     string        `kelpie:"id_field" doc:"The source's own id of an event: names separated by dots. Without it, or where an event has none, the id is the request's with the event's number." example:"alert.id"`

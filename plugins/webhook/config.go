@@ -21,8 +21,8 @@ type config struct {
 	Authorization  string            `kelpie:"authorization,secret" doc:"Value of the Authorization header, such as a bearer token."`
 	Headers        map[string]string `kelpie:"headers" doc:"Further headers." example:"{\"X-Tenant\": \"soc\"}"`
 	CAFile         sdk.Path          `kelpie:"ca_file" doc:"PEM certificates to trust instead of the system's." example:"/etc/kelpie/ca.pem"`
-	Private        bool              `kelpie:"private" doc:"The name in url may stand for an address of a private network. An address written in url may be private anyway."`
-	Insecure       bool              `kelpie:"insecure" doc:"Allow http to other machines. Requests are signed, not encrypted: who listens in reads the cases."`
+	Private        bool              `kelpie:"private" doc:"The name in url may stand for an address of a private network. An address that is written in url may be private anyway." default:"false"`
+	Insecure       bool              `kelpie:"insecure" doc:"Allow http to other machines. Requests are signed, not encrypted: whoever listens in reads the cases." default:"false"`
 }
 
 // notice are the parameters of notify.

@@ -23,7 +23,7 @@ func (p program) pluginCommand(o *options) *cobra.Command {
 	c := &cobra.Command{Use: "plugin", Short: "The plugins"}
 	c.AddCommand(
 		p.pluginListCommand(o), p.pluginLockCommand(o), p.pluginNewCommand(o), p.pluginCheckCommand(o),
-		p.pluginCallCommand(o), p.pluginRestartCommand(o),
+		p.pluginCallCommand(o), p.pluginDocsCommand(o), p.pluginRestartCommand(o),
 	)
 	return c
 }

@@ -1,0 +1,76 @@
+package config
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// placeTexts are configurations with an expression at each place, by place and
+// attribute: EXPR stands for it.
+var placeTexts = map[string]string{
+	"pipelines and templates when":               "pipeline \"p\" {\n from = [detector.d]\n alerts = true\n respond = [response.r]\n when = EXPR\n}\n" + placeResponse(""),
+	"pipelines and templates map":                "pipeline \"p\" {\n from = [detector.d]\n alerts = true\n respond = [response.r]\n map {\n  link = EXPR\n }\n}\n" + placeResponse(""),
+	"ignores when":                               placePipeline + placeResponse("") + "ignore \"i\" {\n on = [pipeline.p]\n when = EXPR\n owner = \"a\"\n reason = \"b\"\n expires = \"2099-01-01\"\n}\n",
+	"rules when":                                 placePipeline + placeResponse("") + "rule \"q\" {\n on = [pipeline.p]\n respond = [response.r]\n when = EXPR\n}\n",
+	"rules title":                                placePipeline + placeResponse("") + "rule \"q\" {\n on = [pipeline.p]\n respond = [response.r]\n when = true\n title = EXPR\n}\n",
+	"evidence of the score for_each":             placePipeline + placeResponse("") + placeEvidence("for_each = EXPR", "", "1", "\"\""),
+	"evidence of the score when":                 placePipeline + placeResponse("") + placeEvidence("for_each = case.verdicts", "when = EXPR", "1", "\"\""),
+	"evidence of the score points":               placePipeline + placeResponse("") + placeEvidence("for_each = case.verdicts", "", "EXPR", "\"\""),
+	"evidence of the score because":              placePipeline + placeResponse("") + placeEvidence("for_each = case.verdicts", "", "1", "EXPR"),
+	"responses when":                             placePipeline + "response \"r\" {\n when = EXPR\n step \"s\" {\n do = action.mail.notify\n to = [\"a@example.org\"]\n }\n}\n",
+	"steps when":                                 placePipeline + placeResponse("when = EXPR"),
+	"steps targets":                              placePipeline + strings.NewReplacer("action.mail.notify\n to = [\"a@example.org\"]", "action.edr.isolate_host\n targets = EXPR").Replace(placeResponse("")) + "action \"carbonblack\" \"edr\" {\n connection = connection.edr\n}\nconnection \"carbonblack\" \"edr\" {\n url = \"https://a\"\n token = secret(\"t\")\n}\n",
+	"steps to":                                   placePipeline + strings.Replace(placeResponse(""), "[\"a@example.org\"]", "EXPR", 1),
+	"parameters and because of steps parameters": placePipeline + placeResponse("parameters {\n subject = EXPR\n }"),
+	"parameters and because of steps because":    placePipeline + placeResponse("because = EXPR"),
+	"routes to":                                  placePipeline + strings.Replace(placeResponse(""), "[\"a@example.org\"]", "route.x", 1) + "route \"x\" {\n to = EXPR\n otherwise = \"a@example.org\"\n}\n",
+	"protects when":                              placePipeline + placeResponse("") + "protect \"x\" {\n when = EXPR\n}\n",
+}
+
+const placePipeline = "pipeline \"p\" {\n from = [detector.d]\n alerts = true\n respond = [response.r]\n}\n"
+
+func placeResponse(more string) string {
+	return "response \"r\" {\n step \"first\" {\n do = action.mail.notify\n to = [\"b@example.org\"]\n }\n step \"s\" {\n do = action.mail.notify\n to = [\"a@example.org\"]\n " + more + "\n }\n}\n"
+}
+
+func placeEvidence(forEach, when, points, because string) string {
+	return "score {\n factor \"f\" {\n weight = 1\n evidence \"e\" {\n " + forEach + "\n " + when + "\n points = " + points + "\n because = " + because + "\n }\n }\n}\n"
+}
+
+// TestPlaces: what the table says can be read at a place can, and nothing else.
+func TestPlaces(t *testing.T) {
+	const head = "detector \"file\" \"d\" {\n path = \"/d\"\n}\naction \"email\" \"mail\" {\n server = \"smtp://a\"\n from = \"a@example.org\"\n}\n"
+	reads := map[string]string{
+		"event": "event.raw.x", "case": "case.id", "target": "target.value", "each": "each.value.labels[0]", "step": "step.first.result",
+	}
+	seen := 0
+	for _, place := range Places() {
+		for _, attribute := range place.Attributes {
+			text, ok := placeTexts[place.Name+" "+attribute]
+			if !ok {
+				t.Errorf("no configuration has %s in %s", attribute, place.Name)
+				continue
+			}
+			for root, expression := range reads {
+				seen++
+				switch attribute {
+				case "when":
+					expression += ` == "x"`
+				case "points":
+					expression = `try(length(` + expression + `), 0)`
+				case "for_each":
+					expression = "[" + expression + "]"
+				}
+				_, _, diags := parseText(t, head+strings.Replace(text, "EXPR", expression, 1), Options{})
+				want := slices.Contains(place.Roots, root) && (root != "each" || attribute != "for_each")
+				if got := !diags.HasErrors(); got != want {
+					t.Errorf("%s in %s can read %s: %v, but the table says %v: %v", attribute, place.Name, root, got, want, diags)
+				}
+			}
+		}
+	}
+	if seen < 60 {
+		t.Errorf("only %d were tried", seen)
+	}
+}
