@@ -66,6 +66,7 @@ func (s *Server) Handler() http.Handler {
 	get("/v1/holds", s.holds)
 	post("/v1/holds/{hold}/release", s.release)
 	get("/v1/plugins", s.plugins)
+	get("/v1/plugins/status", s.pluginStatus)
 	post("/v1/plugins/{name}/restart", s.restart)
 	get("/v1/status", s.status)
 	get("/v1/ledger", s.ledger)

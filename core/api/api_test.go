@@ -48,6 +48,7 @@ type fakeEngine struct {
 	mu     sync.Mutex
 	orders []model.Command
 	err    error
+	status Status
 	// application answers orders to apply.
 	application func(dryRun bool) (Application, error)
 }
@@ -60,7 +61,9 @@ func (e *fakeEngine) Order(_ context.Context, c model.Command) error {
 }
 
 func (e *fakeEngine) Status(context.Context) (Status, error) {
-	return Status{At: noon, Troubles: []Trouble{}}, nil
+	st := e.status
+	st.At, st.Troubles = noon, []Trouble{}
+	return st, nil
 }
 func (e *fakeEngine) Plugins() []host.Status { return nil }
 func (e *fakeEngine) Apply(_ context.Context, dryRun bool) (Application, error) {

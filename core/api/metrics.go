@@ -56,6 +56,15 @@ var (
 	failures   = describe("enrichment_failures_total", "Calls of an enrichment that failed since the start.", "enrichment")
 	plugins    = describe("plugin_state", "1 for the state that a plugin is in.", "plugin", "state")
 	restarts   = describe("plugin_restarts_total", "Starts of a plugin after its first.", "plugin")
+	states     = describe("instance_state", "1 for the state that an instance is in.", "instance", "state")
+	since      = describe("instance_state_since_timestamp_seconds", "Since when an instance is in its state.", "instance")
+	again      = describe("instance_restarts_total", "Starts of an instance's process after its first.", "instance")
+	called     = describe("instance_calls_total", "Calls of an instance that have ended, and sessions of a detector that have begun.", "instance", "method")
+	faulty     = describe("instance_errors_total", "Calls that failed, in whole or in part, by whose fault: plugin, vendor, input, none (cancelled).", "instance", "method", "fault")
+	took       = describe("instance_call_seconds", "How long calls were with the plugin.", "instance", "method")
+	inFlight   = describe("instance_in_flight", "Calls that the plugin has not answered yet, and open sessions.", "instance")
+	heldBack   = describe("instance_held_back", "Questions and steps that wait: for a limit, their turn, the process, or actions to be resumed.", "instance")
+	quotaLeft  = describe("instance_quota_left", "What is left of a quota, as the vendor told it last.", "instance")
 	logBytes   = describe("log_bytes", "What a stream of the log holds.", "stream")
 	logLast    = describe("log_last_sequence", "Last message of a stream.", "stream")
 	logMissing = describe("log_missing_messages", "Messages of a stream that are not there any more.", "stream")
@@ -194,10 +203,76 @@ func (s sender) parts(st Status) {
 		s.total(calls, uint64(e.Calls), e.Enrichment)
 		s.total(failures, uint64(e.Failures), e.Enrichment)
 	}
+	s.processes(st)
+	s.instances(st)
+}
+
+var hostStates = []host.State{host.Starting, host.Running, host.Restarting, host.Failed, host.Stopped}
+
+// processes of one plugin are one to who watches them: in each state that one of them
+// is in.
+func (s sender) processes(st Status) {
+	in, starts := map[string]map[host.State]bool{}, map[string]int{}
 	for _, p := range st.Plugins {
-		for _, state := range []host.State{host.Starting, host.Running, host.Restarting, host.Failed, host.Stopped} {
-			s.one(plugins, p.State == state, p.Plugin, string(state))
+		if in[p.Plugin] == nil {
+			in[p.Plugin] = map[host.State]bool{}
 		}
-		s.total(restarts, uint64(p.Restarts), p.Plugin)
+		in[p.Plugin][p.State] = true
+		starts[p.Plugin] += p.Restarts
 	}
+	for plugin, is := range in {
+		for _, state := range hostStates {
+			s.one(plugins, is[state], plugin, string(state))
+		}
+		s.total(restarts, uint64(starts[plugin]), plugin)
+	}
+}
+
+// instances by address. One that is leaving shares its counts with who has its address.
+func (s sender) instances(st Status) {
+	sent := map[string]bool{}
+	for _, leaving := range []bool{false, true} {
+		for _, p := range st.pluginStatus() {
+			for i := range p.Instances {
+				if in := &p.Instances[i]; in.Leaving == leaving && !sent[in.Instance] {
+					sent[in.Instance] = true
+					s.instance(in)
+				}
+			}
+		}
+	}
+}
+
+func (s sender) instance(in *InstanceStatus) {
+	for _, state := range hostStates {
+		s.one(states, in.State == state, in.Instance, string(state))
+	}
+	s.when(since, in.Since, in.Instance)
+	s.total(again, uint64(in.Restarts), in.Instance)
+	s.value(inFlight, float64(in.InFlight), in.Instance)
+	s.value(heldBack, float64(in.HeldBack), in.Instance)
+	if in.Quota != nil {
+		s.value(quotaLeft, float64(in.Quota.Left), in.Instance)
+	}
+	for i := range in.Calls {
+		c := &in.Calls[i]
+		s.total(called, c.Calls.Calls, in.Instance, c.Method)
+		for fault, n := range map[string]uint64{"plugin": c.Plugin, "vendor": c.Vendor, "input": c.Input, "none": c.Nobody} {
+			s.total(faulty, n, in.Instance, c.Method, fault)
+		}
+		if c.Took != nil {
+			s.histogram(took, c.Took, c.Sum, in.Instance, c.Method)
+		}
+	}
+}
+
+// histogram of counts by host.LatencyBounds.
+func (s sender) histogram(d *prometheus.Desc, counts []uint64, sum time.Duration, labels ...string) {
+	total, buckets := uint64(0), map[float64]uint64{}
+	for i, bound := range host.LatencyBounds() {
+		total += counts[i]
+		buckets[bound] = total
+	}
+	total += counts[len(counts)-1]
+	s.to <- prometheus.MustNewConstHistogram(d, total, sum.Seconds(), buckets, labels...)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/kelpie-sec/kelpie/core/enrich"
 	"github.com/kelpie-sec/kelpie/core/host"
 	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/core/respond"
 	"github.com/kelpie-sec/kelpie/core/store"
 )
 
@@ -30,10 +31,14 @@ type Status struct {
 	Paused    *decide.Flags   `json:"paused,omitempty"`
 	Detectors []detect.Report `json:"detectors"`
 	// Feeds by detector: a quiet one is not a blind one.
-	Feeds       map[string]Feed      `json:"feeds"`
-	Enrichments []enrich.Stat        `json:"enrichments"`
-	Plugins     []host.Status        `json:"plugins"`
-	Sources     []decide.SourceState `json:"sources"`
+	Feeds       map[string]Feed `json:"feeds"`
+	Enrichments []enrich.Stat   `json:"enrichments"`
+	Plugins     []host.Status   `json:"plugins"`
+	// Pending counts the questions and steps that wait, by enrichment and action.
+	Pending map[string]int `json:"pending"`
+	// Acting is how the actions that have had something to do are doing.
+	Acting  []respond.Stat       `json:"acting"`
+	Sources []decide.SourceState `json:"sources"`
 	// SetAside is what no rule has seen, by source.
 	SetAside []SetAside   `json:"set_aside"`
 	Counts   store.Counts `json:"counts"`

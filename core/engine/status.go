@@ -20,7 +20,7 @@ const clockTrouble = time.Minute
 func (k *Kelpie) Status(ctx context.Context) (api.Status, error) {
 	s := api.Status{
 		Version: k.settings.Version, At: k.clock.now(), Troubles: []api.Trouble{},
-		Detectors: []detect.Report{}, Plugins: []host.Status{},
+		Detectors: []detect.Report{}, Plugins: []host.Status{}, Acting: []respond.Stat{},
 	}
 	var err error
 	if s.Counts, err = k.store.Counts(ctx); err != nil {
@@ -30,6 +30,9 @@ func (k *Kelpie) Status(ctx context.Context) (api.Status, error) {
 		return s, err
 	}
 	if s.Held, err = k.store.HoldCounts(ctx); err != nil {
+		return s, err
+	}
+	if s.Pending, err = k.store.Pending(ctx); err != nil {
 		return s, err
 	}
 	flags, err := k.store.Flags(ctx)
@@ -58,7 +61,8 @@ func (k *Kelpie) Status(ctx context.Context) (api.Status, error) {
 		s.Detectors, s.Enrichments, s.Plugins = f.detector.Reports(), f.enricher.Stats(), f.host.Status()
 		s.Troubles = append(s.Troubles, f.gate.troubles()...)
 		runTroubles(&s)
-		actionTroubles(&s, f.responder.Stats())
+		s.Acting = f.responder.Stats()
+		actionTroubles(&s, s.Acting)
 	}
 	storeTroubles(&s)
 	return s, nil

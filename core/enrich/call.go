@@ -25,6 +25,7 @@ func (q *queue) call(ctx context.Context, lookups []*lookup) {
 		asks[i] = l.question()
 	}
 	q.busy++
+	q.asking += len(lookups)
 	q.stat.Calls++
 	address, timeout := q.source.Address, q.source.Timeout
 	q.calls.Go(func() {
@@ -61,6 +62,7 @@ func (q *queue) sort(r result, now time.Time) (keep map[sdk.Observable]model.Rep
 	keep = map[sdk.Observable]model.Reply{}
 	for i, l := range r.lookups {
 		l.calling = false
+		q.asking--
 		l.tries++
 		err := r.err
 		var a Answer

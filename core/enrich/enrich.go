@@ -108,6 +108,20 @@ type Stat struct {
 	Since      time.Time `json:"since,omitzero"` // of the trouble
 	// Limited until then by the source's own limit or the vendor's.
 	Limited time.Time `json:"limited,omitzero"`
+	// Asking are the observables that are being asked about.
+	Asking int `json:"asking"`
+	// HeldUntil and HeldBecause are set while nothing is asked.
+	HeldUntil   time.Time `json:"held_until,omitzero"`
+	HeldBecause string    `json:"held_because,omitempty"`
+	// Minute and Day are what the source's own limits leave, once it was asked.
+	Minute Room `json:"minute,omitzero"`
+	Day    Room `json:"day,omitzero"`
+}
+
+// Room is what is left of a limit.
+type Room struct {
+	Limit int `json:"limit"`
+	Left  int `json:"left"`
 }
 
 // Run answers until ctx ends, then waits for the calls that are under way.

@@ -282,10 +282,18 @@ func TestLimits(t *testing.T) {
 		if n := v.asked(); n != 20 {
 			t.Errorf("asked about %d in the first day, want 20", n)
 		}
-		if s := g.Stats()[0]; s.Waiting != 10 || !s.Limited.After(time.Now().Add(20*time.Hour)) {
+		s := g.Stats()[0]
+		if s.Waiting != 10 || !s.Limited.After(time.Now().Add(20*time.Hour)) {
 			t.Errorf("stats %+v", s)
 		}
+		if s.Day != (Room{20, 0}) || s.Minute != (Room{6, 6}) || s.Asking != 0 ||
+			!strings.HasPrefix(s.HeldBecause, "its limit is used up until ") || !s.HeldUntil.Equal(s.Limited) {
+			t.Errorf("what is left: %+v", s)
+		}
 		time.Sleep(25 * time.Hour)
+		if s := g.Stats()[0]; s.Day != (Room{20, 10}) || s.HeldBecause != "" || !s.HeldUntil.IsZero() {
+			t.Errorf("what is left the next day: %+v", s)
+		}
 		g.stop()
 		if diff := cmp.Diff(values, v.values()); diff != "" {
 			t.Error(diff)

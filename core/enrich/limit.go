@@ -35,6 +35,19 @@ func (u *Used) limit(s *Source, want int, now time.Time) (n int, again time.Time
 	return n, again
 }
 
+// room is what the limits leave.
+func (u Used) room(s *Source, now time.Time) (minute, day Room) {
+	window(&u.MinuteStart, &u.Minute, time.Minute, now)
+	window(&u.DayStart, &u.Day, 24*time.Hour, now)
+	if s.PerMinute > 0 {
+		minute = Room{s.PerMinute, max(0, s.PerMinute-u.Minute)}
+	}
+	if s.PerDay > 0 {
+		day = Room{s.PerDay, max(0, s.PerDay-u.Day)}
+	}
+	return minute, day
+}
+
 // window begins anew when it is over. A clock that was set back makes it longer, and
 // gives nothing away.
 func window(start *time.Time, count *int, length time.Duration, now time.Time) {

@@ -50,6 +50,7 @@ type queue struct {
 	results chan result
 	calls   sync.WaitGroup
 	busy    int
+	asking  int // lookups that calls are under way for
 
 	after   Place // up to which the backlog was read
 	more    bool  // it has more than there was room for
@@ -102,8 +103,7 @@ func (q *queue) run(ctx context.Context) {
 		}
 		q.giveUp(ctx)
 		q.start(ctx)
-		q.stat.Waiting, q.stat.Late = q.waiting, q.onlyLate
-		q.e.setStat(q.stat)
+		q.tell()
 		timer := time.NewTimer(q.idle())
 		woken = false
 		select {
@@ -117,6 +117,21 @@ func (q *queue) run(ctx context.Context) {
 		}
 		timer.Stop()
 	}
+}
+
+// tell publishes how the source is doing.
+func (q *queue) tell() {
+	now := q.e.Now()
+	q.stat.Waiting, q.stat.Late, q.stat.Asking = q.waiting, q.onlyLate, q.asking
+	q.stat.HeldUntil, q.stat.HeldBecause = time.Time{}, ""
+	if now.Before(q.heldUntil) {
+		q.stat.HeldUntil, q.stat.HeldBecause = q.heldUntil, q.heldReason
+	}
+	q.stat.Minute, q.stat.Day = Room{}, Room{}
+	if q.usedKnown {
+		q.stat.Minute, q.stat.Day = q.used.room(&q.source, now)
+	}
+	q.e.setStat(q.stat)
 }
 
 // scan takes new asks from the backlog, as far as there is room, and answers at once

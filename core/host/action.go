@@ -60,8 +60,14 @@ func (a *Action) Address() string { return a.instance.Address }
 
 // Execute does one thing to one target.
 func (a *Action) Execute(ctx context.Context, c ActionCall) (sdk.Result, error) {
+	r, err := a.execute(ctx, c)
+	a.count(executing, r, err)
+	return r, err
+}
+
+func (a *Action) execute(ctx context.Context, c ActionCall) (sdk.Result, error) {
 	var answer *pluginv1.ExecuteResponse
-	err := a.instance.call(ctx, c.NotAfter, func(ctx context.Context, conn *grpc.ClientConn) (err error) {
+	err := a.instance.call(ctx, executing, c.NotAfter, func(ctx context.Context, conn *grpc.ClientConn) (err error) {
 		answer, err = pluginv1.NewActionServiceClient(conn).Execute(ctx, &pluginv1.ExecuteRequest{
 			Instance:       a.instance.name,
 			Verb:           c.Verb,
@@ -84,8 +90,14 @@ func (a *Action) Execute(ctx context.Context, c ActionCall) (sdk.Result, error) 
 
 // Undo restores the state before.
 func (a *Action) Undo(ctx context.Context, c ActionUndo) (sdk.Result, error) {
+	r, err := a.undo(ctx, c)
+	a.count(undoing, r, err)
+	return r, err
+}
+
+func (a *Action) undo(ctx context.Context, c ActionUndo) (sdk.Result, error) {
 	var answer *pluginv1.UndoResponse
-	err := a.instance.call(ctx, c.NotAfter, func(ctx context.Context, conn *grpc.ClientConn) (err error) {
+	err := a.instance.call(ctx, undoing, c.NotAfter, func(ctx context.Context, conn *grpc.ClientConn) (err error) {
 		answer, err = pluginv1.NewActionServiceClient(conn).Undo(ctx, &pluginv1.UndoRequest{
 			Instance:       a.instance.name,
 			Verb:           c.Verb,
@@ -104,8 +116,14 @@ func (a *Action) Undo(ctx context.Context, c ActionUndo) (sdk.Result, error) {
 
 // Check says what became of a call.
 func (a *Action) Check(ctx context.Context, c ActionCheck) (sdk.Result, error) {
+	r, err := a.check(ctx, c)
+	a.count(checking, r, err)
+	return r, err
+}
+
+func (a *Action) check(ctx context.Context, c ActionCheck) (sdk.Result, error) {
 	var answer *pluginv1.CheckResponse
-	err := a.instance.call(ctx, time.Time{}, func(ctx context.Context, conn *grpc.ClientConn) (err error) {
+	err := a.instance.call(ctx, checking, time.Time{}, func(ctx context.Context, conn *grpc.ClientConn) (err error) {
 		answer, err = pluginv1.NewActionServiceClient(conn).Check(ctx, &pluginv1.CheckRequest{
 			Instance:       a.instance.name,
 			Verb:           c.Verb,
@@ -120,6 +138,15 @@ func (a *Action) Check(ctx context.Context, c ActionCheck) (sdk.Result, error) {
 		return sdk.Result{}, err
 	}
 	return a.result(answer.GetInstance(), answer.GetOutcome(), answer.GetReference(), answer.GetUndoToken(), answer.GetMessage())
+}
+
+// count one call. That something could not be done, or that nobody knows, is the vendor's
+// fault as far as anybody can tell; that it was refused is an answer.
+func (a *Action) count(m method, r sdk.Result, err error) {
+	a.instance.tally.call(m, err)
+	if err == nil && (r.Outcome == sdk.OutcomeFailed || r.Outcome == sdk.OutcomeUnknown) {
+		a.instance.tally.failed(m, sdk.FaultVendor)
+	}
 }
 
 // result checks what an action answered. Where that is not to be believed, the

@@ -104,7 +104,10 @@ func (h *Host) newInstance(in Instance) *instance {
 		name += "~" + strconv.Itoa(n)
 	}
 	h.named[in.Address]++
-	return &instance{Instance: in, name: name, scrub: newScrubber(in.Secrets), state: Starting, since: time.Now()}
+	if h.tallies[in.Address] == nil {
+		h.tallies[in.Address] = &tally{}
+	}
+	return &instance{Instance: in, name: name, scrub: newScrubber(in.Secrets), tally: h.tallies[in.Address], state: Starting, since: time.Now()}
 }
 
 // equal tells whether an instance need not be made anew.
@@ -296,6 +299,11 @@ func (h *Host) ended(c *Change) {
 	}
 	for _, s := range c.started {
 		s.prepared = false
+	}
+	for address := range h.tallies {
+		if h.instances[address] == nil {
+			delete(h.tallies, address)
+		}
 	}
 }
 

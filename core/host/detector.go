@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/mem"
 
 	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/sdk"
 	"github.com/kelpie-sec/kelpie/sdk/pluginv1"
 )
 
@@ -82,10 +83,14 @@ func (d *Detector) Open(ctx context.Context, start SessionStart) (*Session, erro
 	if start.MaxBytes <= 0 {
 		start.MaxBytes = model.MaxBatchBytes
 	}
+	t := d.instance.tally
 	p, err := d.instance.owner.acquire(ctx, d.instance)
 	if err != nil {
+		t.call(detecting, err)
 		return nil, err
 	}
+	t.call(detecting, nil) // how it ends, the session counts
+	t.flying.Add(1)
 	// A session lasts; it is no call that a stop would wait for.
 	d.instance.leave(p)
 
@@ -125,6 +130,9 @@ type Session struct {
 	credit  int64 // batches that the plugin may still send
 	number  int64 // of the last batch
 	ended   error
+	closed  bool
+
+	troubled bool // by the last status; Recv's
 }
 
 // Recv waits for the next batch or status. It returns io.EOF when the plugin has
@@ -151,8 +159,18 @@ func (s *Session) Recv() (SessionMessage, error) {
 	case m.status != nil:
 		m.status.Message = s.instance.scrub.message(m.status.Message)
 		m.status.BehindUnit = s.instance.scrub.message(m.status.BehindUnit)
+		s.note(m.status)
 	}
 	return SessionMessage{Batch: m.batch, Status: m.status}, nil
+}
+
+// note counts each time that the source can't be read any more.
+func (s *Session) note(st *SessionStatus) {
+	troubled := st.State == SessionTroubled
+	if troubled && !s.troubled {
+		s.instance.tally.failed(detecting, sdk.FaultVendor)
+	}
+	s.troubled = troubled
 }
 
 // check holds a batch against what the plugin was allowed.
@@ -209,7 +227,15 @@ func (s *Session) send(m *pluginv1.DetectRequest) error {
 }
 
 // Close cuts the session. It may be called more than once.
-func (s *Session) Close() { s.cancel() }
+func (s *Session) Close() {
+	s.cancel()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.closed = true
+		s.instance.tally.flying.Add(-1)
+	}
+}
 
 // cut ends the session for a reason of ours.
 func (s *Session) cut(err error) error {
@@ -230,6 +256,9 @@ func (s *Session) failed(err error) error {
 	defer s.mu.Unlock()
 	if s.ended == nil {
 		s.ended = err
+		if err != nil && !errors.Is(err, io.EOF) {
+			s.instance.tally.failed(detecting, faultIn(err))
+		}
 	}
 	return s.ended
 }

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -48,6 +49,30 @@ func (e *Enricher) Enrich(ctx context.Context, asks []model.Ask) (Enriched, erro
 	if len(asks) == 0 {
 		return Enriched{}, nil
 	}
+	result, err := e.enrich(ctx, asks)
+	t := e.instance.tally
+	t.call(enriching, err)
+	if fault, failed := result.fault(); failed {
+		t.failed(enriching, fault)
+	}
+	if left := result.QuotaLeft; left != nil {
+		t.quota(*left, result.QuotaResets, time.Now())
+	}
+	return result, err
+}
+
+// fault of the replies that failed: one of several, the plugin's before the vendor's.
+func (r *Enriched) fault() (worst sdk.Fault, failed bool) {
+	rank := func(f sdk.Fault) int { return slices.Index(faults[:], f) }
+	for i := range r.Replies {
+		if err := r.Replies[i].Err; err != nil && (!failed || rank(err.Fault) < rank(worst)) {
+			worst, failed = err.Fault, true
+		}
+	}
+	return worst, failed
+}
+
+func (e *Enricher) enrich(ctx context.Context, asks []model.Ask) (Enriched, error) {
 	request := &pluginv1.EnrichRequest{Instance: e.instance.name}
 	for _, ask := range asks {
 		request.Questions = append(request.Questions, &pluginv1.Question{
@@ -56,7 +81,7 @@ func (e *Enricher) Enrich(ctx context.Context, asks []model.Ask) (Enriched, erro
 		})
 	}
 	var answer *pluginv1.EnrichResponse
-	err := e.instance.call(ctx, time.Time{}, func(ctx context.Context, conn *grpc.ClientConn) (err error) {
+	err := e.instance.call(ctx, enriching, time.Time{}, func(ctx context.Context, conn *grpc.ClientConn) (err error) {
 		answer, err = pluginv1.NewEnrichmentServiceClient(conn).Enrich(ctx, request)
 		return err
 	})

@@ -277,6 +277,10 @@ func (f *fake) Enrich(ctx context.Context, r *pluginv1.EnrichRequest) (*pluginv1
 		return nil, st.Err()
 	case "denied":
 		return nil, status.Error(codes.PermissionDenied, "401 for \x1b[31m"+c.Secret)
+	case "invalid":
+		return nil, status.Error(codes.InvalidArgument, "that is no address")
+	case "failure":
+		first.Answers, first.Failure = nil, &pluginv1.Failure{Code: int32(codes.Unavailable), Fault: pluginv1.Fault_FAULT_VENDOR}
 	case "answers":
 		out.Answers = fakeAnswers(c.Secret)
 		out.Quota = &pluginv1.Quota{Remaining: 17}
@@ -304,6 +308,12 @@ func (f *fake) Execute(ctx context.Context, r *pluginv1.ExecuteRequest) (*plugin
 	switch c.Do {
 	case "misname":
 		out.Instance = "action.other"
+	case "failed":
+		out.Outcome = pluginv1.Outcome_OUTCOME_FAILED
+	case "refused":
+		out.Outcome = pluginv1.Outcome_OUTCOME_REFUSED
+	case "unknown":
+		out.Outcome = pluginv1.Outcome_OUTCOME_UNKNOWN
 	case "leak":
 		out.Message, out.UndoToken = "used "+c.Secret, nil
 	case "leak token":
@@ -359,6 +369,15 @@ func (f *fake) Detect(stream grpc.BidiStreamingServer[pluginv1.DetectRequest, pl
 		bad := &pluginv1.Event{}
 		bad.ProtoReflect().SetUnknown(raw)
 		return batch(1, bad, event, &pluginv1.Event{Id: "3", Raw: bytes.Repeat([]byte("x"), sdk.MaxEvent+1)}, &pluginv1.Event{})
+	case "troubled":
+		for _, state := range []pluginv1.DetectorState{
+			pluginv1.DetectorState_DETECTOR_STATE_TROUBLED, pluginv1.DetectorState_DETECTOR_STATE_TROUBLED,
+			pluginv1.DetectorState_DETECTOR_STATE_RUNNING, pluginv1.DetectorState_DETECTOR_STATE_TROUBLED,
+		} {
+			if err := stream.Send(&pluginv1.DetectResponse{Message: &pluginv1.DetectResponse_Status{Status: &pluginv1.DetectorStatus{State: state}}}); err != nil {
+				return err
+			}
+		}
 	case "crash":
 		if err := batch(1, event); err != nil {
 			return err

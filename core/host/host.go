@@ -33,6 +33,7 @@ type Host struct {
 	instances   map[string]*instance // in force, by address
 	offered     map[string]*instance // of a Change that is not in force yet, at addresses that are new
 	named       map[string]int       // how many instances an address has had
+	tallies     map[string]*tally    // of the addresses in force, and of those that a Change brings
 	supervisors []*supervisor        // of all processes, also of those that are to come or to go
 	changing    bool                 // a Change was prepared, and is neither in force nor abandoned
 }
@@ -41,7 +42,7 @@ type Host struct {
 // left in RunDir; it starts nothing.
 func New(s Settings, log *slog.Logger) (*Host, error) {
 	s.Timing = s.Timing.withDefaults()
-	h := &Host{settings: s, log: log, named: map[string]int{}}
+	h := &Host{settings: s, log: log, named: map[string]int{}, tallies: map[string]*tally{}}
 	h.life, h.cancel = context.WithCancel(context.Background())
 	var err error
 	if h.run, err = openRunDir(s.RunDir); err != nil {
@@ -252,7 +253,12 @@ func (s *supervisor) status(inForce map[string]*instance) Status {
 		out.DroppedLogs += s.process.runner.output.dropped.Load()
 	}
 	for _, i := range s.instances {
-		one := InstanceStatus{Address: i.Address, State: i.state, Since: i.since, Trouble: i.trouble, Leaving: inForce[i.Address] != i}
+		t := i.tally
+		one := InstanceStatus{
+			Address: i.Address, State: i.state, Since: i.since, Trouble: i.trouble, Leaving: inForce[i.Address] != i,
+			Calls: t.read(), Restarts: int(t.restarts.Load()), Ending: t.ending.Load(), Quota: t.readQuota(),
+			InFlight: int(t.flying.Load()), Waiting: int(t.waiting.Load()),
+		}
 		if s.state != Running {
 			one.State, one.Since, one.Trouble = s.state, s.since, ""
 		}

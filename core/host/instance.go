@@ -16,6 +16,7 @@ type instance struct {
 	scrub *scrubber
 	owner *supervisor
 	calls traffic
+	tally *tally // of its address
 
 	// Guarded by owner.mu. Stopped: it has left the process, and nothing is called any
 	// more.
@@ -27,7 +28,7 @@ type instance struct {
 // call runs do against the process that serves the instance, once that is up. The
 // earlier of ctx, the instance's timeout and notAfter (if not zero) is the deadline of
 // all of it.
-func (i *instance) call(ctx context.Context, notAfter time.Time, do func(context.Context, *grpc.ClientConn) error) error {
+func (i *instance) call(ctx context.Context, m method, notAfter time.Time, do func(context.Context, *grpc.ClientConn) error) error {
 	ctx, cancel := context.WithTimeout(ctx, i.Timeout)
 	defer cancel()
 	if !notAfter.IsZero() {
@@ -40,7 +41,12 @@ func (i *instance) call(ctx context.Context, notAfter time.Time, do func(context
 		return err
 	}
 	defer i.leave(p)
-	return i.explain(ctx, p, do(ctx, p.conn))
+	i.tally.flying.Add(1)
+	defer i.tally.flying.Add(-1)
+	began := time.Now()
+	err = do(ctx, p.conn)
+	i.tally.took(m, time.Since(began))
+	return i.explain(ctx, p, err)
 }
 
 // leave ends a call that acquire let in.

@@ -51,4 +51,15 @@ type InstanceStatus struct {
 	Trouble string
 	// Leaving: it is not in force any more, and stays until its work is done.
 	Leaving bool
+
+	// Of its address since the Host began, whatever process or configuration served it:
+	// its calls, how many times its process was started again and why it last ended by
+	// itself, and the quota as the vendor told it last (nil: it never did).
+	Calls    []Calls
+	Restarts int
+	Ending   *Ending
+	Quota    *Quota
+	// InFlight are calls that are with the plugin, and sessions. Waiting are calls that
+	// wait for the process to be up.
+	InFlight, Waiting int
 }

@@ -122,6 +122,11 @@ func (s *supervisor) set(state State, p *process) {
 		s.starts++
 		s.about, s.sha256 = p.about, p.sha256
 		s.pid = p.runner.pid
+		if s.starts > 1 {
+			for t := range s.tallies() {
+				t.restarts.Add(1)
+			}
+		}
 		s.log.Info("plugin runs", "version", p.about.Version, "pid", s.pid, "start", s.starts)
 	}
 	s.announce()
@@ -264,11 +269,23 @@ func (s *supervisor) crashed(p *process, err error) {
 		return now.Sub(t) > s.launch.timing.CrashWindow
 	}), now)
 	s.attempt++
+	for t := range s.tallies() {
+		t.ending.Store(&Ending{Reason: s.lastError, At: now, Tail: tail})
+	}
 	level := slog.LevelError
 	if s.launch.attached != nil && s.lastError == before {
 		level = slog.LevelDebug // it is looked for every second
 	}
 	s.log.Log(context.Background(), level, "plugin is not running", "error", s.lastError)
+}
+
+// tallies of the addresses that the process serves. The caller holds mu.
+func (s *supervisor) tallies() map[*tally]bool {
+	all := map[*tally]bool{}
+	for _, i := range s.instances {
+		all[i.tally] = true
+	}
+	return all
 }
 
 // rest waits before the next start: a while, or, if the plugin has failed, until
@@ -309,7 +326,7 @@ func (s *supervisor) rest(ctx context.Context, err error) {
 // acquire gives the process for one call of an instance, as soon as it runs and is
 // configured; instance.leave hands it back. The error is an *Error with NotSent.
 func (s *supervisor) acquire(ctx context.Context, i *instance) (*process, error) {
-	for {
+	for waits := false; ; {
 		s.mu.Lock()
 		p, state, changed := s.process, s.state, s.changed
 		ready, trouble, lastError := i.state == Running, i.trouble, s.lastError
@@ -345,6 +362,11 @@ func (s *supervisor) acquire(ctx context.Context, i *instance) (*process, error)
 			e.Err = ErrFailed
 			e.Message = fmt.Sprintf("plugin %q refuses the configuration: %s", i.Plugin, trouble)
 			return nil, e
+		}
+		if !waits {
+			waits = true
+			i.tally.waiting.Add(1)
+			defer i.tally.waiting.Add(-1)
 		}
 		select {
 		case <-changed:

@@ -245,6 +245,14 @@ func TestPendingActions(t *testing.T) {
 	if diff := cmp.Diff([]string{"action.a0", "action.a2"}, got); diff != "" || err != nil {
 		t.Error(diff, err)
 	}
+	c = changes(0, 10)
+	c.Position.Seq = 2
+	mustCommit(t, s, c)
+	all, err := s.Pending(t.Context())
+	want := map[string]int{"action.a0": 10, "action.a2": 10, "action.mail": 10, "enrichment.reputation": 10}
+	if diff := cmp.Diff(want, all); diff != "" || err != nil {
+		t.Error(diff, err)
+	}
 }
 
 func TestPendingEnrichments(t *testing.T) {

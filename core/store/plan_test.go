@@ -36,6 +36,7 @@ func TestEveryQueryHasAnIndex(t *testing.T) {
 		"account": {query: account, may: `SCALAR SUBQUERY|LEFT-MOST SUBQUERY|SCAN CONSTANT ROW|SEARCH signals$|UNION ALL|SCAN case_count|SCAN checkpoints|` +
 			`SCAN cases USING COVERING INDEX cases_waiting`}, // of the two tables there is one row
 		"pending actions":     {query: pendingActions, may: `SCAN found|SETUP|RECURSIVE STEP|CO-ROUTINE|MATERIALIZE|SCALAR SUBQUERY|SCAN CONSTANT ROW`},
+		"pending by address":  {query: pendingByAddress, may: `UNION ALL|LEFT-MOST SUBQUERY|SCAN (intents|asks) USING COVERING INDEX (intents|asks)_pending`}, // only rows that count
 		"pending intents":     {query: pendingIntents},
 		"oldest intents":      {query: oldestIntents},
 		"attempts":            {query: attemptsOf, may: `SCALAR SUBQUERY`},

@@ -22,8 +22,8 @@ import (
 func (p program) pluginCommand(o *options) *cobra.Command {
 	c := &cobra.Command{Use: "plugin", Short: "The plugins"}
 	c.AddCommand(
-		p.pluginListCommand(o), p.pluginLockCommand(o), p.pluginNewCommand(o), p.pluginCheckCommand(o),
-		p.pluginCallCommand(o), p.pluginDocsCommand(o), p.pluginRestartCommand(o),
+		p.pluginListCommand(o), p.pluginStatusCommand(o), p.pluginLockCommand(o), p.pluginNewCommand(o),
+		p.pluginCheckCommand(o), p.pluginCallCommand(o), p.pluginDocsCommand(o), p.pluginRestartCommand(o),
 	)
 	return c
 }
