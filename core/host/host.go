@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -42,9 +43,12 @@ type Host struct {
 // left in RunDir; it starts nothing.
 func New(s Settings, log *slog.Logger) (*Host, error) {
 	s.Timing = s.Timing.withDefaults()
+	var err error
+	if s.StateDir, err = filepath.Abs(s.StateDir); err != nil { // a plugin runs in a folder of its own
+		return nil, err
+	}
 	h := &Host{settings: s, log: log, named: map[string]int{}, tallies: map[string]*tally{}}
 	h.life, h.cancel = context.WithCancel(context.Background())
-	var err error
 	if h.run, err = openRunDir(s.RunDir); err != nil {
 		return nil, err
 	}

@@ -194,3 +194,15 @@ func TestPathOfAnInstance(t *testing.T) {
 		t.Errorf("runs %s", got)
 	}
 }
+
+// TestRelativeStateDir: a plugin runs in a folder of its own, and finds its state in the
+// core's none the less.
+func TestRelativeStateDir(t *testing.T) {
+	s := settings(t, quick(), enrichment("enrichment.a", "well", "refuse once"))
+	t.Chdir(t.TempDir())
+	s.StateDir = "state"
+	startedWith(t, s, quiet())
+	if _, err := os.Stat(filepath.Join("state", "enrichment.a", "mark")); err != nil {
+		t.Error(err)
+	}
+}

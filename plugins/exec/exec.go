@@ -137,12 +137,19 @@ func (p *program) explain(err error) string {
 	switch {
 	case foreign(err):
 		return path + " is no program for this machine, and no script: a script's first line is such as #!/bin/sh"
+	case errors.Is(err, fs.ErrNotExist) && isMissing(p.dir):
+		return "its working folder " + p.dir + " is not there"
 	case errors.Is(err, fs.ErrNotExist):
-		return path + " wants an interpreter or a folder that is not there: look at its first line, after #!"
+		return path + " wants an interpreter that is not there: look at its first line, after #!"
 	case busy(err):
 		return path + " is being written; try again when that has ended"
 	}
 	return err.Error()
+}
+
+func isMissing(path string) bool {
+	_, err := os.Stat(path)
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 func encode(input any) ([]byte, error) {

@@ -54,7 +54,7 @@ func TestAsk(t *testing.T) {
 		"one speaks yet":       {text: `(sleep 0.02; echo y) & echo x`, output: "x\ny\n"},
 		"closes its output":    {text: `echo x; exec >&-; sleep 0.1; exit 4`, output: "x\n", code: 4},
 		"a pipe of much":       {text: `head -c 60000 /dev/zero | tr '\0' x`, output: strings.Repeat("x", 60000)},
-		"no interpreter":       {text: "#!/no/such/interpreter\n", wrong: "wants an interpreter or a folder that is not there"},
+		"no interpreter":       {text: "#!/no/such/interpreter\n", wrong: "wants an interpreter that is not there"},
 		"an environment alone": {text: `env | grep -v -e '^PWD=' -e '^SHLVL=' -e '^_=' | sort; pwd | grep -c TestAsk`, output: "LANG=C.UTF-8\nPATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n1\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
