@@ -18,6 +18,7 @@ const maxResult = 1 << 20
 // order does what is not taken back.
 type order struct {
 	config  actionConfig
+	guard   *guard
 	program *program
 
 	mu sync.Mutex
@@ -30,7 +31,13 @@ func (o *order) Config() any { return &o.config }
 
 // Open runs nothing.
 func (o *order) Open(_ context.Context, env sdk.Env) error {
-	o.program = newProgram(&o.config.programConfig, env, o.config.AtOnce)
+	o.program = newProgram(&o.config.programConfig, env, o.guard, o.config.AtOnce)
+	return nil
+}
+
+// Close is called when nothing of the instance runs any more.
+func (o *order) Close() error {
+	o.program.close()
 	return nil
 }
 

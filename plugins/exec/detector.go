@@ -22,6 +22,8 @@ const (
 	backoffLast  = 5 * time.Minute
 	// steady is how long a stream must have lasted for its end to count as the first.
 	steady = time.Minute
+	// closedGrace is how long a stream may go on without its output.
+	closedGrace = 5 * time.Second
 	// onceTries is how often in a row the program may fail when there is no next time.
 	onceTries = 3
 )
@@ -29,6 +31,7 @@ const (
 // detector reports what a program prints.
 type detector struct {
 	config  detectorConfig
+	guard   *guard
 	program *program
 	reader  reader
 }
@@ -38,8 +41,14 @@ func (d *detector) Config() any { return &d.config }
 
 // Open runs nothing.
 func (d *detector) Open(_ context.Context, env sdk.Env) error {
-	d.program = newProgram(&d.config.programConfig, env, 1)
+	d.program = newProgram(&d.config.programConfig, env, d.guard, 1)
 	d.reader = newReader(&d.config)
+	return nil
+}
+
+// Close is called when nothing of the instance runs any more.
+func (d *detector) Close() error {
+	d.program.close()
 	return nil
 }
 
@@ -112,6 +121,9 @@ func (d *detector) run(ctx context.Context, t *taker, in input) error {
 		return &sdk.Error{Reason: sdk.Denied, Fault: sdk.FaultInput, Err: err}
 	}
 	wrong := t.take(ctx, running)
+	if wrong == nil && d.streams() && !running.endsWithin(ctx, closedGrace) {
+		wrong = errors.New("it closed its output and went on, and was ended: a stream ends with its output")
+	}
 	if wrong != nil {
 		running.kill()
 	}

@@ -238,6 +238,21 @@ func TestStreamEnds(t *testing.T) {
 	}
 }
 
+// TestStreamWithoutOutput: one that can say nothing any more is ended and told of.
+func TestStreamWithoutOutput(t *testing.T) {
+	d, _ := opened(t, &detector{}, block{"program": script(t, `echo '{"a":1}'; exec >&-; sleep 1000`), "mode": "stream"})
+	out := newRecorder()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- d.Detect(ctx, sdk.Start{}, out) }()
+	out.until(t, func() bool { return len(out.trouble) == 2 })
+	cancel()
+	<-done
+	if got := fmt.Sprint(out.trouble); !strings.Contains(got, "it closed its output and went on") {
+		t.Errorf("trouble %s", got)
+	}
+}
+
 // full is a Sender whose core has no room until it is told.
 type full struct {
 	*recorder

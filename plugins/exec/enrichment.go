@@ -16,6 +16,7 @@ const maxAnswers = 16 << 20
 // enrichment answers what a program knows.
 type enrichment struct {
 	config  enrichmentConfig
+	guard   *guard
 	program *program
 }
 
@@ -24,7 +25,13 @@ func (e *enrichment) Config() any { return &e.config }
 
 // Open runs nothing.
 func (e *enrichment) Open(_ context.Context, env sdk.Env) error {
-	e.program = newProgram(&e.config.programConfig, env, e.config.AtOnce)
+	e.program = newProgram(&e.config.programConfig, env, e.guard, e.config.AtOnce)
+	return nil
+}
+
+// Close is called when nothing of the instance runs any more.
+func (e *enrichment) Close() error {
+	e.program.close()
 	return nil
 }
 

@@ -36,10 +36,20 @@ type program struct {
 	log    *slog.Logger
 	// slots bound how many of it run at once.
 	slots chan struct{}
+	guard *guard
 }
 
-func newProgram(c *programConfig, env sdk.Env, atOnce int) *program {
-	return &program{config: c, dir: env.StateDir, log: env.Log, slots: make(chan struct{}, max(atOnce, 1))}
+// newProgram is closed by who made it.
+func newProgram(c *programConfig, env sdk.Env, g *guard, atOnce int) *program {
+	g.join(env.Log)
+	return &program{config: c, dir: env.StateDir, log: env.Log, slots: make(chan struct{}, atOnce), guard: g}
+}
+
+// close may be called where there is none.
+func (p *program) close() {
+	if p != nil {
+		p.guard.leave()
+	}
 }
 
 // checkProgram says what is wrong with a program's file, and what to do. It is no use
@@ -114,10 +124,10 @@ func (p *program) start(ctx context.Context, input any, open bool) (*process, er
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("%w: there was no time left", errNotRun)
 		}
-		running, err := start(ctx, &exec.Cmd{
+		running, err := p.launch(ctx, &exec.Cmd{
 			Path: path, Args: append([]string{path}, p.config.Arguments...),
 			Env: p.config.environment(), Dir: p.dir, SysProcAttr: attributes(),
-		}, p.log, data, open)
+		}, data, open)
 		if err == nil {
 			return running, nil
 		}

@@ -25,6 +25,10 @@ import (
 const hostEnv = "KELPIE_TEST_HOST"
 
 func TestMain(m *testing.M) {
+	if os.Getenv(guardEnv) != "" {
+		keep(os.Stdin)
+		return
+	}
 	if path := os.Getenv(hostEnv); path != "" {
 		hostProgram(path)
 		return
@@ -35,7 +39,9 @@ func TestMain(m *testing.M) {
 // hostProgram runs a program until the process is killed.
 func hostProgram(path string) {
 	c := programConfig{Program: sdk.Path(path), TimeLimit: time.Hour}
-	p := newProgram(&c, sdk.Env{Log: slog.New(slog.DiscardHandler)}, 1)
+	g := &guard{}
+	p := newProgram(&c, sdk.Env{Log: slog.New(slog.DiscardHandler)}, g, 1)
+	defer p.close()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	_, _, _ = p.ask(ctx, nil, 1<<20)

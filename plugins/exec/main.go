@@ -3,6 +3,7 @@
 package main
 
 import (
+	"os"
 	"time"
 
 	"github.com/kelpie-sec/kelpie/sdk"
@@ -11,9 +12,16 @@ import (
 // settle is how long what a program that was ended had sent may still take effect.
 const settle = 2 * time.Minute
 
-func main() { sdk.Serve(plugin()) }
+func main() {
+	if os.Getenv(guardEnv) != "" {
+		keep(os.Stdin)
+		return
+	}
+	sdk.Serve(plugin())
+}
 
 func plugin() sdk.Plugin {
+	g := &guard{}
 	return sdk.Plugin{
 		Name:     "exec",
 		Version:  "0.1.0",
@@ -22,14 +30,14 @@ func plugin() sdk.Plugin {
 			{
 				Kind:          sdk.KindDetector,
 				Summary:       "Events that a program of your own prints, run again and again or for as long as it lasts.",
-				New:           func() sdk.Instance { return &detector{} },
+				New:           func() sdk.Instance { return &detector{guard: g} },
 				CursorVersion: cursorVersion,
 				Finite:        true,
 			},
 			{
 				Kind:       sdk.KindEnrichment,
 				Summary:    "Answers of a program of your own.",
-				New:        func() sdk.Instance { return &enrichment{} },
+				New:        func() sdk.Instance { return &enrichment{guard: g} },
 				Takes:      sdk.Kinds(),
 				BatchLimit: 64,
 				DefaultTTL: time.Hour,
@@ -37,7 +45,7 @@ func plugin() sdk.Plugin {
 			{
 				Kind:    sdk.KindAction,
 				Summary: "A program of your own that tells somebody, opens a ticket or does something else that is not taken back.",
-				New:     func() sdk.Instance { return &order{} },
+				New:     func() sdk.Instance { return &order{guard: g} },
 				Verbs: []sdk.Verb{
 					{Name: "notify", Targets: []string{"address"}, Summary: "Tells a person of a case.", Parameters: caseParameters, Settle: settle},
 					{Name: "ticket", Targets: append(sdk.Kinds(), "address"), Summary: "Opens a ticket for a case.", Parameters: caseParameters, Settle: settle},
@@ -48,7 +56,7 @@ func plugin() sdk.Plugin {
 				Kind:    sdk.KindAction,
 				Name:    "containment",
 				Summary: "A program of your own that contains, and can tell whether it has and take it back.",
-				New:     func() sdk.Instance { return &containment{} },
+				New:     func() sdk.Instance { return &containment{order{guard: g}} },
 				Verbs: []sdk.Verb{
 					contain("isolate_host", "Cuts a machine off.", sdk.Host, sdk.IP, sdk.MAC),
 					contain("disable_account", "Disables an account.", sdk.User, sdk.Account, sdk.Email),

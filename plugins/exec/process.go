@@ -36,6 +36,7 @@ type process struct {
 	cmd                   *exec.Cmd
 	stdin, stdout, stderr *os.File // our ends
 	log                   *slog.Logger
+	guard                 *guard
 	said                  *speech
 
 	exited  chan struct{} // closed when it has ended; it is not reaped yet
@@ -64,31 +65,31 @@ const (
 	killed        // and has ended with it
 )
 
-// start runs a program. ctx ends it, with all that stays in its group. With open its
+// launch starts a process. ctx ends it, with all that stays in its group. With open its
 // standard input is not closed after the input.
-func start(ctx context.Context, cmd *exec.Cmd, log *slog.Logger, input []byte, open bool) (*process, error) {
-	p := &process{
-		cmd: cmd, log: log, said: &speech{log: log},
+func (p *program) launch(ctx context.Context, cmd *exec.Cmd, input []byte, open bool) (*process, error) {
+	r := &process{
+		cmd: cmd, log: p.log, guard: p.guard, said: &speech{log: p.log},
 		exited: make(chan struct{}), unread: make(chan struct{}), reaped: make(chan struct{}),
 	}
-	theirs, err := p.connect()
+	theirs, err := r.connect()
 	if err != nil {
 		return nil, err
 	}
 	started := make(chan error, 1)
-	go p.run(started) // wait waits for it
+	go r.run(started) // wait waits for it
 	err = <-started
 	for _, f := range theirs {
 		f.Close()
 	}
 	if err != nil {
-		p.disconnect()
+		r.disconnect()
 		return nil, err
 	}
-	p.helpers.Go(func() { p.feed(input, open) })
-	p.helpers.Go(func() { p.said.listen(p.stderr) })
-	p.helpers.Go(func() { p.guard(ctx) })
-	return p, nil
+	r.helpers.Go(func() { r.feed(input, open) })
+	r.helpers.Go(func() { r.said.listen(r.stderr) })
+	r.helpers.Go(func() { r.watch(ctx) })
+	return r, nil
 }
 
 // connect makes the pipes and returns the program's ends of them.
@@ -128,6 +129,7 @@ func (p *process) run(started chan<- error) {
 	p.mu.Lock()
 	p.pid = p.cmd.Process.Pid
 	p.mu.Unlock()
+	p.guard.tell(p.pid, true)
 	started <- nil
 	defer close(p.reaped)
 	if !awaitExit(p.pid) {
@@ -137,6 +139,7 @@ func (p *process) run(started chan<- error) {
 	p.stdout.SetReadDeadline(time.Unix(1, 0)) // wakes the reader
 	<-p.unread
 	p.signal(signalKill) // what it left behind
+	p.guard.tell(p.pid, false)
 	p.stderr.SetReadDeadline(time.Now().Add(outputGrace))
 
 	p.mu.Lock()
@@ -159,8 +162,8 @@ func (p *process) feed(input []byte, open bool) {
 	}
 }
 
-// guard ends the program when ctx ends.
-func (p *process) guard(ctx context.Context) {
+// watch ends the program when ctx ends.
+func (p *process) watch(ctx context.Context) {
 	select {
 	case <-p.exited:
 		return
@@ -186,6 +189,19 @@ func (p *process) guard(ctx context.Context) {
 func (p *process) kill() {
 	p.told.Store(true)
 	p.signal(signalKill)
+}
+
+// endsWithin tells whether the program ends within a time, or is to end anyway.
+func (p *process) endsWithin(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-p.exited:
+	case <-ctx.Done():
+	case <-timer.C:
+		return false
+	}
+	return true
 }
 
 // signal sends a signal to the program and what it started.

@@ -12,6 +12,9 @@ func attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
+// apart are those of a process that outlives this one.
+func apart() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+
 // awaitExit returns when the process has ended, and leaves it to be reaped: until then
 // its number, which is its group's too, is nobody else's.
 func awaitExit(pid int) bool {

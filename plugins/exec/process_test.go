@@ -23,7 +23,7 @@ func programOf(t testing.TB, text string, change ...func(*programConfig)) (*prog
 		f(c)
 	}
 	e, j := env(t)
-	return newProgram(c, e, 1), j
+	return newProgram(c, e, nil, 1), j
 }
 
 func limit(d time.Duration) func(*programConfig) {
@@ -183,8 +183,8 @@ func TestBusyFile(t *testing.T) {
 	}
 }
 
-// TestOwnerDies: a program ends with the plugin, however that ends. What it started and
-// left in its group ends with it where the plugin can see to it.
+// TestOwnerDies: a program, and what it started, ends with the plugin, however that
+// ends.
 func TestOwnerDies(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux tells the kernel so")
@@ -204,12 +204,6 @@ func TestOwnerDies(t *testing.T) {
 			}
 			_ = owner.Wait()
 			eventually(t, "the program's end", func() bool { return !alive(leader) })
-			if how == os.Kill { // nobody is left to end its group
-				if p, err := os.FindProcess(child); err == nil {
-					_ = p.Kill()
-				}
-				return
-			}
 			eventually(t, "the end of what it started", func() bool { return !alive(child) })
 		})
 	}

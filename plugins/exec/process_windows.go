@@ -9,6 +9,8 @@ import (
 // a program starts outlives it.
 func attributes() *syscall.SysProcAttr { return nil }
 
+func apart() *syscall.SysProcAttr { return nil }
+
 func awaitExit(int) bool { return false }
 
 const (
