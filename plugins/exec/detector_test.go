@@ -24,6 +24,33 @@ func onceOver(t testing.TB, d *detector, cursor string) (*recorder, error) {
 	return out, err
 }
 
+// firstTrouble runs it until the operator is told of one.
+func firstTrouble(t testing.TB, d *detector) (*recorder, error) {
+	t.Helper()
+	out := newRecorder()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- d.Detect(ctx, sdk.Start{}, out) }()
+	out.until(t, func() bool { return len(out.trouble) > 0 })
+	cancel()
+	<-done
+	return out, out.trouble[0]
+}
+
+// TestOnceGivesUp: where there is no next time, a program has three tries, and one that
+// is refused has one.
+func TestOnceGivesUp(t *testing.T) {
+	for code, tries := range map[int]int{9: onceTries, exitLater: onceTries, exitRefused: 1} {
+		d, _ := opened(t, &detector{}, block{"program": script(t, fmt.Sprintf("echo x >>runs; exit %d", code))})
+		if _, err := onceOver(t, d, ""); err == nil {
+			t.Errorf("exit code %d is no error", code)
+		}
+		if runs, _ := os.ReadFile(filepath.Join(d.program.dir, "runs")); len(runs) != 2*tries {
+			t.Errorf("exit code %d: it ran %q, want %d times", code, runs, tries)
+		}
+	}
+}
+
 // TestPoll takes what one run prints.
 func TestPoll(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -32,7 +59,6 @@ func TestPoll(t *testing.T) {
 		want    []string
 		cursors []string
 		wrong   string
-		refused bool // by its exit code: there is no second try
 	}{
 		"nothing":          {text: ``},
 		"blank lines":      {text: `printf '\n \r\n\t\n'`},
@@ -51,10 +77,10 @@ func TestPoll(t *testing.T) {
 		"more":                   {text: `read in; case $in in *null*) echo '{"cursor":1,"more":true}';; *) echo '{"a":2}';; esac`, want: []string{`{"a":2}`}, cursors: []string{"1"}},
 		"more and no cursor":     {text: `echo '{"a":1}'; echo '{"cursor":1,"more":true}'`, want: []string{`{"a":1}`, `{"a":1}`}, cursors: []string{"1", "1"}},
 		"fails":                  {text: `echo '{"a":1}'; echo 'no such host' >&2; exit 3`, wrong: "it ended with exit status 3: no such host"},
-		"fails after a cursor":   {text: `echo '{"a":1}'; echo '{"cursor":1}'; echo '{"a":2}'; exit 3`, want: []string{`{"a":1}`, `{"a":1}`, `{"a":1}`}, cursors: []string{"1", "1", "1"}, wrong: "exit status 3"},
+		"fails after a cursor":   {text: `echo '{"a":1}'; echo '{"cursor":1}'; echo '{"a":2}'; exit 3`, want: []string{`{"a":1}`}, cursors: []string{"1"}, wrong: "exit status 3"},
 		"dies in a line":         {text: `printf '{"a":1'; kill -KILL $$`, wrong: "signal: killed"},
 		"later":                  {text: `exit 75`, wrong: "it wants to be run later (exit status 75)"},
-		"denied":                 {text: `echo 'wrong key' >&2; exit 77`, wrong: "it is not let in (exit status 77: wrong key)", refused: true},
+		"denied":                 {text: `echo 'wrong key' >&2; exit 77`, wrong: "it is not let in (exit status 77: wrong key)"},
 		"too slow":               {text: `echo '{"a":1}'; sleep 100`, b: block{"time_limit": "100ms"}, wrong: "it took longer than 100ms and was ended"},
 		"a cursor of null":       {text: `echo '{"cursor":null}'`, wrong: "its cursor is null"},
 		"a cursor line misspelt": {text: `echo '{"cursor":1,"more":"yes"}'`, wrong: `its cursor line "{\"cursor\":1,\"more\":\"yes\"}": "more" is of the wrong type: string`},
@@ -72,14 +98,15 @@ func TestPoll(t *testing.T) {
 				b[name] = value
 			}
 			d, _ := opened(t, &detector{}, b)
-			out, err := onceOver(t, d, "")
+			var out *recorder
+			var err error
+			if test.wrong == "" {
+				out, err = onceOver(t, d, "")
+			} else {
+				out, err = firstTrouble(t, d)
+			}
 			if test.wrong == "" && err != nil || test.wrong != "" && (err == nil || !strings.Contains(err.Error(), test.wrong)) {
 				t.Errorf("Detect: %v, want %q", err, test.wrong)
-			}
-			if test.wrong != "" {
-				if tries := len(out.trouble); test.refused != (tries == 0) {
-					t.Errorf("it was tried %d times again", tries)
-				}
 			}
 			if diff := cmp.Diff(test.want, out.raws()); diff != "" {
 				t.Errorf("events (-want +got):\n%s", diff)
