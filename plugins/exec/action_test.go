@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -124,10 +125,45 @@ func TestDeadline(t *testing.T) {
 	if alive(pidIn(t, filepath.Join(o.program.dir, "leader"))) {
 		t.Error("the program goes on")
 	}
+	for left, want := range map[time.Duration]time.Duration{20 * time.Second: 19 * time.Second, 2 * time.Second: 1500 * time.Millisecond} {
+		ctx, cancel := context.WithTimeout(t.Context(), left)
+		soon, stop := early(ctx)
+		at, _ := soon.Deadline()
+		if got := time.Until(at); got > want || got < want/2 {
+			t.Errorf("of %s a program has %s, want %s", left, got, want)
+		}
+		stop()
+		cancel()
+	}
 	past, cancel := context.WithDeadline(t.Context(), time.Now())
 	defer cancel()
 	if r, _ := o.Execute(past, aCall()); r.Outcome != sdk.OutcomeFailed || !strings.HasPrefix(r.Message, "it was not run") {
 		t.Errorf("after its time: %+v", r)
+	}
+}
+
+// patient is a context that says when it ends, and does not.
+type patient struct {
+	context.Context
+	end time.Time
+}
+
+func (p patient) Deadline() (time.Time, bool) { return p.end, true }
+
+// TestEarly: a program is ended before its call is, so that who called hears of it.
+func TestEarly(t *testing.T) {
+	b := block{"program": script(t, `sleep 1000`), "time_limit": "5s"}
+	c, _ := opened(t, &containment{}, b)
+	e, _ := opened(t, &enrichment{}, b)
+	for name, do := range map[string]func(context.Context) string{
+		"execute": func(ctx context.Context) string { r, _ := c.Execute(ctx, aCall()); return r.Message },
+		"undo":    func(ctx context.Context) string { r, _ := c.Undo(ctx, sdk.UndoCall{}); return r.Message },
+		"check":   func(ctx context.Context) string { _, err := c.Check(ctx, sdk.CheckCall{}); return fmt.Sprint(err) },
+		"enrich":  func(ctx context.Context) string { _, err := e.Enrich(ctx, questions("192.0.2.1")); return fmt.Sprint(err) },
+	} {
+		if said := do(patient{t.Context(), time.Now().Add(200 * time.Millisecond)}); !strings.Contains(said, "longer than the block's timeout") {
+			t.Errorf("%s: %s", name, said)
+		}
 	}
 }
 

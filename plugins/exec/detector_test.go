@@ -175,7 +175,7 @@ func TestDurable(t *testing.T) {
 	defer cancel()
 	done := make(chan error)
 	go func() { done <- d.Detect(ctx, sdk.Start{}, out) }()
-	out.until(t, func() bool { return len(out.cursors) > 0 })
+	out.until(t, func() bool { return out.awaited })
 	given := func() string {
 		text, _ := os.ReadFile(filepath.Join(d.program.dir, "given"))
 		return string(text)

@@ -22,7 +22,10 @@ import (
 )
 
 // hostEnv makes the test binary a process that runs a program, for a test to kill.
-const hostEnv = "KELPIE_TEST_HOST"
+const (
+	hostEnv      = "KELPIE_TEST_HOST"
+	unguardedEnv = "KELPIE_TEST_UNGUARDED" // by a guard
+)
 
 func TestMain(m *testing.M) {
 	if os.Getenv(guardEnv) != "" {
@@ -39,7 +42,10 @@ func TestMain(m *testing.M) {
 // hostProgram runs a program until the process is killed.
 func hostProgram(path string) {
 	c := programConfig{Program: sdk.Path(path), TimeLimit: time.Hour}
-	g := &guard{}
+	var g *guard
+	if os.Getenv(unguardedEnv) == "" {
+		g = &guard{}
+	}
 	p := newProgram(&c, sdk.Env{Log: slog.New(slog.DiscardHandler)}, g, 1)
 	defer p.close()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
@@ -122,6 +128,7 @@ type recorder struct {
 	cursors []string
 	trouble []error
 	durable chan struct{} // closed: all is
+	awaited bool
 	changed chan struct{}
 }
 
@@ -146,6 +153,10 @@ func (r *recorder) Send(ctx context.Context, events []sdk.Event, cursor []byte) 
 }
 
 func (r *recorder) Wait(ctx context.Context) error {
+	r.mu.Lock()
+	r.awaited = true
+	r.tell()
+	r.mu.Unlock()
 	select {
 	case <-r.durable:
 		return nil

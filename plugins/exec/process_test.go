@@ -189,21 +189,31 @@ func TestOwnerDies(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux tells the kernel so")
 	}
-	for _, how := range []os.Signal{os.Kill, signalTerm} {
-		t.Run(how.String(), func(t *testing.T) {
+	for name, test := range map[string]struct {
+		how       os.Signal
+		unguarded bool
+	}{"killed": {os.Kill, false}, "told to end": {signalTerm, false}, "told to end, without a guard": {signalTerm, true}, "killed, without a guard": {os.Kill, true}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			dir := t.TempDir()
 			path := script(t, fmt.Sprintf("sleep 1000 & echo $! >%[1]s/child; echo $$ >%[1]s/leader; wait", dir))
 			owner := exec.Command(os.Args[0])
 			owner.Env = []string{hostEnv + "=" + string(path)}
+			if test.unguarded {
+				owner.Env = append(owner.Env, unguardedEnv+"=1")
+			}
 			if err := owner.Start(); err != nil {
 				t.Fatal(err)
 			}
 			leader, child := pidIn(t, filepath.Join(dir, "leader")), pidIn(t, filepath.Join(dir, "child"))
-			if err := owner.Process.Signal(how); err != nil {
+			if err := owner.Process.Signal(test.how); err != nil {
 				t.Fatal(err)
 			}
 			_ = owner.Wait()
 			eventually(t, "the program's end", func() bool { return !alive(leader) })
+			if test.unguarded && test.how == os.Kill { // nobody is left who knows its group
+				signalGroup(leader, signalKill)
+			}
 			eventually(t, "the end of what it started", func() bool { return !alive(child) })
 		})
 	}
