@@ -159,7 +159,10 @@ func TestEarly(t *testing.T) {
 		"execute": func(ctx context.Context) string { r, _ := c.Execute(ctx, aCall()); return r.Message },
 		"undo":    func(ctx context.Context) string { r, _ := c.Undo(ctx, sdk.UndoCall{}); return r.Message },
 		"check":   func(ctx context.Context) string { _, err := c.Check(ctx, sdk.CheckCall{}); return fmt.Sprint(err) },
-		"enrich":  func(ctx context.Context) string { _, err := e.Enrich(ctx, questions("192.0.2.1")); return fmt.Sprint(err) },
+		"enrich": func(ctx context.Context) string {
+			_, err := e.Enrich(ctx, questions("192.0.2.1"))
+			return fmt.Sprint(err)
+		},
 	} {
 		if said := do(patient{t.Context(), time.Now().Add(200 * time.Millisecond)}); !strings.Contains(said, "longer than the block's timeout") {
 			t.Errorf("%s: %s", name, said)
