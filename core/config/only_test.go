@@ -3,6 +3,7 @@ package config
 import (
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/kelpie-sec/kelpie/core/model"
 )
@@ -79,7 +80,7 @@ func TestBlankIsABlock(t *testing.T) {
 	text := model.Type{Kind: "string"}
 	hostile := model.Schema{
 		Attributes: []model.Attribute{
-			{Name: "template", Required: true, Type: text, Example: []byte(`"${env(\"HOME\")} %{ if } <b>"`), Doc: "One line\n} detector \"x\" {\nand more."},
+			{Name: "template", Required: true, Type: text, Example: []byte("\"${env(\\\"HOME\\\")} %{ if } <b>\u202e\u009b\U000e0001\""), Doc: "One line\n} detector \"x\" {\nand more."},
 			{Name: "token", Required: true, Secret: true, Type: text},
 			{Name: "count", Required: true, Type: model.Type{Kind: "integer"}},
 			{Name: "on", Required: true, Type: model.Type{Kind: "bool"}},
@@ -107,13 +108,16 @@ func TestBlankIsABlock(t *testing.T) {
 		t.Errorf("instances %+v of\n%s", all, blank)
 	}
 	all, _ := c.Resolve(func(string) (string, error) { return "s3cret", nil })
-	for _, part := range []string{`"template":"${env(\"HOME\")} %{ if } \u003cb\u003e"`, `"mode":"fast"`, `"token":"s3cret"`} {
+	for _, part := range []string{`"template":"${env(\"HOME\")} %{ if } \u003cb\u003e`, `"mode":"fast"`, `"token":"s3cret"`} {
 		if !strings.Contains(string(all[0].Config), part) {
 			t.Errorf("the block gives %s, want it to have %s", all[0].Config, part)
 		}
 	}
 	if got := strings.Join(Needs(plugin, plugin.Connectors[0]), " "); got != "connection.url count inner list map mode on template token wait" {
 		t.Errorf("it needs %s", got)
+	}
+	if bad := strings.IndexFunc(blank, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }); bad >= 0 {
+		t.Errorf("it would do something to a terminal: %q", blank[bad:])
 	}
 	for line := range strings.SplitSeq(blank, "\n") {
 		if len([]rune(line)) > width {
