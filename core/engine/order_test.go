@@ -1,6 +1,9 @@
 package engine
 
 import (
+	"context"
+	"net"
+	"net/http"
 	"os"
 	"testing"
 
@@ -51,13 +54,34 @@ func TestTheDataIsItsOwnersAlone(t *testing.T) {
 	r := w.run()
 	r.until("the API", func() bool { return exists(w.path("data/kelpie.sock")) })
 	for name, want := range map[string]os.FileMode{
-		"data": 0o700, "data/kelpie.sock": 0o600, "data/kelpie.db": 0o600, "data/log": 0o700,
+		"data": 0o700, "data/kelpie.sock": 0o600, "data/kelpie.key": 0o600, "data/kelpie.db": 0o600, "data/log": 0o700,
 		"data/checkpoints": 0o700, "data/lock": 0o600,
 	} {
 		info, err := os.Stat(w.path(name))
 		w.check(err)
 		if got := info.Mode().Perm(); got != want {
 			t.Errorf("%s has mode %o, want %o", name, got, want)
+		}
+	}
+	// Who reaches the socket, as plugins do, and cannot read the key, is told the figures.
+	plain := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", w.path("data/kelpie.sock"))
+	}}
+	defer plain.CloseIdleConnections()
+	for _, c := range []struct {
+		via  http.RoundTripper
+		path string
+		want int
+	}{
+		{plain, "/v1/status", http.StatusUnauthorized},
+		{plain, "/metrics", http.StatusOK},
+		{WithKey(w.path("data"), plain), "/v1/status", http.StatusOK},
+	} {
+		res, err := (&http.Client{Transport: c.via}).Get("http://kelpie" + c.path)
+		w.check(err)
+		res.Body.Close()
+		if res.StatusCode != c.want {
+			t.Errorf("%s: %s, want %d", c.path, res.Status, c.want)
 		}
 	}
 	if _, err := Open(t.Context(), w.settings); err == nil {

@@ -35,11 +35,16 @@ func (k *Kelpie) checkSocket() error {
 	return nil
 }
 
-// serve opens the API on the data folder's socket, which its owner alone may use.
+// serve opens the API on the data folder's socket, which its owner alone may use, with the
+// key beside it.
 func (k *Kelpie) serve(f *flow) (stop func() error, err error) {
 	path := k.socket()
 	// A socket that is left over is nobody's: the folder is locked by us.
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	key, err := k.newKey()
+	if err != nil {
 		return nil, err
 	}
 	// On Linux the socket has the mode of its descriptor from the beginning; elsewhere
@@ -59,7 +64,7 @@ func (k *Kelpie) serve(f *flow) (stop func() error, err error) {
 		return nil, err
 	}
 	server := &http.Server{
-		Handler: api.WithProfiles(k.Handler()), ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout,
+		Handler: keyed(key, api.WithProfiles(k.Handler())), ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 	}
 	done := make(chan error, 1)
@@ -82,7 +87,7 @@ func (k *Kelpie) serve(f *flow) (stop func() error, err error) {
 		if served := <-done; !errors.Is(served, http.ErrServerClosed) {
 			err = errors.Join(err, served)
 		}
-		return err
+		return errors.Join(err, os.Remove(k.path(Key)))
 	}, nil
 }
 

@@ -171,6 +171,9 @@ func (w *World) do(ctx context.Context, method, path string, body, into any) err
 	if err != nil {
 		return fmt.Errorf("%w: %w", errAway, err)
 	}
+	if resp.StatusCode == http.StatusUnauthorized { // the key was that of the core before
+		return errAway
+	}
 	// What is refused says why in a body of the same form.
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusUnprocessableEntity {
 		return fmt.Errorf("%s %s: %s: %s", method, path, resp.Status, data)
@@ -179,12 +182,28 @@ func (w *World) do(ctx context.Context, method, path string, body, into any) err
 }
 
 func dialAPI(socket string) *http.Client {
-	return &http.Client{Transport: &http.Transport{
+	return &http.Client{Transport: keyring{filepath.Join(filepath.Dir(socket), "kelpie.key"), &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", socket)
 		},
-	}}
+	}}}
+}
+
+// keyring shows the key of the core that runs, which each start makes anew.
+type keyring struct {
+	file string
+	next http.RoundTripper
+}
+
+func (k keyring) RoundTrip(r *http.Request) (*http.Response, error) {
+	key, err := os.ReadFile(k.file)
+	if err != nil {
+		return nil, err
+	}
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(key)))
+	return k.next.RoundTrip(r)
 }
 
 // kelpie runs a command of the program to its end, and gives what it printed. It is an

@@ -75,7 +75,7 @@ func (p program) connectTo(ctx context.Context, settings engine.Settings) (*clie
 		t := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 		}}
-		return &client{transport: t, close: func() error { t.CloseIdleConnections(); return nil }}, nil
+		return &client{transport: engine.WithKey(dir, t), close: func() error { t.CloseIdleConnections(); return nil }}, nil
 	}
 	if errors.Is(err, os.ErrPermission) {
 		return nil, fmt.Errorf("%s: %w; a running kelpie may only be used by its owner", socket, os.ErrPermission)
