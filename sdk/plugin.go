@@ -46,12 +46,22 @@ type Plugin struct {
 	Permissions Permissions
 }
 
-// Permissions is what the process needs from the machine. An attribute's name in
-// braces stands for its value.
+// Permissions is what the process needs from the machine: on Linux it gets nothing else,
+// besides its StateDir, its working folder, and what programs need to run at all. An
+// attribute's name in braces stands for its value, or each of its values; where it has
+// none, nothing is asked for.
 type Permissions struct {
-	Read    []string // files and folders
-	Write   []string
-	Network []string // "tcp:443", "tcp:{server}", "listen:{address}"
+	// Read and Write are files and folders, by absolute paths. A right to a file is to that
+	// file alone: if another one takes its name, the plugin is started again to have it.
+	// "{path}/.." is the folder of a file, for who follows rotation or replaces what it
+	// writes. A name that is read may be a pattern, as filepath.Match has them. What may be
+	// written may be read; a file to write that is not there is made.
+	Read  []string
+	Write []string
+	// Network has TCP ports: "tcp:443", "tcp:{server}", "listen:{address}". An address is
+	// host:port or a URL, which needs no port if its scheme is a well-known one. "tcp:*" is
+	// for plugins that can't know.
+	Network []string
 }
 
 // Kind says which of the three kinds a connector is.

@@ -342,6 +342,22 @@ func TestResolve(t *testing.T) {
 			Config: json.RawMessage(`{"api_key":"s3cret-vt","base_url":"https://www.virustotal.com/api/v3"}`), Secrets: []string{"s3cret-vt"},
 		},
 	}
+	more, err := filepath.Abs("testdata/right/more")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range want {
+		c := &want[n].Confinement
+		c.Limits = host.DefaultLimits()
+		switch want[n].Plugin {
+		case "file":
+			c.User, c.Limits.Memory = "kelpie-file", 256<<20
+			c.Granted = host.Permissions{Read: []string{"/etc/app", more}, Network: []string{"tcp:8443", "listen:514"}}
+			c.Declared = host.Permissions{Read: []string{"{path}/.."}}
+		case "email":
+			c.Off = true
+		}
+	}
 	if diff := cmp.Diff(want, instances); diff != "" {
 		t.Error(diff)
 	}

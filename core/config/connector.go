@@ -247,6 +247,8 @@ func (p *parser) instance(i *instance) {
 		Connector: i.connector.Name,
 		Own:       s.text("isolation", "") == "own",
 		Timeout:   s.duration("timeout", 0),
+
+		Confinement: p.confine(i.plugin),
 	}
 	for name, v := range s.values["env"].Fields() {
 		text, _ := v.Str()

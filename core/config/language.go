@@ -9,7 +9,7 @@ import (
 // language is every block that a configuration may hold at its top.
 func language() bodyType {
 	return bodyType{blocks: []blockType{
-		kelpieBlock(), caseBlock(), variableBlock(), localsBlock(),
+		kelpieBlock(), caseBlock(), variableBlock(), localsBlock(), pluginBlock(),
 		connectorBlock("connection", "Address, credentials and quota, shared by the connectors of one product.", nil),
 		connectorBlock("detector", "A source of events.", nil),
 		connectorBlock("enrichment", "A source of answers about observables.", nil),

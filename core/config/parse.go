@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 
 	"github.com/kelpie-sec/kelpie/core/expr"
+	"github.com/kelpie-sec/kelpie/core/host"
 	"github.com/kelpie-sec/kelpie/core/match"
 )
 
@@ -31,6 +32,8 @@ type parser struct {
 	sections []*section          // at the top, in the order of the files
 	named    map[string]*section // by address
 	missing  map[string]bool     // addresses of blocks that are not there by a mistake elsewhere
+
+	confinements map[string]host.Confinement // by the plugin's name
 
 	shapes map[place]map[string]*expr.Shape
 	index  *expr.Index
@@ -270,6 +273,7 @@ func (p *parser) first(kind string) *section {
 func (p *parser) build() {
 	p.kelpie()
 	p.cases()
+	p.pluginBlocks()
 	p.connectors()
 	p.pipelines()
 	p.score()

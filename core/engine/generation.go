@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -148,10 +149,19 @@ func (s *changes) refused(why string, now time.Time) {
 	s.refusedAt, s.refusedBecause = now, why
 }
 
+// absolute is a path as a process with another working folder has it.
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
+}
+
 func (f *flow) hostSettings(c *Configuration) host.Settings {
 	return host.Settings{
 		PluginDir: c.PluginDir, LockFile: c.LockFile, Lock: c.Lock, Instances: c.Instances,
 		StateDir: f.k.path(pluginsDir), RunDir: f.k.path(runDir), Timing: f.k.settings.timing,
 		Attached: c.Attached,
+		Private:  []string{absolute(f.k.settings.DataDir), absolute(c.Config.Kelpie.SecretsDir)},
 	}
 }

@@ -202,6 +202,8 @@ func TestApply(t *testing.T) {
 		notes map[string]int
 		// others are plugins whose processes are others then.
 		others []string
+		// more are those that have one more: what came needs what the other may not touch.
+		more []string
 		// complaint is in the diagnostics or in the error.
 		complaint string
 	}
@@ -239,7 +241,7 @@ func TestApply(t *testing.T) {
 			},
 			want: touched{
 				outcome: api.Applied, instances: map[string]string{"detector.other": "added"},
-				parts: []string{"pipeline.alerts"},
+				parts: []string{"pipeline.alerts"}, more: []string{"file"},
 			},
 		},
 		{
@@ -277,7 +279,7 @@ func TestApply(t *testing.T) {
 			change: func(t *testing.T, w *world) {
 				w.configure(edit(t, witnessed, "action \"counter\" \"sink\" {\n  file = \"calls\"", "action \"witness\" \"sink\" {\n  notes = \"swapped\""))
 			},
-			want: touched{outcome: api.Applied, instances: map[string]string{"action.sink": "replaced"}, parts: []string{"plugin counter"}, others: []string{"counter"}},
+			want: touched{outcome: api.Applied, instances: map[string]string{"action.sink": "replaced"}, parts: []string{"plugin counter"}, others: []string{"counter"}, more: []string{"witness"}},
 		},
 		{
 			name: "the settings of an enrichment that its plugin is not told",
@@ -426,16 +428,16 @@ func TestApply(t *testing.T) {
 					if after.Generation.Config != before.Generation.Config || after.Generation.Number != 1 {
 						t.Errorf("in force is %+v, was %+v", after.Generation, before.Generation)
 					}
-					want.others = nil
+					want.others, want.more = nil, nil
 				}
 				if refused := want.outcome == api.Refused && !dry; refused != (after.Generation.RefusedBecause != "") {
 					t.Errorf("the status says of it: %q", after.Generation.RefusedBecause)
 				}
-				r.until("the end of what is gone", func() bool { return same(pids, r.pids(), want.others) })
+				r.until("the end of what is gone", func() bool { return same(pids, r.pids(), want.others, want.more) })
 
 				<-fed
 				r.until("all events", func() bool { return r.counted() == uint64(m.Events) })
-				if !same(pids, r.pids(), want.others) {
+				if !same(pids, r.pids(), want.others, want.more) {
 					t.Errorf("processes are %v, were %v; others than %v are others", r.pids(), pids, want.others)
 				}
 				r.end()
@@ -514,10 +516,14 @@ func what(a api.Application) (instances map[string]string, parts []string) {
 }
 
 // same tells whether each plugin has the processes that it had, except for others, which
-// have one that they did not have, or none.
-func same(before, after map[string][]int, others []string) bool {
+// have one that they did not have, or none, and more, which have one more.
+func same(before, after map[string][]int, others, more []string) bool {
 	for _, plugin := range slices.Sorted(maps.Keys(before)) {
-		if slices.Contains(others, plugin) {
+		if n := len(before[plugin]); slices.Contains(more, plugin) {
+			if len(after[plugin]) != n+1 || !slices.Equal(before[plugin], after[plugin][:n]) {
+				return false
+			}
+		} else if slices.Contains(others, plugin) {
 			if len(after[plugin]) > 1 || len(after[plugin]) == 1 && slices.Contains(before[plugin], after[plugin][0]) {
 				return false
 			}

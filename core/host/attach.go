@@ -121,7 +121,7 @@ func (l launch) attach(ctx context.Context) (*process, error) {
 		return nil, fail(errNotServed)
 	}
 	p := &process{
-		runner: newRunner(l.name, nil, nil, "", newOutput(l.log, l.roster)),
+		runner: l.newRunner(nil, ""),
 		conn:   conn, api: pluginv1.NewPluginServiceClient(conn), since: time.Now(), attached: true,
 	}
 	go p.watchAttached() // kill waits for it

@@ -40,7 +40,7 @@ func (h *Host) plan(s Settings) (*Change, error) {
 		s.LockFile = "kelpie.lock.hcl"
 	}
 	c := &Change{host: h, settings: s, next: map[string]*instance{}, joined: map[*supervisor][]*instance{}}
-	groups := map[string][]*instance{}
+	groups := map[string][]*instance{} // of new processes
 	var order []string
 	for _, in := range s.Instances {
 		if in.Timeout <= 0 {
@@ -59,6 +59,10 @@ func (h *Host) plan(s Settings) (*Change, error) {
 		}
 		i := h.newInstance(in)
 		c.next[in.Address] = i
+		if at := slices.IndexFunc(h.supervisors, func(s *supervisor) bool { return s.serves(id, i.need) }); at >= 0 {
+			c.joined[h.supervisors[at]] = append(c.joined[h.supervisors[at]], i)
+			continue
+		}
 		if groups[id] == nil {
 			order = append(order, id)
 		}
@@ -68,20 +72,21 @@ func (h *Host) plan(s Settings) (*Change, error) {
 		return nil, errors.New("another change is under way")
 	}
 	h.changing = true
+	for s := range c.joined {
+		s.joining++
+	}
 	for _, id := range order {
-		at := slices.IndexFunc(h.supervisors, func(s *supervisor) bool { return s.identity == id && !s.ending })
-		if at >= 0 {
-			s := h.supervisors[at]
-			s.joining++
-			c.joined[s] = groups[id]
-			continue
-		}
 		one := h.supervise(&c.settings, id, groups[id])
 		one.prepared = true
 		c.started = append(c.started, one)
 	}
 	h.supervisors = append(h.supervisors, c.started...)
 	return c, nil
+}
+
+// serves tells whether a process may get an instance. The caller holds Host.mu.
+func (s *supervisor) serves(identity string, need allowance) bool {
+	return s.identity == identity && !s.ending && s.launch.held.may.covers(need)
 }
 
 // check holds an instance to what the Host relies on.
@@ -107,7 +112,9 @@ func (h *Host) newInstance(in Instance) *instance {
 	if h.tallies[in.Address] == nil {
 		h.tallies[in.Address] = &tally{}
 	}
-	return &instance{Instance: in, name: name, scrub: newScrubber(in.Secrets), tally: h.tallies[in.Address], state: Starting, since: time.Now()}
+	i := &instance{Instance: in, name: name, scrub: newScrubber(in.Secrets), tally: h.tallies[in.Address], state: Starting, since: time.Now()}
+	i.need, i.unclear = in.need(h.settings.StateDir)
+	return i
 }
 
 // equal tells whether an instance need not be made anew.

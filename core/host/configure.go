@@ -52,6 +52,7 @@ func (s *supervisor) configure(ctx context.Context, p *process, instances []*ins
 	for _, i := range instances {
 		configuring.Go(func() {
 			found := i.configure(ctx, p, s.stateDir, s.launch.timing.Configure)
+			found = append(s.launch.explainConfinement(found), i.outside(s.launch, p.about)...)
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			all = append(all, found...)

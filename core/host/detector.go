@@ -158,6 +158,9 @@ func (s *Session) Recv() (SessionMessage, error) {
 		}
 	case m.status != nil:
 		m.status.Message = s.instance.scrub.message(m.status.Message)
+		if l := s.instance.owner.launch; m.status.State == SessionTroubled && l.denied(m.status.Message) {
+			m.status.Message = l.hinted(m.status.Message)
+		}
 		m.status.BehindUnit = s.instance.scrub.message(m.status.BehindUnit)
 		s.note(m.status)
 	}

@@ -158,7 +158,7 @@ func TestFact04_RunsTheFileThatWasHashed(t *testing.T) {
 	path := pluginPath(s.PluginDir, "fake")
 	p, err := launch{
 		name: "fake", path: path, env: []string{roleEnv + "=well", "GORACE=atexit_sleep_ms=0"}, run: run,
-		roster: newRoster(), log: quiet(), timing: quick().withDefaults(),
+		roster: newRoster(), log: quiet(), timing: quick().withDefaults(), kernel: askKernel(), held: &confinement{},
 		lock: func(string, string) error { // between the hash and the exec
 			os.Remove(path)
 			return os.WriteFile(path, []byte("#!/bin/sh\necho pwned\n"), 0o755)
@@ -219,7 +219,7 @@ func TestFact06_EnvironmentIsTheBlocks(t *testing.T) {
 	slices.Sort(names)
 	want := []string{
 		"DECLARED", "GORACE", "KELPIE_HOST_TEST", "KELPIE_LOG_LEVEL", "KELPIE_PLUGIN", "PLUGIN_CLIENT_CERT",
-		"PLUGIN_MAX_PORT", "PLUGIN_MIN_PORT", "PLUGIN_PROTOCOL_VERSIONS", "PLUGIN_UNIX_SOCKET_DIR",
+		"PLUGIN_MAX_PORT", "PLUGIN_MIN_PORT", "PLUGIN_PROTOCOL_VERSIONS", "PLUGIN_UNIX_SOCKET_DIR", "TMPDIR",
 	}
 	if !slices.Equal(names, want) {
 		t.Errorf("environment has %v\nwant %v", names, want)
@@ -272,10 +272,11 @@ func TestFact08_UnexpectedOutputIsSeen(t *testing.T) {
 // A client is never started again, and nothing starts a plugin that crashed.
 func TestFact09_ACrashIsFollowedByAStart(t *testing.T) {
 	crash := enrichment("enrichment.a", "well", "crash later")
-	mark := "MARK=" + filepath.Join(t.TempDir(), "mark")
-	crash.Env = append(crash.Env, mark)
+	dir := t.TempDir()
+	crash.Env = append(crash.Env, "MARK="+filepath.Join(dir, "mark"))
+	crash.Confinement.Granted.Write = []string{dir}
 	other := enrichment("enrichment.b", "well", "well")
-	other.Env = crash.Env
+	other.Env, other.Confinement = crash.Env, crash.Confinement
 	h := started(t, settings(t, quick(), crash, other), quiet())
 
 	_, err := enricher(t, h, "enrichment.a").Enrich(t.Context(), ask(1))

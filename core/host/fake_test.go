@@ -31,11 +31,18 @@ import (
 )
 
 // The test binary is the plugin too: started with this variable, which only an
-// instance's Env can give it, it is one of these.
-const roleEnv = "KELPIE_HOST_TEST"
+// instance's Env can give it, or by a name that begins so, it is one of these.
+const (
+	roleEnv    = "KELPIE_HOST_TEST"
+	rolePrefix = "fake_"
+)
 
 func TestMain(m *testing.M) {
-	switch role := os.Getenv(roleEnv); role {
+	role := os.Getenv(roleEnv)
+	if name, ok := strings.CutPrefix(filepath.Base(os.Args[0]), rolePrefix); ok {
+		role = name
+	}
+	switch role {
 	case "":
 		goleak.VerifyTestMain(m)
 	case "sdk":
@@ -63,9 +70,16 @@ type fake struct {
 
 // fakeConfig is what an instance of the fake does.
 type fakeConfig struct {
-	Do     string `json:"do"`
-	Secret string `json:"secret"`
-	Times  int    `json:"times"`
+	Do     string   `json:"do"`
+	Secret string   `json:"secret"`
+	Times  int      `json:"times"`
+	Try    []string `json:"try"`
+
+	// What its permissions stand for.
+	Path   string `json:"path"`
+	Out    string `json:"out"`
+	Server string `json:"server"`
+	Listen string `json:"listen"`
 }
 
 func (f *fake) serve() {
@@ -128,8 +142,11 @@ func (f *fake) Describe(context.Context, *pluginv1.DescribeRequest) (*pluginv1.D
 	}
 	text := &pluginv1.Type{Kind: pluginv1.Kind_KIND_STRING}
 	schema := &pluginv1.Schema{
-		Doc:        "A fake.",
-		Attributes: []*pluginv1.Attribute{{Name: "do", Type: text, Default: []byte(`"well"`), Example: `"crash"`, OneOf: []string{"well", "crash"}}},
+		Doc: "A fake.",
+		Attributes: []*pluginv1.Attribute{
+			{Name: "do", Type: text, Default: []byte(`"well"`), Example: `"crash"`, OneOf: []string{"well", "crash"}},
+			{Name: "path", Type: &pluginv1.Type{Kind: pluginv1.Kind_KIND_PATH}},
+		},
 		Blocks: []*pluginv1.Block{{Name: "inner", Nesting: pluginv1.BlockNesting_BLOCK_NESTING_MAP, Schema: &pluginv1.Schema{
 			Attributes: []*pluginv1.Attribute{{Name: "list", Required: true, Type: &pluginv1.Type{Kind: pluginv1.Kind_KIND_LIST, Element: text}}},
 		}}},
@@ -158,6 +175,11 @@ func (f *fake) Configure(_ context.Context, r *pluginv1.ConfigureRequest) (*plug
 			{Severity: pluginv1.Severity_SEVERITY_WARNING, Summary: "this is old", Path: []string{"do"}},
 			{Severity: pluginv1.Severity_SEVERITY_ERROR, Summary: "no such thing", Detail: "the key " + c.Secret + " is not known", Path: []string{"inner", "a", "list", "0"}, Connection: true},
 		}}, nil
+	}
+	if path, ok := strings.CutPrefix(c.Do, "open "); ok {
+		if _, err := os.Open(path); err != nil {
+			return &pluginv1.ConfigureResponse{Diagnostics: []*pluginv1.Diagnostic{{Summary: "it cannot be opened", Detail: err.Error()}}}, nil
+		}
 	}
 	if c.Do == "refuse once" {
 		mark := filepath.Join(r.GetStateDir(), "mark")
@@ -284,6 +306,12 @@ func (f *fake) Enrich(ctx context.Context, r *pluginv1.EnrichRequest) (*pluginv1
 	case "answers":
 		out.Answers = fakeAnswers(c.Secret)
 		out.Quota = &pluginv1.Quota{Remaining: 17}
+	case "try":
+		said := map[string]string{}
+		for _, attempt := range c.Try {
+			said[attempt] = try(attempt)
+		}
+		first.Answers[0].Details, _ = json.Marshal(said)
 	case "bad utf8":
 		bad := protowire.AppendTag(nil, 3, protowire.BytesType)
 		out.ProtoReflect().SetUnknown(protowire.AppendBytes(bad, []byte("\xff")))

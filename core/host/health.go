@@ -67,6 +67,9 @@ func (i *instance) checkHealth(ctx context.Context, p *process) error {
 			trouble = "it says that it cannot work, and not why"
 		}
 	}
+	if l := i.owner.launch; l.denied(trouble) {
+		trouble = l.hinted(trouble)
+	}
 	i.owner.mu.Lock()
 	defer i.owner.mu.Unlock()
 	if i.state == Running && trouble != i.trouble {

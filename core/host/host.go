@@ -20,6 +20,7 @@ import (
 // say; processes and instances that a Change leaves as they were live on.
 type Host struct {
 	settings Settings // of New: StateDir, RunDir, Timing and Attached hold for good
+	kernel   kernel
 	run      *runDir
 	log      *slog.Logger
 
@@ -44,10 +45,10 @@ type Host struct {
 func New(s Settings, log *slog.Logger) (*Host, error) {
 	s.Timing = s.Timing.withDefaults()
 	var err error
-	if s.StateDir, err = filepath.Abs(s.StateDir); err != nil { // a plugin runs in a folder of its own
-		return nil, err
+	if s.StateDir, err = filepath.Abs(s.StateDir); err != nil { // a plugin has a working folder of its own
+		return nil, fmt.Errorf("folder of the plugins' state: %w", err)
 	}
-	h := &Host{settings: s, log: log, named: map[string]int{}, tallies: map[string]*tally{}}
+	h := &Host{settings: s, kernel: askKernel(), log: log, named: map[string]int{}, tallies: map[string]*tally{}}
 	h.life, h.cancel = context.WithCancel(context.Background())
 	if h.run, err = openRunDir(s.RunDir); err != nil {
 		return nil, err
@@ -66,10 +67,18 @@ func (h *Host) supervise(s *Settings, identity string, instances []*instance) *s
 	log := h.log.With("plugin", name)
 	r := newRoster()
 	r.join(instances...)
+	held := &confinement{
+		off: instances[0].Confinement.Off, private: append([]string{h.settings.StateDir}, s.Private...),
+		user: instances[0].Confinement.User, limits: instances[0].Confinement.Limits,
+	}
+	for _, i := range instances {
+		held.may = held.may.with(i.need)
+	}
 	l := launch{
 		name: name, path: s.path(instances[0].Instance), env: environment(instances[0].Env, log),
 		roster: r, run: h.run, log: log, timing: h.settings.Timing,
-		lock: func(path, sum string) error { return lock.verify(name, path, sum, file) },
+		lock:   func(path, sum string) error { return lock.verify(name, path, sum, file) },
+		kernel: h.kernel, held: held,
 	}
 	if a, ok := s.Attached[name]; ok {
 		l.attached, l.path, l.timing = &a, a.Socket, l.timing.patient()
@@ -103,6 +112,7 @@ func (h *Host) Start(ctx context.Context) ([]Diagnostic, error) {
 		return nil, fmt.Errorf("folder of the plugins' state: %w", err)
 	}
 	all := h.processes()
+	h.tellConfinement(all)
 	for _, s := range all {
 		h.launch(s)
 	}
@@ -246,6 +256,7 @@ func (s *supervisor) status(inForce map[string]*instance) Status {
 		Plugin: s.launch.name, Version: s.about.Version, Path: s.launch.path, SHA256: s.sha256,
 		PID: s.pid, State: s.state, Since: s.since, Restarts: max(0, s.starts-1),
 		LastError: s.lastError, ErrorAt: s.errorAt, Why: s.why, Line: s.line, Tail: slices.Clone(s.tail), DroppedLogs: s.dropped,
+		Confined: s.launch.confined(s.process),
 	}
 	if a := s.launch.attached; a != nil {
 		out.Attached = true

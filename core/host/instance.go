@@ -17,6 +17,9 @@ type instance struct {
 	owner *supervisor
 	calls traffic
 	tally *tally // of its address
+	need  allowance
+	// unclear is what of its permissions makes no sense.
+	unclear []string
 
 	// Guarded by owner.mu. Stopped: it has left the process, and nothing is called any
 	// more.

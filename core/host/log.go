@@ -43,6 +43,7 @@ type output struct {
 	bytes     *rate.Limiter
 	dropped   atomic.Int64 // in all
 	panicking bool         // of the reader of standard error alone
+	panicked  int          // lines since that began
 
 	mu         sync.Mutex
 	tail       [][]byte
@@ -146,7 +147,7 @@ func (o *output) parse(line []byte) (slog.Level, string, []slog.Attr) {
 		}
 	}
 	if strings.HasPrefix(text, "panic: ") || strings.HasPrefix(text, "fatal error: ") {
-		o.panicking = true
+		o.panicking, o.panicked = true, 0
 	}
 	if o.panicking {
 		return slog.LevelError, text, nil
@@ -236,8 +237,11 @@ func (o *output) attrs(rest map[string]json.RawMessage) []slog.Attr {
 	return attrs
 }
 
-// remember keeps the line among the last.
+// remember keeps the line among the last; of a panic the first ones, for they say why.
 func (o *output) remember(line []byte) {
+	if o.panicked++; o.panicking && o.panicked > tailLines/2 {
+		return
+	}
 	kept := bytes.Clone(line[:min(len(line), tailBytes+o.roster.scrub().longest)])
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -43,6 +43,8 @@ type launch struct {
 	run      *runDir
 	log      *slog.Logger
 	timing   Timing
+	kernel   kernel
+	held     *confinement
 }
 
 // process is a running plugin that has described itself.
@@ -82,7 +84,12 @@ func (l launch) start(ctx context.Context) (*process, error) {
 		return nil, &StartError{Plugin: l.name, Path: exe.path, Err: err}
 	}
 	p := &process{sha256: exe.sha256, dir: dir, since: time.Now()}
-	p.runner = newRunner(l.name, exe, l.env, dir, newOutput(l.log, l.roster))
+	for _, state := range l.held.may.state {
+		if err := os.MkdirAll(state, 0o700); err != nil {
+			return nil, &StartError{Plugin: l.name, Path: exe.path, Err: err}
+		}
+	}
+	p.runner = l.newRunner(exe, dir)
 	p.client = plugin.NewClient(l.config(p.runner))
 	if err := p.connect(ctx); err != nil {
 		p.kill()
@@ -340,8 +347,9 @@ func (t *traffic) count() int {
 	return t.flying
 }
 
-// identity tells which instances may share a process: those with the same executable and
-// environment. Of a plugin that is attached there is one.
+// identity tells which instances may share a process: those with the same executable,
+// environment and confinement. What they are allowed by their attributes may differ. Of a
+// plugin that is attached there is one.
 func (s *Settings) identity(i Instance) string {
 	if a, ok := s.Attached[i.Plugin]; ok {
 		return "attached\x00" + i.Plugin + "\x00" + a.Socket
@@ -349,6 +357,7 @@ func (s *Settings) identity(i Instance) string {
 	env := slices.Clone(i.Env)
 	slices.Sort(env)
 	id := s.path(i) + "\x00" + s.Lock.sum(i.Plugin) + "\x00" + strings.Join(env, "\x00")
+	id += fmt.Sprintf("\x00%+v", i.Confinement)
 	if i.Own {
 		id += "\x00\x00" + i.Address
 	}

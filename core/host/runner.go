@@ -36,12 +36,17 @@ type runner struct {
 	exe    *executable
 	env    []string
 	dir    string // working folder
+	kernel kernel
+	held   *confinement
 	output *output
 
 	cmd       *exec.Cmd
 	socketDir string
 	stdin     *os.File // held open; closing it tells the plugin to end
 	line      string   // of the handshake
+	granted   ground
+	stamp     stamp    // of granted; nil: nothing is enforced
+	lacks     []string // what its confinement lacks, as it has turned out
 
 	readers sync.WaitGroup
 	done    chan struct{} // closed when the process has ended and its output is read
@@ -54,9 +59,10 @@ type runner struct {
 	reason string
 }
 
-func newRunner(name string, exe *executable, env []string, dir string, out *output) *runner {
+func (l launch) newRunner(exe *executable, dir string) *runner {
 	return &runner{
-		name: name, exe: exe, env: env, dir: dir, output: out,
+		name: l.name, exe: exe, env: append([]string{"TMPDIR=" + dir}, l.env...), dir: dir,
+		kernel: l.kernel, held: l.held, output: newOutput(l.log, l.roster),
 		done: make(chan struct{}), release: make(chan struct{}),
 	}
 }
@@ -163,16 +169,36 @@ func (r *runner) spawn() (<-chan string, error) {
 }
 
 // run starts the process and waits for its end on one thread, which nothing else uses
-// meanwhile: the kernel kills the process when the thread that started it ends.
+// meanwhile: the kernel kills the process when the thread that started it ends. A thread
+// that is confined ends with run.
 func (r *runner) run(started chan<- error, ended chan<- struct{}) {
-	defer close(ended)
 	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	if !r.held.off && onFirstThread() {
+		// By it others judge the whole program; it is kept from who runs beside.
+		away := make(chan struct{})
+		go func() {
+			runtime.LockOSThread()
+			close(away)
+			r.runHere(started, ended)
+		}()
+		<-away
+		runtime.UnlockOSThread()
+		return
+	}
+	if r.held.off {
+		defer runtime.UnlockOSThread()
+	}
+	r.runHere(started, ended)
+}
+
+// runHere is run on a thread that is locked.
+func (r *runner) runHere(started chan<- error, ended chan<- struct{}) {
+	defer close(ended)
 	r.mu.Lock()
 	err := error(nil)
 	if r.doomed {
 		err = context.Canceled
-	} else if err = r.cmd.Start(); err == nil {
+	} else if err = r.launch(); err == nil {
 		r.pid = r.cmd.Process.Pid
 	}
 	r.mu.Unlock()
@@ -192,6 +218,39 @@ func (r *runner) run(started chan<- error, ended chan<- struct{}) {
 	}
 	r.reaped = true
 	r.reason = exitText(r.cmd.ProcessState, err)
+}
+
+// launch starts the process, confined.
+func (r *runner) launch() (err error) {
+	own := []string{r.dir, r.socketDir}
+	if err := r.held.as(r.cmd, own); err != nil {
+		return err
+	}
+	if r.granted, err = r.kernel.enter(r.held, r.exe.file, own); err != nil {
+		return err
+	}
+	if r.kernel.grants() && !r.held.off {
+		r.stamp = r.granted.stamp()
+	}
+	for {
+		if err = r.cmd.Start(); err == nil {
+			break
+		}
+		lack := loosen(r.cmd.SysProcAttr, err)
+		if lack == "" {
+			return err
+		}
+		r.lacks = append(r.lacks, lack)
+		r.cmd = &exec.Cmd{
+			Path: r.cmd.Path, Args: r.cmd.Args, Env: r.cmd.Env, Dir: r.cmd.Dir, SysProcAttr: r.cmd.SysProcAttr,
+			Stdin: r.cmd.Stdin, Stdout: r.cmd.Stdout, Stderr: r.cmd.Stderr, ExtraFiles: r.cmd.ExtraFiles,
+		}
+	}
+	if err = r.held.limit(r.cmd.Process.Pid, r.cmd.SysProcAttr); err != nil {
+		_ = r.cmd.Process.Kill()
+		_ = r.cmd.Wait()
+	}
+	return err
 }
 
 func exitText(state *os.ProcessState, err error) string {

@@ -5,8 +5,10 @@
 // Detector, Enricher and Action return, then Stop once. Everything a Host gives may
 // be used concurrently.
 //
-// A process serves all instances with the same executable and environment, unless
-// one wants a process of its own. A process that ends, or answers no more, is
+// A process serves all instances with the same executable, environment and confinement,
+// unless one wants a process of its own; one that a change adds, and that needs what the
+// process may not touch, gets another. It may touch what its instances' configurations
+// name, of what the plugin declares, and nothing else. A process that ends, or answers no more, is
 // started again and gets its instances' configurations before any call; calls made
 // meanwhile wait. What a plugin says is bounded, checked, and scrubbed of secrets
 // before anybody else sees it.
@@ -29,8 +31,11 @@ type Settings struct {
 	// StateDir is where instances keep theirs, each in a folder named by its address.
 	// RunDir is where the sockets of running plugins are; empty, or too long for a
 	// socket's path: a folder below the system's temporary one.
-	StateDir  string
-	RunDir    string
+	StateDir string
+	RunDir   string
+	// Private are further folders that are not for plugins: none that holds one of them
+	// is granted as a whole.
+	Private   []string
 	Instances []Instance
 	Timing    Timing
 	// Attached are plugins by name that are not to be started, since they are there.
@@ -56,9 +61,14 @@ type Instance struct {
 	Env []string
 	// Own: a process of its own.
 	Own bool
+	// Confinement of the process.
+	Confinement Confinement
 	// Timeout of one call; 0: Timing.Call.
 	Timeout time.Duration
 }
+
+// DefaultLimits are those of a process of which the operator says nothing.
+func DefaultLimits() Limits { return Limits{Memory: 1 << 30, Processes: 512, Files: 4096} }
 
 // Timing is how long the host waits for what. A field that is 0 is its default.
 type Timing struct {

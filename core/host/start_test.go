@@ -133,6 +133,7 @@ func TestScriptIsRunByItsInterpreter(t *testing.T) {
 	if err := os.Rename(path, real); err != nil {
 		t.Fatal(err)
 	}
+	s.Instances[0].Confinement.Granted.Read = []string{filepath.Dir(real)}
 	if err := os.WriteFile(path, []byte("#!/bin/sh\nexec "+real+"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}

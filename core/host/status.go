@@ -36,6 +36,7 @@ type Status struct {
 	Tail      []string
 	// DroppedLogs counts lines that were too many to be logged.
 	DroppedLogs int64
+	Confined    Confined
 	Instances   []InstanceStatus
 	// Attached: somebody else has started it, from a file that nobody has verified. Path
 	// is its socket, and PID the one that was told of, until another serves that.

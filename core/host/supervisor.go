@@ -179,6 +179,7 @@ func (s *supervisor) watch(ctx context.Context, p *process) error {
 	health := time.NewTicker(t.HealthEvery)
 	defer health.Stop()
 	missed := map[string]int{}
+	var looking <-chan bool
 	retry := newRetry(t)
 	defer retry.timer.Stop()
 	for {
@@ -195,6 +196,14 @@ func (s *supervisor) watch(ctx context.Context, p *process) error {
 			}
 			if time.Since(p.since) > t.HealthyAfter {
 				s.calm()
+			}
+			if looking == nil {
+				looking = s.launch.look(p)
+			}
+		case grown := <-looking:
+			if looking = nil; grown {
+				s.log.Info("a file that the plugin may touch is there now, or is another; it is started again, so that it may touch that")
+				return nil
 			}
 		case <-retry.timer.C:
 			s.configureRefused(ctx, p)

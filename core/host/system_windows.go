@@ -12,7 +12,7 @@ const openFlags = 0
 // command runs the path; see the other systems'. Windows has no process groups in the
 // sense that is meant here: children of a plugin outlive it.
 func (e *executable) command() *exec.Cmd {
-	return &exec.Cmd{Path: e.path, Args: []string{e.path}}
+	return &exec.Cmd{Path: e.path, Args: []string{e.path}, SysProcAttr: &syscall.SysProcAttr{}}
 }
 
 func awaitExit(int) bool { return false }

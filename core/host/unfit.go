@@ -34,7 +34,7 @@ func (e *executable) unfit(err error) error {
 func (e *executable) foreign() error {
 	const here = runtime.GOOS + " on " + runtime.GOARCH
 	if f, err := elf.NewFile(e.file); err == nil {
-		if arch := machines[f.Machine]; arch != runtime.GOARCH {
+		if arch := elfMachines[f.Machine]; arch != runtime.GOARCH {
 			if arch == "" {
 				arch = strings.ToLower(strings.TrimPrefix(f.Machine.String(), "EM_"))
 			}
@@ -53,8 +53,8 @@ func (e *executable) foreign() error {
 	return fmt.Errorf("it is no program for this machine, %s, and no script that begins with #! and its interpreter (%w)", here, syscall.ENOEXEC)
 }
 
-// machines are Go's names of what ELF names by numbers.
-var machines = map[elf.Machine]string{
+// elfMachines are Go's names of what ELF names by numbers.
+var elfMachines = map[elf.Machine]string{
 	elf.EM_X86_64: "amd64", elf.EM_386: "386", elf.EM_AARCH64: "arm64", elf.EM_ARM: "arm", elf.EM_RISCV: "riscv64",
 	elf.EM_PPC64: "ppc64", elf.EM_S390: "s390x", elf.EM_MIPS: "mips", elf.EM_LOONGARCH: "loong64",
 }

@@ -18,6 +18,7 @@ func plugin() sdk.Plugin {
 			CursorVersion: cursorVersion,
 			Finite:        true,
 		}},
-		Permissions: sdk.Permissions{Read: []string{"{path}"}},
+		// Rotation gives what is read other names, and makes another file of the name.
+		Permissions: sdk.Permissions{Read: []string{"{path}/.."}},
 	}
 }

@@ -263,14 +263,19 @@ func (x *DescribeResponse) GetPermissions() *Permissions {
 	return nil
 }
 
-// Permissions is what a plugin asks for; the operator's block grants it.
+// Permissions is what a plugin asks for; on Linux its process gets nothing else,
+// besides its state_dir, its working folder, and what programs need to run at
+// all. An attribute's name in braces stands for its value, or each of its
+// values; where it has none, nothing is asked for.
 type Permissions struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Files and folders read; an attribute's name in braces stands for its value.
+	// Files and folders read, by absolute paths; "{path}/.." is the folder of a
+	// file. A name may be a pattern.
 	Read []string `protobuf:"bytes,1,rep,name=read,proto3" json:"read,omitempty"`
-	// Files and folders written.
+	// Files and folders written, and read. A file that is not there is made.
 	Write []string `protobuf:"bytes,2,rep,name=write,proto3" json:"write,omitempty"`
-	// Networks: "tcp:443", "tcp:{server}", "listen:{address}".
+	// TCP ports: "tcp:443", "tcp:{server}", "listen:{address}", "tcp:*". An
+	// address is host:port or a URL.
 	Network       []string `protobuf:"bytes,3,rep,name=network,proto3" json:"network,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

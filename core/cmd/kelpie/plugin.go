@@ -34,12 +34,13 @@ type pluginLine struct {
 	Version    string        `json:"version"`
 	SHA256     string        `json:"sha256"`
 	Connectors []string      `json:"connectors"`
+	Asks       permissions   `json:"asks"`
 	Running    []host.Status `json:"running,omitempty"`
 }
 
 func (p program) pluginListCommand(o *options) *cobra.Command {
 	return &cobra.Command{
-		Use: "list", Short: "List the plugins that are locked, and how they run", Args: cobra.NoArgs,
+		Use: "list", Short: "List the plugins that are locked, how they run, and what they may touch", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			lock, diags := config.ReadLock(o.folder())
 			if diags.HasErrors() {
@@ -69,7 +70,9 @@ func pluginLines(lock host.Lock, schemas map[string]model.Plugin, running []host
 	lines := []pluginLine{}
 	for _, l := range lock.Plugins {
 		out := pluginLine{Name: l.Name, Version: l.Version, SHA256: l.SHA256[host.Platform()], Connectors: []string{}}
-		for _, k := range schemas[l.Name].Connectors {
+		schema := schemas[l.Name]
+		out.Asks = permissions{Read: schema.Read, Write: schema.Write, Network: schema.Network}
+		for _, k := range schema.Connectors {
 			name := string(k.Kind)
 			if k.Name != "" {
 				name += " " + k.Name
@@ -99,6 +102,9 @@ func printPlugins(w io.Writer, lines []pluginLine) {
 	fmt.Fprintf(w, "%-14s  %-9s  %-12s  %s\n", "PLUGIN", "VERSION", "SHA256", "OFFERS")
 	for _, l := range lines {
 		fmt.Fprintf(w, "%-14s  %-9s  %-12.12s  %s\n", line(l.Name, 14), line(l.Version, 9), safe(l.SHA256), line(strings.Join(l.Connectors, ", "), width-41))
+		if len(l.Running) == 0 {
+			printAsked(w, l.Asks)
+		}
 		for _, r := range l.Running {
 			if r.Attached {
 				warnAttached(w, "  ", r.Plugin, r.Path, r.PID)
@@ -120,6 +126,7 @@ func printPlugins(w io.Writer, lines []pluginLine) {
 			for _, in := range r.Instances {
 				indented(w, "    ", strings.TrimSuffix(fmt.Sprintf("%s %s: %s", in.Address, in.State, in.Trouble), ": "))
 			}
+			printConfined(w, r.Confined)
 		}
 	}
 }

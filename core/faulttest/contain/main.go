@@ -45,6 +45,7 @@ func main() {
 			Kind: sdk.KindAction, Summary: "Contains, in a world of its own.",
 			New: func() sdk.Instance { return &contain{} }, Verbs: verbs(),
 		}},
+		Permissions: sdk.Permissions{Read: []string{"{script}"}, Write: []string{"{world}"}},
 	})
 }
 

@@ -72,5 +72,6 @@ func main() {
 				Parameters: func() any { return &parameters{} },
 			}},
 		}},
+		Permissions: sdk.Permissions{Write: []string{"{file}", "{file}.dry"}},
 	})
 }

@@ -122,5 +122,6 @@ func main() {
 			New:           func() sdk.Instance { return &script{} },
 			CursorVersion: 1, Finite: true,
 		}},
+		Permissions: sdk.Permissions{Read: []string{"{file}"}, Write: []string{"{file}.played"}},
 	})
 }

@@ -232,3 +232,14 @@ protect "domain controllers" {
 protect "everything that is ours to run" {
   when = target.asset.criticality >= 90
 }
+
+plugin "file" {
+  user    = "kelpie-file"
+  read    = ["/etc/app", "more"]
+  network = ["tcp:8443", "listen:514"]
+  memory  = "256MiB"
+}
+
+plugin "email" {
+  confine = false
+}

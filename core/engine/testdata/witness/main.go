@@ -107,5 +107,6 @@ func main() {
 				{Name: "block_indicator", Targets: []string{"ip"}, Summary: "Note.", Undo: true},
 			}},
 		},
+		Permissions: sdk.Permissions{Write: []string{"{notes}"}},
 	})
 }

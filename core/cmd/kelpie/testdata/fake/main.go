@@ -40,6 +40,7 @@ func main() {
 				}},
 			},
 		},
+		Permissions: sdk.Permissions{Write: []string{"{file}"}},
 	})
 }
 
