@@ -2,6 +2,7 @@ package host
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/user"
@@ -297,7 +298,7 @@ func (c *confinement) as(cmd *exec.Cmd, own []string) error {
 	}
 	cmd.SysProcAttr.Credential = credential
 	for _, folder := range slices.Concat(own, c.may.state) {
-		if err := os.Chown(folder, int(credential.Uid), int(credential.Gid)); err != nil {
+		if err := handOver(folder, credential); err != nil {
 			return err
 		}
 	}
@@ -313,6 +314,28 @@ func (c *confinement) as(cmd *exec.Cmd, own []string) error {
 		}
 	}
 	return nil
+}
+
+// handOver gives a folder, with what is in it from another user's time, to the user of a
+// process. The folder itself is the last, so that what was cut short is done again.
+func handOver(folder string, to *syscall.Credential) error {
+	info, err := os.Stat(folder)
+	if err != nil {
+		return err
+	}
+	if owner, ok := info.Sys().(*syscall.Stat_t); ok && owner.Uid == to.Uid && owner.Gid == to.Gid {
+		return nil
+	}
+	err = filepath.WalkDir(folder, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || path == folder {
+			return err
+		}
+		return os.Lchown(path, int(to.Uid), int(to.Gid))
+	})
+	if err != nil {
+		return err
+	}
+	return os.Chown(folder, int(to.Uid), int(to.Gid))
 }
 
 // give hands a file to the user of the process.

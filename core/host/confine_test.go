@@ -293,11 +293,15 @@ func TestRunsAsAnotherUser(t *testing.T) {
 	p := newPlace(t)
 	passable(t, p.data)
 	state := filepath.Join(p.data, "plugins", "enrichment.a")
-	a := trying("enrichment.a", fakeConfig{Try: []string{"uid x", "make " + filepath.Join(state, "x"), "temporary x", "read " + p.secret}})
+	if err := os.MkdirAll(state, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	old := write(t, filepath.Join(state, "old"), "of another user's time")
+	a := trying("enrichment.a", fakeConfig{Try: []string{"uid x", "make " + filepath.Join(state, "x"), "read " + old, "temporary x", "read " + p.secret}})
 	a.Confinement.User = stranger()
 	h := started(t, p.settings(t, a), quiet())
 	got := tried(t, h, "enrichment.a")
-	want := map[string]string{"uid x": stranger(), "make " + filepath.Join(state, "x"): "done", "temporary x": "done", "read " + p.secret: "open " + p.secret + ": permission denied"}
+	want := map[string]string{"uid x": stranger(), "make " + filepath.Join(state, "x"): "done", "read " + old: "done", "temporary x": "done", "read " + p.secret: "open " + p.secret + ": permission denied"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

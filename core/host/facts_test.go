@@ -158,7 +158,7 @@ func TestFact04_RunsTheFileThatWasHashed(t *testing.T) {
 	path := pluginPath(s.PluginDir, "fake")
 	p, err := launch{
 		name: "fake", path: path, env: []string{roleEnv + "=well", "GORACE=atexit_sleep_ms=0"}, run: run,
-		roster: newRoster(), log: quiet(), timing: quick().withDefaults(), kernel: askKernel(), held: &confinement{},
+		roster: newRoster(), log: quiet(), timing: quick().withDefaults(),
 		lock: func(string, string) error { // between the hash and the exec
 			os.Remove(path)
 			return os.WriteFile(path, []byte("#!/bin/sh\necho pwned\n"), 0o755)

@@ -44,7 +44,7 @@ type launch struct {
 	log      *slog.Logger
 	timing   Timing
 	kernel   kernel
-	held     *confinement
+	held     *confinement // nil: granted nothing
 }
 
 // process is a running plugin that has described itself.
@@ -68,6 +68,9 @@ type process struct {
 func (l launch) start(ctx context.Context) (*process, error) {
 	if l.attached != nil {
 		return l.attach(ctx)
+	}
+	if l.held == nil {
+		l.kernel, l.held = askKernel(), &confinement{}
 	}
 	exe, err := openExecutable(l.path)
 	if err != nil {
