@@ -65,10 +65,12 @@ func (a *API) JSON(pattern string, value any) {
 	a.Handle(pattern, func(w http.ResponseWriter, _ *http.Request) { WriteJSON(w, value) })
 }
 
-// WriteJSON answers with a value.
+// WriteJSON answers with a value. Texts stand in it as they are, < and & too.
 func WriteJSON(w http.ResponseWriter, value any) {
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(value) // who does not read it any more has gone
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(value) // who does not read it any more has gone
 }
 
 // Require has requests refused with 401 that do not bear a token; an empty one lets all
