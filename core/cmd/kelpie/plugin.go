@@ -126,7 +126,9 @@ func printPlugins(w io.Writer, lines []pluginLine) {
 			for _, in := range r.Instances {
 				indented(w, "    ", strings.TrimSuffix(fmt.Sprintf("%s %s: %s", in.Address, in.State, in.Trouble), ": "))
 			}
-			printConfined(w, r.Confined)
+			if !r.Attached { // who started that one has said what it may
+				printConfined(w, r.Confined)
+			}
 		}
 	}
 }
