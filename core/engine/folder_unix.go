@@ -22,7 +22,7 @@ func closeFolder(dir string) error {
 	switch mode := info.Mode().Perm(); {
 	case mode&0o022 != 0:
 		return fmt.Errorf("%s may be written by others than its owner: see what is in it, then run \"chmod 700 %s\"", dir, dir)
-	case mode&0o077 != 0:
+	case mode&0o066 != 0: // others may pass through it, to plugins' own folders
 		return os.Chmod(dir, 0o700)
 	}
 	return nil

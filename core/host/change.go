@@ -86,7 +86,7 @@ func (h *Host) plan(s Settings) (*Change, error) {
 
 // serves tells whether a process may get an instance. The caller holds Host.mu.
 func (s *supervisor) serves(identity string, need allowance) bool {
-	return s.identity == identity && !s.ending && s.launch.held.may.covers(need)
+	return s.identity == identity && !s.ending && (s.launch.attached != nil || s.launch.held.may.covers(need))
 }
 
 // check holds an instance to what the Host relies on.

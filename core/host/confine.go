@@ -29,7 +29,7 @@ type Confined struct {
 
 // confined is how processes of a launch are held.
 func (l launch) confined(p *process) Confined {
-	if l.held.off || l.attached != nil { // who started it has said what it may
+	if l.held.off {
 		return Confined{Off: true}
 	}
 	out := Confined{

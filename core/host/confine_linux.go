@@ -90,8 +90,14 @@ func (k kernel) lacks(c *confinement) (all, grave []string) {
 	case k.landlock < 4:
 		grave = append(grave, "TCP ports: this kernel's Landlock is too old (6.7 has it)")
 	}
+	if k.landlock > 0 && k.landlock < 3 {
+		grave = append(grave, "the ends of files: this kernel's Landlock lets any be cut short that its account may write (6.2 does not)")
+	}
+	if k.landlock > 0 && !k.signals {
+		grave = append(grave, "signals: this kernel's Landlock lets a plugin end other processes of its account, and Kelpie (6.12 does not, with later fixes)")
+	}
 	if _, ok := machines[runtime.GOARCH]; !ok {
-		grave = append(grave, "what a socket speaks: on this machine only TCP ports can be forbidden, and not UDP and others")
+		grave = append(grave, "what a socket speaks, and signals to Kelpie: on this machine system calls are not told apart")
 	}
 	all = slices.Clone(grave)
 	if c.limits.Processes > 0 && c.user == "" && os.Geteuid() == 0 {
@@ -122,7 +128,14 @@ func (k kernel) enter(c *confinement, exe *os.File, own []string) (ground, error
 			return g, err
 		}
 	}
-	return g, filterSockets(len(c.may.connect)+len(c.may.listen) > 0)
+	if os.Geteuid() == 0 {
+		// This thread stays one of the core's, and to the kernel it is of the plugin's kind:
+		// by it the core's memory could be read.
+		if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+			return g, fmt.Errorf("memory of the core: %w", err)
+		}
+	}
+	return g, filterCalls(len(c.may.connect)+len(c.may.listen) > 0)
 }
 
 // kept are what a process of root's may need to read what it is granted, and to listen
@@ -339,9 +352,9 @@ func handOver(folder string, to *syscall.Credential) error {
 }
 
 // give hands a file to the user of the process.
-func (c *confinement) give(path string) {
+func (c *confinement) give(file *os.File) {
 	if credential, err := credentialOf(c.user); c.user != "" && err == nil {
-		_ = os.Chown(path, int(credential.Uid), int(credential.Gid))
+		_ = file.Chown(int(credential.Uid), int(credential.Gid))
 	}
 }
 

@@ -117,8 +117,8 @@ func (p place) misdeeds() []string {
 		"list " + filepath.Join(p.data, "plugins"), "read " + filepath.Join(p.data, "plugins", "enrichment.victim", "state"),
 		"make " + filepath.Join(p.data, "plugins", "enrichment.victim", "x"),
 		"read /proc/" + core + "/environ", "read /proc/" + core + "/maps", "read /proc/" + core + "/mem",
-		"signal " + core, "trace " + core, "privilege x", "make /tmp/kelpie-confine-test",
-		"dial 127.0.0.1:" + p.other, "listen 127.0.0.1:" + p.free, "multipath 127.0.0.1:" + p.other,
+		"signal " + core, "thread " + core, "trace " + core, "privilege x", "make /tmp/kelpie-confine-test",
+		"dial 127.0.0.1:" + p.other, "listen 127.0.0.1:" + p.free, "multipath 127.0.0.1:" + p.other, "fastopen 127.0.0.1:" + p.other,
 	}
 }
 
@@ -242,7 +242,9 @@ func TestWhatIsNotEnforcedIsTold(t *testing.T) {
 	}{
 		{"no Landlock", kernel{}, false, "this kernel has no Landlock"},
 		{"no TCP ports", kernel{landlock: 3}, false, "Landlock is too old"},
-		{"all of it", kernel{landlock: 7}, false, ""},
+		{"no signals", kernel{landlock: 5}, false, "signals: this kernel's Landlock"},
+		{"no ends of files", kernel{landlock: 2}, false, "the ends of files"},
+		{"all of it", kernel{landlock: 7, signals: true}, false, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			requireLandlock(t, c.kernel.landlock)

@@ -96,13 +96,15 @@ func (g *ground) read(c *confinement, path string) {
 	switch {
 	case err != nil: // it is looked for again, by who asks whether all is as it was
 	case !info.IsDir():
-		g.files = append(g.files, folder)
+		if !c.forbids(folder) {
+			g.files = append(g.files, folder)
+		}
 	case !c.holdsPrivate(folder):
 		g.folders = append(g.folders, folder)
 	default:
 		g.narrowed, g.listed = append(g.narrowed, folder), append(g.listed, folder)
 		found, _ := filepath.Glob(filepath.Join(folder, names))
-		g.files = append(g.files, slices.DeleteFunc(found, func(path string) bool { return !isFile(path) })...)
+		g.files = append(g.files, slices.DeleteFunc(found, func(path string) bool { return !isFile(path) || c.forbids(path) })...)
 	}
 }
 
@@ -114,15 +116,17 @@ func (g *ground) write(c *confinement, path string, create bool) {
 	info, err := os.Stat(path)
 	switch {
 	case err == nil && !info.IsDir():
-		g.written = append(g.written, path)
+		if !c.forbids(path) {
+			g.written = append(g.written, path)
+		}
 	case err == nil && c.holdsPrivate(path):
 		g.narrowed = append(g.narrowed, path)
 	case err == nil:
 		g.writable = append(g.writable, path)
-	case create && os.IsNotExist(err):
+	case create && os.IsNotExist(err) && !c.forbids(path):
 		if f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600); err == nil {
+			c.give(f)
 			f.Close()
-			c.give(path)
 			g.written = append(g.written, path)
 		}
 	}
@@ -154,6 +158,13 @@ func (c *confinement) holdsPrivate(folder string) bool {
 		}
 	}
 	return false
+}
+
+// forbids tells whether a file is one that no process gets, whoever asks for it, by
+// whatever link.
+func (c *confinement) forbids(path string) bool {
+	path = real(path)
+	return slices.ContainsFunc(slices.Concat(c.private, guarded()), func(folder string) bool { return within(path, real(folder)) })
 }
 
 // real is the path without symbolic links, as far as it is there.

@@ -86,6 +86,9 @@ func TestSurvey(t *testing.T) {
 	if err := os.Symlink(at("home"), at("link")); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Symlink(at("home/data/kelpie.db"), at("logs/innocent")); err != nil {
+		t.Fatal(err)
+	}
 	rotated := []string{"home/eve-2.json", "home/eve.json", "home/eve.json.1"}
 	for _, c := range []struct {
 		name        string
@@ -101,7 +104,11 @@ func TestSurvey(t *testing.T) {
 		{name: "a pattern of folders", read: "logs/*/eve.json/..", want: ground{folders: []string{"logs"}}},
 		{name: "the folder of a file beside the data folder", read: "home/eve.json/..", want: ground{listed: []string{"home"}, files: rotated, narrowed: []string{"home"}}},
 		{name: "a pattern beside the data folder", read: "home/eve*", want: ground{listed: []string{"home"}, files: rotated, narrowed: []string{"home"}}},
-		{name: "the data folder", read: "home/data", want: ground{listed: []string{"home/data"}, files: []string{"home/data/kelpie.db"}, narrowed: []string{"home/data"}}},
+		{name: "the data folder", read: "home/data", want: ground{listed: []string{"home/data"}, narrowed: []string{"home/data"}}},
+		{name: "a file of the data folder", read: "home/data/kelpie.db"},
+		{name: "a file of the data folder to write", write: "home/data/kelpie.db"},
+		{name: "a new file in the data folder", write: "home/data/new"},
+		{name: "a link to a file of the data folder", read: "logs/innocent", write: "logs/innocent"},
 		{name: "a link to what holds it", read: "link/eve.json/..", want: ground{listed: []string{"link"}, files: []string{"link/eve-2.json", "link/eve.json", "link/eve.json.1"}, narrowed: []string{"link"}}},
 		{name: "a file to write", write: "logs/eve.json", want: ground{written: []string{"logs/eve.json"}}},
 		{name: "a file to write that is not there", write: "logs/new", want: ground{written: []string{"logs/new"}}},

@@ -81,6 +81,7 @@ func (h *Host) supervise(s *Settings, identity string, instances []*instance) *s
 		kernel: h.kernel, held: held,
 	}
 	if a, ok := s.Attached[name]; ok {
+		held.off = true // who started it has said what it may
 		l.attached, l.path, l.timing = &a, a.Socket, l.timing.patient()
 	}
 	one := newSupervisor(l, h.settings.StateDir)

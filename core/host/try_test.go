@@ -95,6 +95,31 @@ var attempts = map[string]func(string) error{
 		_, err := net.DefaultResolver.LookupHost(context.Background(), name)
 		return err
 	},
+	// The core's threads, of which one stands for this process's start.
+	"thread": func(pid string) error {
+		core, _ := strconv.Atoi(pid)
+		tasks, err := os.ReadDir("/proc/" + pid + "/task")
+		for _, task := range tasks {
+			tid, _ := strconv.Atoi(task.Name())
+			for _, attempt := range []error{unix.Tgkill(core, tid, 0), syscall.Kill(tid, 0), tkill(tid), openMemory(pid, tid)} {
+				if attempt == nil {
+					return nil
+				}
+				err = attempt
+			}
+		}
+		return err
+	},
+	"fastopen": func(address string) error {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		_, text, _ := net.SplitHostPort(address)
+		port, _ := strconv.Atoi(text)
+		return unix.Sendto(fd, []byte("hi"), unix.MSG_FASTOPEN, &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}})
+	},
 	"signal": func(pid string) error { n, _ := strconv.Atoi(pid); return syscall.Kill(n, 0) },
 	"trace": func(pid string) error {
 		n, _ := strconv.Atoi(pid)
@@ -145,4 +170,19 @@ var attempts = map[string]func(string) error{
 		}
 		return nil
 	},
+}
+
+func tkill(tid int) error {
+	if _, _, errno := unix.RawSyscall(unix.SYS_TKILL, uintptr(tid), 0, 0); errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+func openMemory(pid string, tid int) error {
+	f, err := os.Open("/proc/" + pid + "/task/" + strconv.Itoa(tid) + "/mem")
+	if err == nil {
+		f.Close()
+	}
+	return err
 }

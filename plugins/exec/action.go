@@ -134,7 +134,10 @@ func (r *result) check() error {
 // be wrong. Where the two differ nothing is claimed.
 func (r *result) outcome(end ending, wrong error) sdk.Result {
 	out := sdk.Result{Reference: r.Reference, Message: r.Message, SameKey: r.SameKey, UndoToken: r.Token}
+	says := map[int]sdk.Outcome{exitLater: sdk.OutcomeFailed, exitRefused: sdk.OutcomeRefused}[end.code]
 	switch {
+	case says != "" && wrong == nil && r.Outcome != "" && r.Outcome != says:
+		return unknown("the program says %s, and ended with %s: it may have taken effect", r.Outcome, end)
 	case end.code == exitLater || end.code == exitRefused:
 		if wrong != nil || out.Message == "" {
 			out.Message = "the program says so by its " + end.String()
