@@ -325,7 +325,13 @@ func (k *calling) start(ctx context.Context, in host.Instance, sum string) (stop
 	lock := host.Lock{Plugins: []host.LockedPlugin{{
 		Name: k.plugin.Name, Version: k.plugin.Version, SHA256: map[string]string{host.Platform(): sum},
 	}}}
-	h, err := host.New(host.Settings{Lock: lock, LockFile: "what was inspected", StateDir: state, Instances: []host.Instance{in}}, k.log())
+	settings := host.Settings{Lock: lock, LockFile: "what was inspected", StateDir: state, Instances: []host.Instance{in}}
+	for _, folder := range []string{k.config.Kelpie.DataDir, k.config.Kelpie.SecretsDir} {
+		if path, err := filepath.Abs(folder); folder != "" && err == nil {
+			settings.Private = append(settings.Private, path)
+		}
+	}
+	h, err := host.New(settings, k.log())
 	if err != nil {
 		return nil, errors.Join(err, remove())
 	}

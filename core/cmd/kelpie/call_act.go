@@ -146,7 +146,11 @@ func parametersOf(verb model.Verb, given []string) (json.RawMessage, error) {
 			return nil, err
 		}
 		if more, isList := v.([]any); isList && had[name] {
-			v = append(out[name].([]any), more...)
+			before, wasList := out[name].([]any)
+			if !wasList {
+				return nil, usage("--param %s is given as a list and as something else", name)
+			}
+			v = append(before, more...)
 		}
 		out[name], had[name] = v, true
 	}

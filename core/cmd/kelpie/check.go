@@ -34,7 +34,7 @@ func (p program) pluginCheckCommand(o *options) *cobra.Command {
 	c := &cobra.Command{
 		Use: "check BIN", Short: "Hold a plugin, in whatever language, to the contract", Args: cobra.ExactArgs(1),
 		Long: "Hold a plugin, in whatever language, to the contract.\n\n" +
-			"The program is started as Kelpie starts it. With --config the blocks of this plugin in that file are its instances: " +
+			"The program is started as Kelpie starts it, but not confined. With --config the blocks of this plugin in that file are its instances: " +
 			"they are configured, detectors are read, enrichments are asked about addresses and names that are reserved for documentation, " +
 			"and actions do dry runs. Nothing is done for real but what --act names.\n\n" +
 			"The program is run: check only what you would run.",
