@@ -270,14 +270,31 @@ func (r *reload) because(address, what string, parts []api.PartChange) (plugin, 
 		return is.Plugin, ""
 	case what == host.Replaced && !slices.Equal(was.Env, is.Env):
 		return is.Plugin, "env"
-	case what == host.Replaced:
+	case what == host.Replaced && r.rebuilt(is.Plugin):
 		return is.Plugin, "another build of the plugin" + r.versions(is.Plugin)
+	case what == host.Replaced && !reflect.DeepEqual(was.Confinement, is.Confinement):
+		return is.Plugin, "what its plugin may touch"
+	case what == host.Replaced:
+		return is.Plugin, "it names what its process may not touch"
 	case !block && slices.ContainsFunc(parts, func(p api.PartChange) bool { return p.Kind == "connection" }) && !bytes.Equal(was.Connection, is.Connection):
 		return is.Plugin, "its connection"
 	case !block:
 		return is.Plugin, "a value that its block reads: a secret, a file or a variable"
 	}
 	return is.Plugin, ""
+}
+
+// rebuilt tells whether a plugin is another file than before.
+func (r *reload) rebuilt(plugin string) bool {
+	of := func(l host.Lock) string {
+		for _, p := range l.Plugins {
+			if p.Name == plugin {
+				return p.SHA256[host.Platform()]
+			}
+		}
+		return ""
+	}
+	return of(r.now.Lock) != of(r.next.Lock)
 }
 
 // versions of a plugin, before and after, where they differ.

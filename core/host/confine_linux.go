@@ -331,24 +331,30 @@ func (c *confinement) as(cmd *exec.Cmd, own []string) error {
 
 // handOver gives a folder, with what is in it from another user's time, to the user of a
 // process. The folder itself is the last, so that what was cut short is done again.
+// Nothing outside of it is reached, whatever links the other user makes meanwhile.
 func handOver(folder string, to *syscall.Credential) error {
-	info, err := os.Stat(folder)
+	root, err := os.OpenRoot(folder)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	info, err := root.Stat(".")
 	if err != nil {
 		return err
 	}
 	if owner, ok := info.Sys().(*syscall.Stat_t); ok && owner.Uid == to.Uid && owner.Gid == to.Gid {
 		return nil
 	}
-	err = filepath.WalkDir(folder, func(path string, _ fs.DirEntry, err error) error {
-		if err != nil || path == folder {
+	err = fs.WalkDir(root.FS(), ".", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || path == "." {
 			return err
 		}
-		return os.Lchown(path, int(to.Uid), int(to.Gid))
+		return root.Lchown(path, int(to.Uid), int(to.Gid))
 	})
 	if err != nil {
 		return err
 	}
-	return os.Chown(folder, int(to.Uid), int(to.Gid))
+	return root.Chown(".", int(to.Uid), int(to.Gid))
 }
 
 // give hands a file to the user of the process.

@@ -2,6 +2,7 @@ package host
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -97,13 +98,18 @@ func (i *Instance) need(stateDir string) (allowance, []string) {
 	for _, t := range i.Confinement.Declared.Network {
 		for _, text := range expand(t, values) {
 			if err := a.network(text); err != nil {
-				wrong = append(wrong, fmt.Sprintf("%q: %s", t, err))
+				wrong = append(wrong, fmt.Sprintf("%q %s", t, err)) // not with its value, which may be a secret
 			}
 		}
 	}
-	for _, text := range slices.Concat(i.Confinement.Granted.Network, proxies(i.Env)) {
+	for _, text := range i.Confinement.Granted.Network {
+		if a.network(text) != nil {
+			wrong = append(wrong, CheckNetwork(text).Error())
+		}
+	}
+	for _, text := range proxies(i.Env) {
 		if err := a.network(text); err != nil {
-			wrong = append(wrong, err.Error())
+			wrong = append(wrong, "the proxy in its environment "+err.Error())
 		}
 	}
 	return allowance{}.with(a), wrong
@@ -183,13 +189,22 @@ func expand(template string, values map[string][]string) []string {
 
 // CheckNetwork tells what is wrong with a network permission: "tcp:" or "listen:" and a
 // port, an address with one, a URL, or "*".
-func CheckNetwork(text string) error { return (&allowance{}).network(text) }
+func CheckNetwork(text string) error {
+	err := (&allowance{}).network(text)
+	if _, rest, _ := strings.Cut(text, ":"); err != nil && err != errNoKind {
+		text = rest
+	}
+	if err != nil {
+		return fmt.Errorf("%q %w", cut(plain(text), 80), err)
+	}
+	return nil
+}
 
 func (a *allowance) network(text string) error {
 	kind, rest, _ := strings.Cut(text, ":")
 	list := map[string]*[]string{"tcp": &a.connect, "listen": &a.listen}[kind]
 	if list == nil {
-		return fmt.Errorf("%q begins with neither \"tcp:\" nor \"listen:\"", cut(plain(text), 80))
+		return errNoKind
 	}
 	port, err := portOf(rest)
 	if err == nil {
@@ -206,7 +221,14 @@ var ports = map[string]string{
 	"postgres": "5432", "postgresql": "5432", "mysql": "3306", "mongodb": "27017", "socks5": "1080",
 }
 
-// portOf reads the port of an address: a number, host:port, a URL, or anyPort.
+var (
+	errNoKind    = errors.New(`begins with neither "tcp:" nor "listen:"`)
+	errNoAddress = errors.New("is no address")
+	errNoPort    = errors.New("names no port")
+)
+
+// portOf reads the port of an address: a number, host:port, a URL, or anyPort. Its errors
+// do not repeat the address, which may hold a password or be a secret as a whole.
 func portOf(address string) (string, error) {
 	port := address
 	switch {
@@ -215,7 +237,7 @@ func portOf(address string) (string, error) {
 	case strings.Contains(address, "://"):
 		u, err := url.Parse(address)
 		if err != nil {
-			return "", fmt.Errorf("%q is no address", cut(plain(address), 80))
+			return "", errNoAddress
 		}
 		if port = u.Port(); port == "" {
 			port = ports[u.Scheme]
@@ -223,12 +245,12 @@ func portOf(address string) (string, error) {
 	case strings.Contains(address, ":"):
 		var err error
 		if _, port, err = net.SplitHostPort(address); err != nil {
-			return "", fmt.Errorf("%q is no address", cut(plain(address), 80))
+			return "", errNoAddress
 		}
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {
-		return "", fmt.Errorf("%q names no port", cut(plain(address), 80))
+		return "", errNoPort
 	}
 	return strconv.FormatUint(n, 10), nil
 }

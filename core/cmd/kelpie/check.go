@@ -76,7 +76,7 @@ func (p program) connectorsFor(ctx context.Context, o *options, binary string) (
 	src, diags := config.Load(o.config, config.Options{Variables: vars, Schemas: map[string]model.Plugin{about.Name: about}})
 	var c *config.Config
 	if !diags.HasErrors() {
-		c, diags = config.Connectors(src)
+		c, diags = config.ParseOnly(src, about.Name)
 	}
 	if diags.HasErrors() {
 		return nil, p.refuse(o, diags, src)

@@ -7,17 +7,18 @@ import (
 	"testing"
 )
 
-func TestConnectors(t *testing.T) {
-	for name, c := range map[string]struct{ text, want, wrong string }{
-		"unused and others'": {text: `
+// TestParseOnlyOfAFile: what is used or not, and whose blocks stand beside, is all one.
+func TestParseOnlyOfAFile(t *testing.T) {
+	for name, c := range map[string]struct{ plugin, text, want, wrong string }{
+		"unused and others'": {plugin: "file", text: `
 variable "folder" { default = "/var/log" }
 detector "file" "eve" { path = "${var.folder}/eve.json" }
 enrichment "nonesuch" "it" { }
 pipeline "p" { from = [detector.nowhere] }`, want: "detector.eve"},
-		"wrong":      {text: `detector "file" "eve" { pth = "eve.json" }`, wrong: "missing attribute"},
-		"no secret":  {text: `action "email" "mail" {` + "\n" + `server = "smtp://mail.example.org"` + "\n" + `from = "a@example.org"` + "\n" + `password = "clear"` + "\n}", wrong: "secret"},
-		"not HCL":    {text: `detector "file" {`, wrong: "block"},
-		"connection": {text: "connection \"carbonblack\" \"edr\" {\n url = \"https://cb.example.org\"\n token = secret(\"cb\")\n}\ndetector \"carbonblack\" \"alerts\" { connection = connection.edr }", want: "detector.alerts"},
+		"wrong":      {plugin: "file", text: `detector "file" "eve" { pth = "eve.json" }`, wrong: "missing attribute"},
+		"no secret":  {plugin: "email", text: `action "email" "mail" {` + "\n" + `server = "smtp://mail.example.org"` + "\n" + `from = "a@example.org"` + "\n" + `password = "clear"` + "\n}", wrong: "secret"},
+		"not HCL":    {plugin: "file", text: `detector "file" {`, wrong: "block"},
+		"connection": {plugin: "carbonblack", text: "connection \"carbonblack\" \"edr\" {\n url = \"https://cb.example.org\"\n token = secret(\"cb\")\n}\ndetector \"carbonblack\" \"alerts\" { connection = connection.edr }", want: "detector.alerts"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			schemas, err := ReadSchemas("testdata")
@@ -31,7 +32,7 @@ pipeline "p" { from = [detector.nowhere] }`, want: "detector.eve"},
 			src, diags := Load(path, Options{Schemas: schemas, LookupEnv: func(string) (string, bool) { return "", false }})
 			var got *Config
 			if !diags.HasErrors() {
-				got, diags = Connectors(src)
+				got, diags = ParseOnly(src, c.plugin)
 			}
 			if c.wrong != "" {
 				if !diags.HasErrors() || !strings.Contains(strings.ToLower(diags.Error()), c.wrong) {
