@@ -40,9 +40,10 @@ func describe(p Plugin) (*pluginv1.DescribeResponse, []connector, *body, error) 
 		return nil, nil, nil, fmt.Errorf("its version %q must be a semantic version such as 1.2.3", p.Version)
 	}
 	out := &pluginv1.DescribeResponse{
-		Name:     p.Name,
-		Version:  p.Version,
-		Homepage: p.Homepage,
+		Name:         p.Name,
+		Version:      p.Version,
+		Homepage:     p.Homepage,
+		Capabilities: []string{DetectPulse},
 		Permissions: &pluginv1.Permissions{
 			Read:    p.Permissions.Read,
 			Write:   p.Permissions.Write,

@@ -12,6 +12,9 @@ import (
 const (
 	// fetchLimit bounds one Fetch.
 	fetchLimit = 5 * time.Minute
+	// stuckAfter is how long after its end a Fetch may go on, that does not heed it,
+	// before its session gives no more signs of life.
+	stuckAfter = 10 * time.Second
 	// pollDefault is the interval of a Fetcher that names none.
 	pollDefault = time.Minute
 	// The wait after an error doubles from the first to the last of these.
@@ -27,6 +30,8 @@ const (
 type poller struct {
 	fetcher Fetcher
 	log     *slog.Logger
+	// livesUntil is told by when the poller will have called it again.
+	livesUntil func(time.Time)
 }
 
 // Detect implements Detector.
@@ -79,6 +84,8 @@ func (p *poller) Detect(ctx context.Context, start Start, out Sender) error {
 func (p *poller) fetch(ctx context.Context, cursor []byte) (Page, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchLimit)
 	defer cancel()
+	p.livesUntil(time.Now().Add(fetchLimit + stuckAfter))
+	defer p.livesUntil(time.Time{}) // sending may wait for the core, as long as that likes
 	return p.fetcher.Fetch(ctx, cursor)
 }
 

@@ -51,7 +51,7 @@ func poll(t *testing.T, start Start, limit time.Duration, script func(int, strin
 	f, out := &fetches{script: script}, &sends{}
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	err := (&poller{fetcher: f, log: slog.New(slog.DiscardHandler)}).Detect(ctx, start, out)
+	err := (&poller{fetcher: f, log: slog.New(slog.DiscardHandler), livesUntil: func(time.Time) {}}).Detect(ctx, start, out)
 	return f, out, err
 }
 
@@ -165,7 +165,7 @@ func TestPollerIsCancelledWhileItFetches(t *testing.T) {
 		return Page{}, errors.New("cancelled")
 	}
 	out := &sends{}
-	err := (&poller{fetcher: f, log: slog.New(slog.DiscardHandler)}).Detect(ctx, Start{}, out)
+	err := (&poller{fetcher: f, log: slog.New(slog.DiscardHandler), livesUntil: func(time.Time) {}}).Detect(ctx, Start{}, out)
 	if !errors.Is(err, context.Canceled) || len(out.statuses) > 0 {
 		t.Errorf("%v with %v", err, out.statuses)
 	}

@@ -61,6 +61,7 @@ func (d *detectorServer) Detect(stream grpc.BidiStreamingServer[pluginv1.DetectR
 		i:       i,
 		end:     end,
 	}
+	run.session.pulse = max(0, start.GetPulse().AsDuration())
 	release, err := d.begin(ctx, run)
 	if err != nil {
 		return err
@@ -202,7 +203,7 @@ func (r *running) detect(ctx context.Context, start Start) (err error) {
 		}
 	}()
 	if f, ok := r.i.value.(Fetcher); ok {
-		return (&poller{fetcher: f, log: r.i.log}).Detect(ctx, start, r.session)
+		return (&poller{fetcher: f, log: r.i.log, livesUntil: r.session.livesUntil}).Detect(ctx, start, r.session)
 	}
 	return r.i.value.(Detector).Detect(ctx, start, r.session)
 }

@@ -52,6 +52,9 @@ type session struct {
 	durable []byte // of the last acknowledged batch
 	last    *receipt
 
+	pulse time.Duration // how often the core wants a sign of life; 0: it does not. Constant
+	alive time.Time     // until when the detector is taken to be; zero: for ever
+
 	status sourceStatus
 	report bool // the status has not been sent
 	urgent bool // … and is to be sent at once
@@ -220,6 +223,15 @@ func (s *session) Status(trouble error, behind int64, unit string) {
 	nudge(s.wake)
 }
 
+// livesUntil says by when the detector will have said so again, if it is not stuck.
+// Nobody else's signs of life are sent after that.
+func (s *session) livesUntil(t time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.alive = t
+	nudge(s.wake)
+}
+
 // pump sends what is ready until the session is to end (ctx), what it waits for has
 // come (until), or, once flush is set, nothing is left.
 func (s *session) pump(ctx context.Context, until <-chan struct{}, send func(*pluginv1.DetectResponse) error) error {
@@ -264,6 +276,14 @@ func (s *session) next() (message *pluginv1.DetectResponse, wait time.Duration, 
 	}
 	if s.report {
 		wait = statusEvery - now.Sub(s.told)
+	}
+	if s.pulse > 0 && (s.alive.IsZero() || now.Before(s.alive)) {
+		due := s.pulse - now.Sub(s.told)
+		if due <= 0 {
+			s.report, s.told = false, now
+			return statusToProto(s.status, false), 0, false
+		}
+		wait = min(wait, due)
 	}
 	b := s.pending
 	if b == nil {

@@ -11,6 +11,8 @@ const (
 	// MaxMessage is the largest message either side sends or takes, in bytes. go-plugin
 	// leaves the plugin's side at 4 MiB and the core's without a limit.
 	MaxMessage = 16 << 20
+	// DetectPulse is the capability of giving signs of life in a detector's session.
+	DetectPulse = "detect.pulse"
 	// LogLevelEnv names the variable with the least level that the core wants to have
 	// logged: trace, debug, info, warn or error. Without it: info.
 	LogLevelEnv = "KELPIE_LOG_LEVEL"

@@ -101,6 +101,10 @@ type Connector struct {
 
 	// Verbs (actions) that it offers.
 	Verbs []Verb
+
+	// Needs names capabilities of the core (DetectPulse, …) without which the connector
+	// would not do what it says: a core that lacks one does not use it.
+	Needs []string
 }
 
 // Verb is one thing an action can do.
@@ -119,6 +123,8 @@ type Verb struct {
 	// Settle is the longest time after which a request on its way may still take
 	// effect.
 	Settle time.Duration
+	// Needs is as Connector.Needs, for this verb alone.
+	Needs []string
 }
 
 // Instance is a connector configured by one block.

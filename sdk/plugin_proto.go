@@ -135,6 +135,7 @@ func (c *connector) toProto() *pluginv1.Connector {
 		DefaultTtlSeconds: int64(c.DefaultTTL / time.Second),
 		Local:             c.Local,
 		Answers:           c.answers,
+		Needs:             c.Needs,
 	}
 	out.Schema.Doc = c.Summary
 	for i := range c.verbs {
@@ -148,6 +149,7 @@ func (c *connector) toProto() *pluginv1.Connector {
 			Idempotent:    v.Idempotent,
 			SettleSeconds: int64((v.Settle + time.Second - 1) / time.Second),
 			Summary:       v.Summary,
+			Needs:         v.Needs,
 		})
 	}
 	return out

@@ -134,11 +134,19 @@ func (p *parser) schemaOf(block *hclsyntax.Block, plugin *model.Plugin) (*model.
 	}
 	if len(names) == 0 {
 		slices.Sort(kinds)
-		p.errorf(at, "Not offered", "The plugin %q has no %s. It has: %s.", plugin.Name, kind, strings.Join(slices.Compact(kinds), ", "))
+		p.errorf(at, "Not offered", "The plugin %q has no %s. It has: %s.%s", plugin.Name, kind, strings.Join(slices.Compact(kinds), ", "), leftOut(plugin))
 		return nil, nil
 	}
-	p.errorf(at, "Unknown connector", "Write which %s of the plugin is meant. %s", kind, suggest(block.Labels[0], names))
+	p.errorf(at, "Unknown connector", "Write which %s of the plugin is meant. %s%s", kind, suggest(block.Labels[0], names), leftOut(plugin))
 	return nil, nil
+}
+
+// leftOut says what there is of a plugin that this Kelpie can't use.
+func leftOut(plugin *model.Plugin) string {
+	if len(plugin.LeftOut) == 0 {
+		return ""
+	}
+	return " Left out of it is: " + strings.Join(plugin.LeftOut, "; ") + "."
 }
 
 // tree is the body of a block as the plugin gets it, defaults filled in, secrets by

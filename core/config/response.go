@@ -211,7 +211,7 @@ func (p *parser) do(s *section, out *plan.Step) *model.Verb {
 	if near := nearest(name, offered); near != "" {
 		p.errorf(a.at, "Verb not offered", "%s does not offer %q. Did you mean %s.%s?", out.Action, name, out.Action, near)
 	} else {
-		p.errorf(a.at, "Verb not offered", "%s does not offer %q. It offers: %s.", out.Action, name, strings.Join(offered, ", "))
+		p.errorf(a.at, "Verb not offered", "%s does not offer %q. It offers: %s.%s", out.Action, name, strings.Join(offered, ", "), leftOut(i.plugin))
 	}
 	return nil
 }
@@ -292,15 +292,18 @@ func (p *parser) parameters(s *section, verb *model.Verb, env expr.Env) map[stri
 	block := s.one("parameters")
 	out := map[string]*expr.Program{}
 	var known []string
+	taken := map[string]bool{}
 	for _, a := range verb.Parameters.Attributes {
 		if a.Name == noticeParameter {
 			continue
 		}
+		written := p.parameterName(block, a)
 		known = append(known, a.Name)
+		taken[a.Name], taken[a.RenamedFrom] = true, true
 		switch {
-		case block != nil && block.has(a.Name):
+		case written != "":
 			env.Want = kindOf(a.Type)
-			if program := p.program(block, a.Name, inParams, env); program != nil {
+			if program := p.program(block, written, inParams, env); program != nil {
 				out[a.Name] = program
 			}
 		case a.Required:
@@ -311,7 +314,7 @@ func (p *parser) parameters(s *section, verb *model.Verb, env expr.Env) map[stri
 		return out
 	}
 	for _, name := range slices.Sorted(maps.Keys(block.attrs)) {
-		if !slices.Contains(known, name) {
+		if !taken[name] {
 			p.errorf(block.attrs[name].NameRange, "Unknown parameter", "%q has no %q. %s", verb.Name, name, suggest(name, known))
 		}
 	}
@@ -319,6 +322,27 @@ func (p *parser) parameters(s *section, verb *model.Verb, env expr.Env) map[stri
 		p.errorf(inner.DefRange(), "Not a block", "Parameters are attributes: write %s = …", inner.Type)
 	}
 	return out
+}
+
+// parameterName is what a parameter is called in the block: by its name, or by the older
+// one; empty: it is not there.
+func (p *parser) parameterName(block *section, a model.Attribute) string {
+	older := a.RenamedFrom
+	switch {
+	case block == nil:
+		return ""
+	case block.has(a.Name) && older != "" && block.has(older):
+		p.errorf(block.attrs[older].NameRange, "Parameter given twice", "%q is the older name of %q, which is given too. Keep %q.", older, a.Name, a.Name)
+	case older != "" && block.has(older):
+		p.warnf(block.attrs[older].NameRange, "Renamed parameter", "%q is called %q now. Write %q.", older, a.Name, a.Name)
+		return older
+	case !block.has(a.Name):
+		return ""
+	}
+	if a.Deprecated != "" {
+		p.warnf(block.attrs[a.Name].NameRange, "Deprecated parameter", "%q: %s", a.Name, a.Deprecated)
+	}
+	return a.Name
 }
 
 func kindOf(t model.Type) expr.Kind {

@@ -2,15 +2,39 @@ package host
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
+	"slices"
+	"strings"
 
 	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/sdk"
 	"github.com/kelpie-sec/kelpie/sdk/pluginv1"
 )
 
 // maxDepth bounds how deep blocks and types may nest in a plugin's schema.
 const maxDepth = 16
+
+// capabilities of this core, beyond the first release of the contract.
+func capabilities() []string { return []string{sdk.DetectPulse} }
+
+// newerError says what of a plugin is from a later contract than this core's.
+type newerError struct{ what string }
+
+func (e *newerError) Error() string {
+	return e.what + ", which this Kelpie does not have: take a newer one"
+}
+
+// lacking is the error of something that needs what this core does not have; nil: it has all.
+func lacking(needs []string) error {
+	for _, name := range needs {
+		if !slices.Contains(capabilities(), name) {
+			return &newerError{fmt.Sprintf("it needs %q", cut(name, 80))}
+		}
+	}
+	return nil
+}
 
 var (
 	verbName      = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}(\.[a-z][a-z0-9_]{0,62})?$`)
@@ -22,7 +46,8 @@ var (
 func pluginModel(d *pluginv1.DescribeResponse) (model.Plugin, error) {
 	p := model.Plugin{
 		Name: d.GetName(), Version: d.GetVersion(), Homepage: d.GetHomepage(),
-		Read: d.GetPermissions().GetRead(), Write: d.GetPermissions().GetWrite(), Network: d.GetPermissions().GetNetwork(),
+		Capabilities: d.GetCapabilities(),
+		Read:         d.GetPermissions().GetRead(), Write: d.GetPermissions().GetWrite(), Network: d.GetPermissions().GetNetwork(),
 	}
 	if !pluginName.MatchString(p.Name) {
 		return p, fmt.Errorf("it says that its name is %q; a name is lower-case letters, digits and \"_\"", cut(p.Name, 80))
@@ -40,6 +65,10 @@ func pluginModel(d *pluginv1.DescribeResponse) (model.Plugin, error) {
 	seen := map[string]bool{}
 	for _, c := range d.GetConnectors() {
 		connector, err := connectorModel(c)
+		if newer := (*newerError)(nil); errors.As(err, &newer) {
+			p.LeftOut = append(p.LeftOut, fmt.Sprintf("%s: %v", connectorTitle(c), err))
+			continue
+		}
 		if err != nil {
 			return p, fmt.Errorf("its connector %q: %w", c.GetName(), err)
 		}
@@ -48,12 +77,42 @@ func pluginModel(d *pluginv1.DescribeResponse) (model.Plugin, error) {
 			return p, fmt.Errorf("it has two connectors %q of kind %s", connector.Name, connector.Kind)
 		}
 		seen[key] = true
+		var left []string
+		connector.Verbs, left = usableVerbs(c, connector.Verbs)
+		p.LeftOut = append(p.LeftOut, left...)
 		p.Connectors = append(p.Connectors, connector)
+	}
+	if len(p.Connectors) == 0 && len(p.LeftOut) > 0 {
+		return p, fmt.Errorf("it offers nothing that this Kelpie can use: %s", strings.Join(p.LeftOut, "; "))
 	}
 	if len(p.Connectors) == 0 {
 		return p, fmt.Errorf("it has no connectors")
 	}
 	return p, nil
+}
+
+// connectorTitle names a connector that may be of no known kind.
+func connectorTitle(c *pluginv1.Connector) string {
+	kind, ok := kinds[c.GetKind()]
+	switch {
+	case !ok:
+		return fmt.Sprintf("connector %q", cut(c.GetName(), 80))
+	case c.GetName() == "":
+		return string(kind)
+	}
+	return fmt.Sprintf("%s %q", kind, cut(c.GetName(), 80))
+}
+
+// usableVerbs leaves out the verbs that need what this core does not have.
+func usableVerbs(c *pluginv1.Connector, all []model.Verb) (usable []model.Verb, left []string) {
+	for i, v := range c.GetVerbs() {
+		if err := lacking(v.GetNeeds()); err != nil {
+			left = append(left, fmt.Sprintf("%s, verb %q: %v", connectorTitle(c), v.GetName(), err))
+			continue
+		}
+		usable = append(usable, all[i])
+	}
+	return usable, left
 }
 
 var kinds = map[pluginv1.ConnectorKind]model.ConnectorKind{
@@ -73,8 +132,14 @@ func kindProto(kind model.ConnectorKind) pluginv1.ConnectorKind {
 
 func connectorModel(c *pluginv1.Connector) (model.Connector, error) {
 	kind, ok := kinds[c.GetKind()]
-	if !ok {
-		return model.Connector{}, fmt.Errorf("is of no kind that is known")
+	switch {
+	case c.GetKind() == pluginv1.ConnectorKind_CONNECTOR_KIND_UNSPECIFIED:
+		return model.Connector{}, fmt.Errorf("says not whether it is a detector, an enrichment or an action")
+	case !ok:
+		return model.Connector{}, &newerError{fmt.Sprintf("it is of kind %d", c.GetKind())}
+	}
+	if err := lacking(c.GetNeeds()); err != nil {
+		return model.Connector{}, err
 	}
 	schema, err := schemaModel(c.GetSchema(), 0)
 	out := model.Connector{
@@ -129,8 +194,11 @@ func schemaModel(s *pluginv1.Schema, depth int) (model.Schema, error) {
 			return out, fmt.Errorf("block %q: %w", b.GetName(), err)
 		}
 		nesting, ok := nestings[b.GetNesting()]
-		if !ok {
-			return out, fmt.Errorf("block %q: has no nesting that is known", b.GetName())
+		switch {
+		case b.GetNesting() == pluginv1.BlockNesting_BLOCK_NESTING_UNSPECIFIED:
+			return out, fmt.Errorf("block %q: says not how often it may be there", b.GetName())
+		case !ok:
+			return out, &newerError{fmt.Sprintf("its block %q nests in way %d", b.GetName(), b.GetNesting())}
 		}
 		out.Blocks = append(out.Blocks, model.Block{
 			Name: b.GetName(), Nesting: nesting, Required: b.GetRequired(), Schema: nested, Doc: b.GetDoc(),
@@ -202,8 +270,13 @@ var types = map[pluginv1.Kind]string{
 
 func typeModel(t *pluginv1.Type, depth int) (model.Type, error) {
 	kind, ok := types[t.GetKind()]
-	if !ok || depth > maxDepth {
-		return model.Type{}, fmt.Errorf("has no type that is known")
+	switch {
+	case depth > maxDepth:
+		return model.Type{}, fmt.Errorf("its type nests deeper than %d", maxDepth)
+	case t.GetKind() == pluginv1.Kind_KIND_UNSPECIFIED:
+		return model.Type{}, fmt.Errorf("has no type")
+	case !ok:
+		return model.Type{}, &newerError{fmt.Sprintf("it has a value of type %d", t.GetKind())}
 	}
 	out := model.Type{Kind: kind}
 	if kind != "list" && kind != "map" {

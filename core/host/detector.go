@@ -3,7 +3,9 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -11,6 +13,7 @@ import (
 	"google.golang.org/grpc/encoding"
 	_ "google.golang.org/grpc/encoding/proto" // the codec that frameCodec falls back on
 	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/kelpie-sec/kelpie/core/model"
 	"github.com/kelpie-sec/kelpie/sdk"
@@ -96,6 +99,11 @@ func (d *Detector) Open(ctx context.Context, start SessionStart) (*Session, erro
 
 	ctx, cancel := context.WithCancel(ctx)
 	s := &Session{instance: d.instance, process: p, ctx: ctx, cancel: cancel, start: start}
+	var pulse *durationpb.Duration
+	if slices.Contains(p.about.Capabilities, sdk.DetectPulse) {
+		every := d.instance.owner.launch.timing.Pulse
+		s.silence, pulse = missedPulses*every, durationpb.New(every)
+	}
 	s.stream, err = p.conn.NewStream(ctx, &pluginv1.DetectorService_ServiceDesc.Streams[0],
 		pluginv1.DetectorService_Detect_FullMethodName, grpc.ForceCodecV2(frameCodec{}))
 	if err == nil {
@@ -104,6 +112,7 @@ func (d *Detector) Open(ctx context.Context, start SessionStart) (*Session, erro
 			Message: &pluginv1.DetectRequest_Start{Start: &pluginv1.DetectStart{
 				Cursor: start.Cursor, Once: start.Once,
 				MaxEvents: int32(start.MaxEvents), MaxBytes: int32(start.MaxBytes),
+				Pulse: pulse,
 			}},
 		})
 	}
@@ -133,7 +142,12 @@ type Session struct {
 	closed  bool
 
 	troubled bool // by the last status; Recv's
+	// silence is how long Recv waits for a plugin that gives signs of life; 0: for ever.
+	silence time.Duration
 }
+
+// missedPulses are how many signs of life may be missing.
+const missedPulses = 3
 
 // Recv waits for the next batch or status. It returns io.EOF when the plugin has
 // ended the session in good order, and otherwise an *Error. A batch that breaks the
@@ -141,7 +155,7 @@ type Session struct {
 // that does, does not: it comes with its Problem set.
 func (s *Session) Recv() (SessionMessage, error) {
 	var f frame
-	if err := s.stream.RecvMsg(&f); err != nil {
+	if err := s.receive(&f); err != nil {
 		return SessionMessage{}, s.failed(err)
 	}
 	m, err := decodeFrame(f.data)
@@ -165,6 +179,20 @@ func (s *Session) Recv() (SessionMessage, error) {
 		s.note(m.status)
 	}
 	return SessionMessage{Batch: m.batch, Status: m.status}, nil
+}
+
+// receive waits for a message, as long as the plugin may be silent.
+func (s *Session) receive(f *frame) error {
+	if s.silence > 0 {
+		watch := time.AfterFunc(s.silence, func() {
+			_ = s.cut(&Error{
+				Instance: s.instance.Address, Reason: sdk.Retry, Fault: sdk.FaultPlugin, Err: ErrSilent,
+				Message: fmt.Sprintf("plugin %q has given no sign of life in this session for %s: what reads its source is stuck", s.instance.Plugin, s.silence),
+			})
+		})
+		defer watch.Stop()
+	}
+	return s.stream.RecvMsg(f)
 }
 
 // note counts each time that the source can't be read any more.
@@ -242,8 +270,9 @@ func (s *Session) Close() {
 
 // cut ends the session for a reason of ours.
 func (s *Session) cut(err error) error {
+	err = s.failed(err)
 	s.cancel()
-	return s.failed(err)
+	return err
 }
 
 // failed keeps the first reason for which the session ended.

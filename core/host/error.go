@@ -24,6 +24,8 @@ var (
 	ErrContract = errors.New("plugin breaks the contract")
 	// ErrTooLarge: the request or its answer is larger than a message may be.
 	ErrTooLarge = errors.New("message is too large")
+	// ErrSilent: a session has given no sign of life, though its plugin said it would.
+	ErrSilent = errors.New("plugin is silent")
 	// ErrUnknown: there is no such instance or plugin.
 	ErrUnknown = errors.New("not configured")
 )

@@ -139,6 +139,8 @@ func (f *fake) Describe(context.Context, *pluginv1.DescribeRequest) (*pluginv1.D
 		d.Name = "somebody_else"
 	case "versionless":
 		d.Version = "latest"
+	case "alive":
+		d.Capabilities = []string{"detect.tomorrow", sdk.DetectPulse}
 	}
 	text := &pluginv1.Type{Kind: pluginv1.Kind_KIND_STRING}
 	schema := &pluginv1.Schema{
@@ -368,6 +370,10 @@ func (f *fake) Detect(stream grpc.BidiStreamingServer[pluginv1.DetectRequest, pl
 		return stream.Send(&pluginv1.DetectResponse{Message: &pluginv1.DetectResponse_Batch{Batch: &pluginv1.Batch{Number: n, Events: events, Cursor: []byte{byte(n)}}}})
 	}
 	event := &pluginv1.Event{Id: "1", Raw: []byte(`{}`)}
+	pulse := first.GetStart().GetPulse().AsDuration()
+	if (pulse > 0) != (f.role == "alive") {
+		return fmt.Errorf("a plugin that is %q is asked for signs of life each %s", f.role, pulse)
+	}
 	if c.Do == "no credit" {
 		return batch(1, event)
 	}
@@ -382,6 +388,14 @@ func (f *fake) Detect(stream grpc.BidiStreamingServer[pluginv1.DetectRequest, pl
 				return err
 			}
 		}
+	case "beat":
+		for stream.Context().Err() == nil {
+			if err := stream.Send(&pluginv1.DetectResponse{Message: &pluginv1.DetectResponse_Status{Status: &pluginv1.DetectorStatus{}}}); err != nil {
+				return err
+			}
+			time.Sleep(pulse / 4)
+		}
+		return nil
 	case "gap":
 		return batch(2, event)
 	case "misname":

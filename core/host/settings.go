@@ -93,6 +93,9 @@ type Timing struct {
 	// Crashes within CrashWindow: the plugin has failed, until Host.Restart.
 	Crashes     int           // 5
 	CrashWindow time.Duration // 2 min
+	// Pulse is how often a detector's session is to give a sign of life, where its plugin
+	// can; after three that are missing the session is cut.
+	Pulse time.Duration // 10 s
 	// Stop bounds the end of a process, where the caller's context does not.
 	Stop time.Duration // 10 s
 }
@@ -111,6 +114,7 @@ func (t Timing) withDefaults() Timing {
 		{&t.BackoffMax, 30 * time.Second},
 		{&t.HealthyAfter, time.Minute},
 		{&t.CrashWindow, 2 * time.Minute},
+		{&t.Pulse, 10 * time.Second},
 		{&t.Stop, 10 * time.Second},
 	} {
 		if *d.field <= 0 {

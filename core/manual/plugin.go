@@ -27,6 +27,9 @@ func Plugin(p model.Plugin, docs string) string {
 	for _, c := range p.Connectors {
 		w.line("- %s: %s", code(title(p, c)), cmp.Or(prose(stop(c.Summary)), "it says nothing of itself."))
 	}
+	for _, left := range p.LeftOut {
+		w.line("- left out: %s", prose(stop(left)))
+	}
 	w.permissions(p)
 	if p.Connection != nil {
 		w.line("\n## %s", code(fmt.Sprintf("connection %q", p.Name)))

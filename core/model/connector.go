@@ -10,6 +10,10 @@ type Plugin struct {
 	Connectors []Connector `json:"connectors"`
 	// Connection is the schema of the connection block, if there is one.
 	Connection *Schema `json:"connection,omitempty"`
+	// Capabilities that it has beyond the first release of the contract.
+	Capabilities []string `json:"capabilities,omitempty"`
+	// LeftOut is what this core can't use of it, each a sentence's part with the reason.
+	LeftOut []string `json:"left_out,omitempty"`
 	// Permissions that the process asks for.
 	Read    []string `json:"read,omitempty"`
 	Write   []string `json:"write,omitempty"`

@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/kelpie-sec/kelpie/sdk"
@@ -41,6 +42,10 @@ func detectorChecks() []Check {
 		{
 			Name: "ack", of: eachDetector, run: ackHonest,
 			Why: "What Kelpie has not acknowledged it does not have: told to the source as taken, it is lost when anything dies.",
+		},
+		{
+			Name: "pulse", of: eachDetector, run: pulse,
+			Why: "A plugin that says it gives signs of life is taken to be stuck where it does not, and its session is cut.",
 		},
 		{
 			Name: "ids", of: eachDetector, run: sameIDs,
@@ -103,6 +108,47 @@ func batches(ctx context.Context, t *trial) error {
 		}
 		s.ack(got)
 	}
+}
+
+// pulseEvery is how often the check wants a sign of life, and pulses how many.
+const (
+	pulseEvery = 200 * time.Millisecond
+	pulses     = 3
+)
+
+// pulse asks for signs of life, and offers the source nothing.
+func pulse(ctx context.Context, t *trial) error {
+	p, err := t.configured(ctx)
+	if err != nil {
+		return err
+	}
+	about, err := t.described(ctx, p)
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(about.GetCapabilities(), sdk.DetectPulse) {
+		return skipf("the plugin does not say that it gives signs of life")
+	}
+	s, err := p.open(ctx, t.instance.Name, sessionStart{pulse: pulseEvery, credit: 1})
+	if err != nil {
+		return err
+	}
+	defer s.end()
+	for n := range pulses {
+		m, err := s.next(10 * pulseEvery)
+		if errors.Is(err, errNothing) {
+			return fail("While the detector is at work or waits for its next turn, send a status at least as often as start.pulse says, or leave detect.pulse out of the capabilities.",
+				"asked for a sign of life each %s, the session gave %d, and then nothing for %s", pulseEvery, n, 10*pulseEvery)
+		}
+		if err != nil {
+			return p.told(fail("A session goes on until the core stops it.", "the session ended: %s", text(err)))
+		}
+		if b := m.GetBatch(); b != nil {
+			s.credit(1)
+			s.ack(b.GetNumber())
+		}
+	}
+	return nil
 }
 
 func ends(ctx context.Context, t *trial) error {

@@ -197,6 +197,7 @@ func TestMisbehaving(t *testing.T) {
 		"cursor_ahead":     "cursor",
 		"ids_of_process":   "cursor ack",
 		"takes_early":      "ack",
+		"lifeless":         "pulse",
 		"answers_less":     "answers",
 		"no_retry_time":    "rate_limit",
 		"unsure":           "rate_limit",

@@ -264,6 +264,9 @@ func (l *liar) RecvMsg(into any) error {
 		if ok && l.mode == "fills_batches" && r.GetStart() != nil {
 			r.GetStart().MaxEvents = 0
 		}
+		if ok && l.mode == "lifeless" && r.GetStart() != nil {
+			r.GetStart().Pulse = nil
+		}
 		if ok && l.mode == "generous" && r.GetCredit() != nil {
 			r.GetCredit().Batches += 5
 		}

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/types/known/durationpb"
+
 	"github.com/kelpie-sec/kelpie/sdk"
 	"github.com/kelpie-sec/kelpie/sdk/pluginv1"
 )
@@ -39,6 +41,7 @@ type sessionStart struct {
 	once      bool
 	maxEvents int
 	credit    int
+	pulse     time.Duration
 }
 
 // open begins a session. The caller must end it.
@@ -71,9 +74,11 @@ func (p *process) open(ctx context.Context, id string, start sessionStart) (*ses
 	if start.maxEvents == 0 {
 		start.maxEvents = sdk.MaxBatchEvents
 	}
-	s.send(&pluginv1.DetectRequest{Instance: id, Message: &pluginv1.DetectRequest_Start{Start: &pluginv1.DetectStart{
-		Cursor: start.cursor, Once: start.once, MaxEvents: int32(start.maxEvents), MaxBytes: sdk.MaxBatchBytes,
-	}}})
+	begin := &pluginv1.DetectStart{Cursor: start.cursor, Once: start.once, MaxEvents: int32(start.maxEvents), MaxBytes: sdk.MaxBatchBytes}
+	if start.pulse > 0 {
+		begin.Pulse = durationpb.New(start.pulse)
+	}
+	s.send(&pluginv1.DetectRequest{Instance: id, Message: &pluginv1.DetectRequest_Start{Start: begin}})
 	if start.credit > 0 {
 		s.credit(start.credit)
 	}

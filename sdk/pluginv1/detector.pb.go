@@ -9,6 +9,7 @@ package pluginv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -206,8 +207,12 @@ type DetectStart struct {
 	// Read what there is, report `ended`, and wait for `stop`.
 	Once bool `protobuf:"varint,2,opt,name=once,proto3" json:"once,omitempty"`
 	// Bounds of a batch: at most this many events and this many bytes of them.
-	MaxEvents     int32 `protobuf:"varint,3,opt,name=max_events,json=maxEvents,proto3" json:"max_events,omitempty"`
-	MaxBytes      int32 `protobuf:"varint,4,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
+	MaxEvents int32 `protobuf:"varint,3,opt,name=max_events,json=maxEvents,proto3" json:"max_events,omitempty"`
+	MaxBytes  int32 `protobuf:"varint,4,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
+	// Set only for plugins with the capability detect.pulse: while the detector is at
+	// work, or waits for its next turn, a batch or a status comes at least this often,
+	// also if it says nothing new. A detector that is stuck lets it be missing.
+	Pulse         *durationpb.Duration `protobuf:"bytes,5,opt,name=pulse,proto3" json:"pulse,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -268,6 +273,13 @@ func (x *DetectStart) GetMaxBytes() int32 {
 		return x.MaxBytes
 	}
 	return 0
+}
+
+func (x *DetectStart) GetPulse() *durationpb.Duration {
+	if x != nil {
+		return x.Pulse
+	}
+	return nil
 }
 
 // DetectCredit allows more batches to be sent.
@@ -632,20 +644,21 @@ var File_kelpie_plugin_v1_detector_proto protoreflect.FileDescriptor
 
 const file_kelpie_plugin_v1_detector_proto_rawDesc = "" +
 	"\n" +
-	"\x1fkelpie/plugin/v1/detector.proto\x12\x10kelpie.plugin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ckelpie/plugin/v1/event.proto\"\x8c\x02\n" +
+	"\x1fkelpie/plugin/v1/detector.proto\x12\x10kelpie.plugin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ckelpie/plugin/v1/event.proto\"\x8c\x02\n" +
 	"\rDetectRequest\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x125\n" +
 	"\x05start\x18\x02 \x01(\v2\x1d.kelpie.plugin.v1.DetectStartH\x00R\x05start\x128\n" +
 	"\x06credit\x18\x03 \x01(\v2\x1e.kelpie.plugin.v1.DetectCreditH\x00R\x06credit\x12/\n" +
 	"\x03ack\x18\x04 \x01(\v2\x1b.kelpie.plugin.v1.DetectAckH\x00R\x03ack\x122\n" +
 	"\x04stop\x18\x05 \x01(\v2\x1c.kelpie.plugin.v1.DetectStopH\x00R\x04stopB\t\n" +
-	"\amessage\"u\n" +
+	"\amessage\"\xa6\x01\n" +
 	"\vDetectStart\x12\x16\n" +
 	"\x06cursor\x18\x01 \x01(\fR\x06cursor\x12\x12\n" +
 	"\x04once\x18\x02 \x01(\bR\x04once\x12\x1d\n" +
 	"\n" +
 	"max_events\x18\x03 \x01(\x05R\tmaxEvents\x12\x1b\n" +
-	"\tmax_bytes\x18\x04 \x01(\x05R\bmaxBytes\"(\n" +
+	"\tmax_bytes\x18\x04 \x01(\x05R\bmaxBytes\x12/\n" +
+	"\x05pulse\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x05pulse\"(\n" +
 	"\fDetectCredit\x12\x18\n" +
 	"\abatches\x18\x01 \x01(\x05R\abatches\"!\n" +
 	"\tDetectAck\x12\x14\n" +
@@ -700,26 +713,28 @@ var file_kelpie_plugin_v1_detector_proto_goTypes = []any{
 	(*DetectResponse)(nil),        // 6: kelpie.plugin.v1.DetectResponse
 	(*Batch)(nil),                 // 7: kelpie.plugin.v1.Batch
 	(*DetectorStatus)(nil),        // 8: kelpie.plugin.v1.DetectorStatus
-	(*Event)(nil),                 // 9: kelpie.plugin.v1.Event
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 9: google.protobuf.Duration
+	(*Event)(nil),                 // 10: kelpie.plugin.v1.Event
+	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
 }
 var file_kelpie_plugin_v1_detector_proto_depIdxs = []int32{
 	2,  // 0: kelpie.plugin.v1.DetectRequest.start:type_name -> kelpie.plugin.v1.DetectStart
 	3,  // 1: kelpie.plugin.v1.DetectRequest.credit:type_name -> kelpie.plugin.v1.DetectCredit
 	4,  // 2: kelpie.plugin.v1.DetectRequest.ack:type_name -> kelpie.plugin.v1.DetectAck
 	5,  // 3: kelpie.plugin.v1.DetectRequest.stop:type_name -> kelpie.plugin.v1.DetectStop
-	7,  // 4: kelpie.plugin.v1.DetectResponse.batch:type_name -> kelpie.plugin.v1.Batch
-	8,  // 5: kelpie.plugin.v1.DetectResponse.status:type_name -> kelpie.plugin.v1.DetectorStatus
-	9,  // 6: kelpie.plugin.v1.Batch.events:type_name -> kelpie.plugin.v1.Event
-	0,  // 7: kelpie.plugin.v1.DetectorStatus.state:type_name -> kelpie.plugin.v1.DetectorState
-	10, // 8: kelpie.plugin.v1.DetectorStatus.since:type_name -> google.protobuf.Timestamp
-	1,  // 9: kelpie.plugin.v1.DetectorService.Detect:input_type -> kelpie.plugin.v1.DetectRequest
-	6,  // 10: kelpie.plugin.v1.DetectorService.Detect:output_type -> kelpie.plugin.v1.DetectResponse
-	10, // [10:11] is the sub-list for method output_type
-	9,  // [9:10] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	9,  // 4: kelpie.plugin.v1.DetectStart.pulse:type_name -> google.protobuf.Duration
+	7,  // 5: kelpie.plugin.v1.DetectResponse.batch:type_name -> kelpie.plugin.v1.Batch
+	8,  // 6: kelpie.plugin.v1.DetectResponse.status:type_name -> kelpie.plugin.v1.DetectorStatus
+	10, // 7: kelpie.plugin.v1.Batch.events:type_name -> kelpie.plugin.v1.Event
+	0,  // 8: kelpie.plugin.v1.DetectorStatus.state:type_name -> kelpie.plugin.v1.DetectorState
+	11, // 9: kelpie.plugin.v1.DetectorStatus.since:type_name -> google.protobuf.Timestamp
+	1,  // 10: kelpie.plugin.v1.DetectorService.Detect:input_type -> kelpie.plugin.v1.DetectRequest
+	6,  // 11: kelpie.plugin.v1.DetectorService.Detect:output_type -> kelpie.plugin.v1.DetectResponse
+	11, // [11:12] is the sub-list for method output_type
+	10, // [10:11] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_kelpie_plugin_v1_detector_proto_init() }

@@ -186,7 +186,12 @@ type DescribeResponse struct {
 	// Where a person reads on.
 	Homepage string `protobuf:"bytes,5,opt,name=homepage,proto3" json:"homepage,omitempty"`
 	// What the process needs from the machine.
-	Permissions   *Permissions `protobuf:"bytes,6,opt,name=permissions,proto3" json:"permissions,omitempty"`
+	Permissions *Permissions `protobuf:"bytes,6,opt,name=permissions,proto3" json:"permissions,omitempty"`
+	// What it can do beyond the first release of the contract, by names that the
+	// contract gives. The core uses it where it knows it, and otherwise does without.
+	//
+	//	detect.pulse  its sessions give signs of life where DetectStart asks for them
+	Capabilities  []string `protobuf:"bytes,7,rep,name=capabilities,proto3" json:"capabilities,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -259,6 +264,13 @@ func (x *DescribeResponse) GetHomepage() string {
 func (x *DescribeResponse) GetPermissions() *Permissions {
 	if x != nil {
 		return x.Permissions
+	}
+	return nil
+}
+
+func (x *DescribeResponse) GetCapabilities() []string {
+	if x != nil {
+		return x.Capabilities
 	}
 	return nil
 }
@@ -359,7 +371,10 @@ type Connector struct {
 	// Actions.
 	Verbs []*Verb `protobuf:"bytes,12,rep,name=verbs,proto3" json:"verbs,omitempty"`
 	// Actions: the connector hands back what people chose.
-	Answers       bool `protobuf:"varint,13,opt,name=answers,proto3" json:"answers,omitempty"`
+	Answers bool `protobuf:"varint,13,opt,name=answers,proto3" json:"answers,omitempty"`
+	// Capabilities of the core without which this connector would not do what it says.
+	// A core that lacks one uses the plugin's others and not this.
+	Needs         []string `protobuf:"bytes,14,rep,name=needs,proto3" json:"needs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -485,6 +500,13 @@ func (x *Connector) GetAnswers() bool {
 	return false
 }
 
+func (x *Connector) GetNeeds() []string {
+	if x != nil {
+		return x.Needs
+	}
+	return nil
+}
+
 // Verb is one thing an action can do.
 type Verb struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -504,6 +526,8 @@ type Verb struct {
 	// Longest time after which a request on its way may still take effect, for Check.
 	SettleSeconds int64  `protobuf:"varint,7,opt,name=settle_seconds,json=settleSeconds,proto3" json:"settle_seconds,omitempty"`
 	Summary       string `protobuf:"bytes,8,opt,name=summary,proto3" json:"summary,omitempty"`
+	// As Connector.needs, for this verb alone.
+	Needs         []string `protobuf:"bytes,9,rep,name=needs,proto3" json:"needs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -592,6 +616,13 @@ func (x *Verb) GetSummary() string {
 		return x.Summary
 	}
 	return ""
+}
+
+func (x *Verb) GetNeeds() []string {
+	if x != nil {
+		return x.Needs
+	}
+	return nil
 }
 
 type ConfigureRequest struct {
@@ -997,7 +1028,7 @@ var File_kelpie_plugin_v1_plugin_proto protoreflect.FileDescriptor
 const file_kelpie_plugin_v1_plugin_proto_rawDesc = "" +
 	"\n" +
 	"\x1dkelpie/plugin/v1/plugin.proto\x12\x10kelpie.plugin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dkelpie/plugin/v1/schema.proto\"\x11\n" +
-	"\x0fDescribeRequest\"\x94\x02\n" +
+	"\x0fDescribeRequest\"\xb8\x02\n" +
 	"\x10DescribeResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12;\n" +
@@ -1008,11 +1039,12 @@ const file_kelpie_plugin_v1_plugin_proto_rawDesc = "" +
 	"connection\x18\x04 \x01(\v2\x18.kelpie.plugin.v1.SchemaR\n" +
 	"connection\x12\x1a\n" +
 	"\bhomepage\x18\x05 \x01(\tR\bhomepage\x12?\n" +
-	"\vpermissions\x18\x06 \x01(\v2\x1d.kelpie.plugin.v1.PermissionsR\vpermissions\"Q\n" +
+	"\vpermissions\x18\x06 \x01(\v2\x1d.kelpie.plugin.v1.PermissionsR\vpermissions\x12\"\n" +
+	"\fcapabilities\x18\a \x03(\tR\fcapabilities\"Q\n" +
 	"\vPermissions\x12\x12\n" +
 	"\x04read\x18\x01 \x03(\tR\x04read\x12\x14\n" +
 	"\x05write\x18\x02 \x03(\tR\x05write\x12\x18\n" +
-	"\anetwork\x18\x03 \x03(\tR\anetwork\"\xcd\x03\n" +
+	"\anetwork\x18\x03 \x03(\tR\anetwork\"\xe3\x03\n" +
 	"\tConnector\x123\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1f.kelpie.plugin.v1.ConnectorKindR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -1028,7 +1060,8 @@ const file_kelpie_plugin_v1_plugin_proto_rawDesc = "" +
 	" \x01(\x03R\x11defaultTtlSeconds\x12\x14\n" +
 	"\x05local\x18\v \x01(\bR\x05local\x12,\n" +
 	"\x05verbs\x18\f \x03(\v2\x16.kelpie.plugin.v1.VerbR\x05verbs\x12\x18\n" +
-	"\aanswers\x18\r \x01(\bR\aanswers\"\xf9\x01\n" +
+	"\aanswers\x18\r \x01(\bR\aanswers\x12\x14\n" +
+	"\x05needs\x18\x0e \x03(\tR\x05needs\"\x8f\x02\n" +
 	"\x04Verb\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\atargets\x18\x02 \x03(\tR\atargets\x128\n" +
@@ -1041,7 +1074,8 @@ const file_kelpie_plugin_v1_plugin_proto_rawDesc = "" +
 	"idempotent\x18\x06 \x01(\bR\n" +
 	"idempotent\x12%\n" +
 	"\x0esettle_seconds\x18\a \x01(\x03R\rsettleSeconds\x12\x18\n" +
-	"\asummary\x18\b \x01(\tR\asummary\"\xd6\x01\n" +
+	"\asummary\x18\b \x01(\tR\asummary\x12\x14\n" +
+	"\x05needs\x18\t \x03(\tR\x05needs\"\xd6\x01\n" +
 	"\x10ConfigureRequest\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x123\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x1f.kelpie.plugin.v1.ConnectorKindR\x04kind\x12\x1c\n" +

@@ -157,8 +157,15 @@ func (p program) pluginLockCommand(o *options) *cobra.Command {
 			if o.json {
 				return printJSON(p.out, locked)
 			}
+			schemas, err := config.ReadSchemas(o.folder())
+			if err != nil {
+				return err
+			}
 			for _, l := range locked {
 				fmt.Fprintf(p.out, "%s  %s\n", line(l.Name+" "+l.Version, 24), l.SHA256[host.Platform()][:16])
+				for _, left := range schemas[l.Name].LeftOut {
+					indented(p.out, "  ", "without "+left)
+				}
 			}
 			fmt.Fprintf(p.out, "%s locked in %s.\n", plural(len(locked), "plugin"), filepath.Join(o.folder(), config.LockName))
 			return nil
