@@ -97,13 +97,13 @@ func TestDescriptionsThatAreRefused(t *testing.T) {
 		schema *pluginv1.Schema
 		want   string
 	}{
-		{"deep types", attribute(&pluginv1.Attribute{Name: "a", Type: deepType}), "has no type that is known"},
+		{"deep types", attribute(&pluginv1.Attribute{Name: "a", Type: deepType}), "its type nests deeper than 16"},
 		{"deep blocks", deepSchema, "nests deeper than 16"},
-		{"no type", attribute(&pluginv1.Attribute{Name: "a"}), "has no type that is known"},
-		{"no element", attribute(&pluginv1.Attribute{Name: "a", Type: &pluginv1.Type{Kind: pluginv1.Kind_KIND_MAP}}), "has no type that is known"},
+		{"no type", attribute(&pluginv1.Attribute{Name: "a"}), "has no type"},
+		{"no element", attribute(&pluginv1.Attribute{Name: "a", Type: &pluginv1.Type{Kind: pluginv1.Kind_KIND_MAP}}), "has no type"},
 		{"bad default", attribute(&pluginv1.Attribute{Name: "a", Type: text, Default: []byte("{")}), "is not JSON"},
 		{"bad name", attribute(&pluginv1.Attribute{Name: "a b\n", Type: text}), "is no name"},
-		{"no nesting", &pluginv1.Schema{Blocks: []*pluginv1.Block{{Name: "b"}}}, "has no nesting that is known"},
+		{"no nesting", &pluginv1.Schema{Blocks: []*pluginv1.Block{{Name: "b"}}}, "says not how often it may be there"},
 		{"bad block", &pluginv1.Schema{Blocks: []*pluginv1.Block{{Name: "B!", Nesting: 1}}}, "is no name"},
 		{"twice", &pluginv1.Schema{Attributes: []*pluginv1.Attribute{{Name: "a", Type: text}, {Name: "a", Type: text}}}, "twice"},
 	} {
