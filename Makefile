@@ -9,7 +9,7 @@ GOFUMPT     := mvdan.cc/gofumpt@v0.12.0
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BUF         := github.com/bufbuild/buf/cmd/buf@v1.75.0
 
-.PHONY: build kelpie run test test-race lint generate generate-check docs bench bounds torture torture-disk clean
+.PHONY: build kelpie run test test-race lint generate generate-check contract docs bench bounds torture torture-disk clean
 
 ## build: the program and all plugins, their lock and schemas, into bin/
 build: kelpie $(addprefix plugin-,$(PLUGINS))
@@ -51,6 +51,14 @@ generate:
 ## generate-check: that what is committed is what generate makes
 generate-check: generate
 	git diff --exit-code -- sdk/pluginv1
+
+## contract: that it only grows: what releases/held names can still talk to today's core
+contract: generate-check
+	@for commit in $$(grep -v '^#' releases/held); do \
+		git cat-file -e $$commit || { echo "$$commit is not in this clone, and is not held"; continue; }; \
+		rm -rf $(BIN)/held && mkdir -p $(BIN)/held && git archive $$commit sdk/proto | tar -x -C $(BIN)/held && \
+		$(GO) run $(BUF) breaking sdk/proto --against $(BIN)/held/sdk/proto && echo "$$commit: the contract only grew" || exit 1; \
+	done
 
 ## docs: the pages that are made from what the programs say of themselves: docs/reference.md,
 ## docs/expressions.md and docs/connectors
