@@ -116,7 +116,9 @@ func statDisk(dir string) (disk, error) {
 	if err := unix.Statfs(dir, &st); err != nil {
 		return disk{}, fmt.Errorf("file system of %s: %w", dir, err)
 	}
-	return disk{free: clamp(st.Bavail, st.Bsize), size: clamp(st.Blocks, st.Bsize)}, nil
+	// The fields' types are the system's own.
+	unit := int64(st.Bsize)
+	return disk{free: clamp(uint64(st.Bavail), unit), size: clamp(uint64(st.Blocks), unit)}, nil
 }
 
 func clamp(blocks uint64, size int64) int64 {

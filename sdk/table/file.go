@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -105,8 +104,7 @@ func (f *File) reload(only *stamp) (changed bool, err error) {
 }
 
 func (f *File) read(only *stamp) (*Table, stamp, error) {
-	// Without O_NONBLOCK a pipe in the place of the file would be waited for.
-	file, err := os.OpenFile(f.path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	file, err := os.OpenFile(f.path, os.O_RDONLY|openFlags, 0)
 	if err != nil {
 		return nil, stamp{}, err
 	}
@@ -136,9 +134,7 @@ func (f *File) read(only *stamp) (*Table, stamp, error) {
 
 func (f *File) stampOf(info fs.FileInfo) stamp {
 	s := stamp{size: info.Size(), changed: info.ModTime(), settled: f.now().Sub(info.ModTime()).Abs() >= Settled}
-	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-		s.inode = stat.Ino
-	}
+	s.inode = inode(info)
 	return s
 }
 
