@@ -36,13 +36,14 @@ const (
 	dataFourth  = 40
 )
 
-// filterCalls is for good, for this thread and what it starts.
-func filterCalls(internet bool) error {
+// filterCalls is for good, for this thread and what it starts. It keeps them from the
+// core, and from the thread of it that starts them.
+func filterCalls(internet bool, core, thread int) error {
 	machine, ok := machines[runtime.GOARCH]
 	if !ok {
 		return nil // lacks says so
 	}
-	filter := callFilter(machine, internet, uint32(unix.Getpid()), uint32(unix.Gettid()))
+	filter := callFilter(machine, internet, uint32(core), uint32(thread))
 	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
 	if err := unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&program)), 0, 0); err != nil {
 		return fmt.Errorf("seccomp: %w", err)

@@ -135,7 +135,11 @@ func (k kernel) enter(c *confinement, exe *os.File, own []string) (ground, error
 			return g, fmt.Errorf("memory of the core: %w", err)
 		}
 	}
-	return g, filterCalls(len(c.may.connect)+len(c.may.listen) > 0)
+	internet := len(c.may.connect)+len(c.may.listen) > 0
+	if c.becomes {
+		return g, filterCalls(internet, unix.Getppid(), unix.Getppid())
+	}
+	return g, filterCalls(internet, unix.Getpid(), unix.Gettid())
 }
 
 // kept are what a process of root's may need to read what it is granted, and to listen

@@ -14,6 +14,8 @@ type confinement struct {
 	private []string // what is nobody's but the core's, absolute
 	user    string
 	limits  Limits
+	// becomes: this program itself becomes the plugin's, and the core is its parent.
+	becomes bool
 }
 
 // baseline is what every process may read, and run: what programs need to run at all.

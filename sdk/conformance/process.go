@@ -102,9 +102,10 @@ func (t *trial) launch() (*process, error) {
 	}
 	p := &process{trial: t, dir: dir, first: make(chan string, 1), exited: make(chan struct{})}
 	shake := sdk.Handshake()
-	p.cmd = exec.Command(t.binary)
+	line := append(slices.Clone(t.settings.Launcher), t.binary)
+	p.cmd = exec.Command(line[0], line[1:]...)
 	p.cmd.Dir = dir
-	p.cmd.Env = append(slices.Clone(t.settings.Env),
+	p.cmd.Env = append(append([]string{"TMPDIR=" + dir}, t.settings.Env...),
 		shake.MagicCookieKey+"="+shake.MagicCookieValue,
 		"PLUGIN_PROTOCOL_VERSIONS="+strconv.Itoa(sdk.ProtocolVersion),
 		"PLUGIN_UNIX_SOCKET_DIR="+dir,

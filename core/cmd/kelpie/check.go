@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -27,6 +28,7 @@ type checkOptions struct {
 	record string
 	update bool
 	only   []string
+	free   bool
 }
 
 func (p program) pluginCheckCommand(o *options) *cobra.Command {
@@ -34,7 +36,7 @@ func (p program) pluginCheckCommand(o *options) *cobra.Command {
 	c := &cobra.Command{
 		Use: "check BIN", Short: "Hold a plugin, in whatever language, to the contract", Args: cobra.ExactArgs(1),
 		Long: "Hold a plugin, in whatever language, to the contract.\n\n" +
-			"The program is started as Kelpie starts it, but not confined. With --config the blocks of this plugin in that file are its instances: " +
+			"The program is started as Kelpie starts it, and confined to what it declares and what a block plugin grants. With --config the blocks of this plugin in that file are its instances: " +
 			"they are configured, detectors are read, enrichments are asked about addresses and names that are reserved for documentation, " +
 			"and actions do dry runs. Nothing is done for real but what --act names.\n\n" +
 			"The program is run: check only what you would run.",
@@ -53,6 +55,7 @@ func (p program) pluginCheckCommand(o *options) *cobra.Command {
 	flags.StringArrayVar(&check.acts, "act", nil, "really do this: VERB=KIND:VALUE, such as notify=address:soc@example.org")
 	flags.StringVar(&check.record, "record", "", "a file with the ids of the last release, to compare with")
 	flags.BoolVar(&check.update, "update", false, "write the file of --record")
+	flags.BoolVar(&check.free, "unconfined", false, "let it do whatever you may")
 	flags.StringArrayVar(&check.only, "only", nil, "make this check alone; may be given more than once")
 	return c
 }
@@ -97,6 +100,8 @@ func (p program) checkPlugin(ctx context.Context, o *options, check checkOptions
 			return usage("there is no check %q; there are %s", name, strings.Join(checkNames(), ", "))
 		}
 	}
+	var granted []host.Instance
+	var private []string
 	if given != nil {
 		instances, diags := given.Resolve(config.Secrets(given.Kelpie.SecretsDir))
 		if diags.HasErrors() {
@@ -106,12 +111,26 @@ func (p program) checkPlugin(ctx context.Context, o *options, check checkOptions
 			settings.Instances = append(settings.Instances, conformanceInstance(i))
 			settings.Env = append(settings.Env, i.Env...)
 		}
+		granted, private = instances, []string{given.Kelpie.DataDir, given.Kelpie.SecretsDir}
 		if len(instances) == 0 && !o.json {
 			fmt.Fprintf(p.err, "%s has no block of this plugin; what needs one is skipped.\n", safe(o.config))
 		}
 	}
 	if err := permit(settings.Instances, check.acts); err != nil {
 		return err
+	}
+	if !check.free && runtime.GOOS == "linux" {
+		launcher, remove, err := confining(host.GrantOf(granted), private)
+		if err != nil {
+			return err
+		}
+		defer remove()
+		settings.Launcher = launcher
+		for _, lack := range host.Lacking() {
+			fmt.Fprintf(p.err, "The plugin is not wholly confined. Not held back are %s.\n", lack)
+		}
+	} else if !o.json {
+		fmt.Fprintln(p.err, "The plugin is not confined: it may do whatever you may.")
 	}
 	if !o.json {
 		settings.Each = p.printResults()

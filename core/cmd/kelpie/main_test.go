@@ -19,6 +19,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
+
+	"github.com/kelpie-sec/kelpie/core/host"
 )
 
 // The test binary is also the kelpie that the scripts run.
@@ -63,6 +65,12 @@ func TestScripts(t *testing.T) {
 			e.Setenv("PLUGINS", plugins)
 			e.Setenv("LOCKED", locked)
 			return nil
+		},
+		Condition: func(name string) (bool, error) {
+			if name != "landlock" {
+				return false, fmt.Errorf("unknown condition %q", name)
+			}
+			return len(host.Lacking()) == 0, nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"sample": sample, "exits": exits, "until": until, "terminate": terminate, "hangup": hangup,

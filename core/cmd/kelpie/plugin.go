@@ -24,6 +24,7 @@ func (p program) pluginCommand(o *options) *cobra.Command {
 	c.AddCommand(
 		p.pluginListCommand(o), p.pluginStatusCommand(o), p.pluginLockCommand(o), p.pluginNewCommand(o),
 		p.pluginCheckCommand(o), p.pluginCallCommand(o), p.pluginDocsCommand(o), p.pluginRestartCommand(o),
+		p.pluginBecomeCommand(),
 	)
 	return c
 }
