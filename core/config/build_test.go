@@ -124,8 +124,8 @@ rule "b" {
 func TestSources(t *testing.T) {
 	_, c := whole(t)
 	wantDetectors := []Detector{
-		{Address: "detector.eve", Finite: true, CursorVersion: 1, Health: Health{Silence: 15 * time.Minute, Fields: []string{"timestamp"}, Runbook: "docs/suricata.md"}},
-		{Address: "detector.edr", CursorVersion: 1},
+		{Address: "detector.eve", Plugin: "file", Finite: true, CursorVersion: 1, Health: Health{Silence: 15 * time.Minute, Fields: []string{"timestamp"}, Runbook: "docs/suricata.md"}},
+		{Address: "detector.edr", Plugin: "carbonblack", CursorVersion: 1},
 	}
 	if diff := cmp.Diff(wantDetectors, c.Detectors); diff != "" {
 		t.Error(diff)

@@ -79,7 +79,8 @@ const (
 
 // Detector is one source of events.
 type Detector struct {
-	Address string
+	Address           string
+	Plugin, Connector string
 	// Finite: it can end.
 	Finite        bool
 	CursorVersion int

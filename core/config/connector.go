@@ -300,7 +300,7 @@ func needsConnection(s *model.Schema) bool {
 }
 
 func (p *parser) detector(i *instance) {
-	d := Detector{Address: i.section.address(), Finite: i.connector.Finite, CursorVersion: i.connector.CursorVersion}
+	d := Detector{Address: i.section.address(), Plugin: i.plugin.Name, Connector: i.connector.Name, Finite: i.connector.Finite, CursorVersion: i.connector.CursorVersion}
 	if h := i.section.one("health"); h != nil {
 		d.Health = Health{Silence: h.duration("silence", 0), Fields: h.texts("fields"), Runbook: h.text("runbook", "")}
 	}

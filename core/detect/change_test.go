@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -164,5 +165,71 @@ func TestApplyNeedsARunWithoutEnd(t *testing.T) {
 	cancel()
 	if err := (&Detector{}).Apply(ctx, nil, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("not running: %v", err)
+	}
+}
+
+// TestWhoseCursor: a session begins with a cursor of its own connector's making alone.
+func TestWhoseCursor(t *testing.T) {
+	file := func(version int) eventlog.Maker { return eventlog.Maker{Plugin: "file", CursorVersion: version} }
+	guard := eventlog.Maker{Plugin: "aws", Connector: "guardduty", CursorVersion: 2}
+	for name, c := range map[string]struct {
+		made, by eventlog.Maker
+		rewind   bool
+		cursor   string
+		why      string // of a refusal, or in the log
+		refused  bool
+	}{
+		"its own":                           {made: file(1), by: file(1), cursor: "c1"},
+		"of an older build":                 {made: file(1), by: file(3), cursor: "c1"},
+		"of before it was noted":            {by: file(1), cursor: "c1"},
+		"another plugin's":                  {made: file(1), by: eventlog.Maker{Plugin: "suricata", CursorVersion: 1}, why: "starts from the beginning: the cursor is plugin file's"},
+		"another plugin's, newer":           {made: file(9), by: eventlog.Maker{Plugin: "suricata", CursorVersion: 1}, why: "the cursor is plugin file's"},
+		"another connector's":               {made: guard, by: eventlog.Maker{Plugin: "aws", Connector: "trail", CursorVersion: 2}, why: "the cursor is plugin aws/guardduty's"},
+		"of a newer build":                  {made: guard, by: eventlog.Maker{Plugin: "aws", Connector: "guardduty", CursorVersion: 1}, refused: true, why: "it has version 2, and this build knows up to 1"},
+		"of a newer build that is not used": {made: file(2), by: file(1), rewind: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, once := range []bool{false, true} {
+				synctest.Test(t, func(t *testing.T) {
+					l := &memoryLog{entries: []entry{{header: eventlog.Header{BatchID: "before", Cursor: []byte("c1"), Maker: c.made}}}}
+					p := &script{sessions: [][]any{{batch(1, "c2", "a"), ended}}}
+					var log strings.Builder
+					d := &Detector{
+						Settings: Settings{Instances: []Instance{{Address: eve, Finite: true, Maker: c.by}}, Once: once, Rewind: c.rewind},
+						Plugins:  p, Log: l, Logger: slog.New(slog.NewTextHandler(&log, nil)), Now: time.Now,
+					}
+					ctx, cancel := context.WithCancel(t.Context())
+					over := make(chan struct{})
+					go func() {
+						defer close(over)
+						if err := d.Run(ctx); err != nil {
+							t.Errorf("Run: %v", err)
+						}
+					}()
+					if !once {
+						time.Sleep(time.Hour)
+						synctest.Wait()
+						if r := d.Reports()[0]; c.refused != (r.State == Troubled && strings.Contains(r.Message, c.why)) {
+							t.Errorf("report: %+v", r)
+						}
+						cancel()
+					}
+					<-over
+					cancel()
+					if c.refused {
+						if len(p.cursors) > 0 || len(l.entries) != 1 || strings.Count(log.String(), c.why) != 1 {
+							t.Errorf("%d sessions, %d entries, log:\n%s", len(p.cursors), len(l.entries), &log)
+						}
+						return
+					}
+					if len(p.cursors) == 0 || p.cursors[0] != c.cursor || !strings.Contains(log.String(), c.why) {
+						t.Errorf("began with %q, want %q; log:\n%s", p.cursors, c.cursor, &log)
+					}
+					if got := l.last().Maker; got != c.by {
+						t.Errorf("the next cursor is of %+v", got)
+					}
+				})
+			}
+		})
 	}
 }

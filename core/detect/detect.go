@@ -3,6 +3,7 @@ package detect
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"log/slog"
 	mathrand "math/rand/v2"
 	"sync"
@@ -199,6 +200,15 @@ func (d *Detector) keep(ctx, stay context.Context, in Instance) {
 			wait = firstRetry
 		}
 		d.state(in.Address, Troubled, err.Error())
+		if older := (*CursorError)(nil); errors.As(err, &older) {
+			// Nothing but another configuration can change that.
+			log.Error("detector can't go on", "reason", err)
+			if !d.Settings.Once {
+				<-stay.Done()
+				d.state(in.Address, Stopped, "")
+			}
+			return
+		}
 		if d.Settings.Once && failed >= giveUp {
 			log.Error("source can't be read to its end", "reason", err)
 			return
@@ -223,9 +233,15 @@ func (d *Detector) session(ctx, stay context.Context, in Instance, rewind bool) 
 		return false, err
 	}
 	last := w.Last()
-	cursor := last.Cursor
-	if rewind {
-		cursor = nil
+	var cursor []byte
+	if !rewind {
+		var why string
+		if cursor, why, err = in.Start(last); err != nil {
+			return false, err
+		}
+		if why != "" {
+			d.Logger.Warn(why, "instance", in.Address, "plugin", in.Maker.Name())
+		}
 	}
 	plugin, err := d.Plugins.Open(ctx, in.Address, cursor, d.Settings.Once)
 	if err != nil {

@@ -129,7 +129,7 @@ func (s *session) log(ctx context.Context, id string, batch model.Batch, cursor 
 		return s.log(ctx, id+".b", batch, cursor)
 	}
 	h := eventlog.Header{
-		BatchID: id, Cursor: cursor,
+		BatchID: id, Cursor: cursor, Maker: s.in.Maker,
 		Total: s.total + uint64(len(batch.Events)), Count: len(batch.Events),
 	}
 	if err := s.publish(ctx, h); err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/kelpie-sec/kelpie/core/detect"
 	"github.com/kelpie-sec/kelpie/core/enrich"
+	"github.com/kelpie-sec/kelpie/core/eventlog"
 	"github.com/kelpie-sec/kelpie/core/host"
 	"github.com/kelpie-sec/kelpie/core/respond"
 )
@@ -27,7 +28,10 @@ func (c *Configuration) hash() string { return c.Config.Hash }
 func (c *Configuration) detectors() []detect.Instance {
 	all := make([]detect.Instance, 0, len(c.Config.Detectors))
 	for _, d := range c.Config.Detectors {
-		all = append(all, detect.Instance{Address: d.Address, Finite: d.Finite})
+		all = append(all, detect.Instance{
+			Address: d.Address, Finite: d.Finite,
+			Maker: eventlog.Maker{Plugin: d.Plugin, Connector: d.Connector, CursorVersion: d.CursorVersion},
+		})
 	}
 	return all
 }

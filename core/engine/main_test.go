@@ -139,6 +139,7 @@ type world struct {
 	settings Settings
 	plugins  string
 	lock     host.Lock
+	known    []model.Plugin // with what the world has of its own; nil: nothing
 	log      *lines
 }
 
@@ -193,6 +194,15 @@ func (w *world) path(name string) string { return filepath.Join(w.dir, name) }
 func (w *world) write(name, text string) {
 	w.t.Helper()
 	w.check(os.WriteFile(w.path(name), []byte(text), 0o600))
+}
+
+func (w *world) readFile(name string) string {
+	w.t.Helper()
+	text, err := os.ReadFile(w.path(name))
+	if !errors.Is(err, os.ErrNotExist) {
+		w.check(err)
+	}
+	return string(text)
 }
 
 func (w *world) configure(text string) { w.write("config.hcl", text) }

@@ -123,6 +123,7 @@ type reload struct {
 	next     Reading
 	messages []config.Message
 	effects  map[string]string // on instances, by address
+	cursors  map[string]string // what becomes of a detector's cursor, by address, where that is to be told
 }
 
 // run returns an error only where nothing could be found out.
@@ -137,6 +138,10 @@ func (r *reload) run(ctx context.Context) (api.Application, error) {
 		diags = append(diags, r.next.Config.Fixed(r.now.Config)...)
 	}
 	if r.note(diags); diags.HasErrors() {
+		return r.refuse(firstError(diags)), nil
+	}
+	if diags = r.lookAtCursors(ctx); diags.HasErrors() {
+		r.note(diags)
 		return r.refuse(firstError(diags)), nil
 	}
 	starting, done := context.WithTimeout(ctx, pluginStart)
@@ -169,6 +174,25 @@ func (r *reload) run(ctx context.Context) (api.Application, error) {
 	r.logger.Info("another configuration is in force", "config", f.hash(), "before", r.now.hash(), "number", f.number,
 		"took", time.Since(r.began).Round(time.Millisecond))
 	return r.timed(a), nil
+}
+
+// lookAtCursors finds out where the detectors would begin, and complains where a build
+// is too old for the cursor that it would get: it could report nothing.
+func (r *reload) lookAtCursors(ctx context.Context) config.Diagnostics {
+	r.cursors = map[string]string{}
+	var found []host.Diagnostic
+	for _, in := range r.next.detectors() {
+		last, _, err := r.k.log.Last(ctx, in.Address)
+		if err != nil {
+			continue // the switch needs the log as well, and says so
+		}
+		_, why, err := in.Start(last)
+		if err != nil {
+			found = append(found, host.Diagnostic{Instance: in.Address, Summary: "the plugin is too old for the cursor", Detail: strings.ToUpper(err.Error()[:1]) + err.Error()[1:] + "."})
+		}
+		r.cursors[in.Address] = why
+	}
+	return r.next.Config.Diagnose(found)
 }
 
 // note keeps diagnostics for who reads the result.
@@ -228,6 +252,9 @@ func (r *reload) result() api.Application {
 	for address, what := range r.effects {
 		c := api.InstanceChange{Address: address, What: what}
 		c.Plugin, c.Because = r.because(address, what, a.Parts)
+		if why := r.cursors[address]; why != "" && what != host.Kept {
+			c.Because = strings.TrimPrefix(c.Because+"; "+why, "; ")
+		}
 		if c.What == host.Kept && c.Because != "" {
 			c.What = host.Changed
 		}

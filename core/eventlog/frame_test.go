@@ -15,11 +15,15 @@ func TestFrameRoundTrip(t *testing.T) {
 		blob := rapid.SliceOfN(rapid.Byte(), 0, 300)
 		want := frame{
 			id: rapid.StringN(1, 64, maxID).Draw(t, "id"), cursor: blob.Draw(t, "cursor"),
+			maker: Maker{
+				Plugin: rapid.StringN(0, 20, 60).Draw(t, "plugin"), Connector: rapid.StringN(0, 20, 60).Draw(t, "connector"),
+				CursorVersion: rapid.IntRange(0, 3).Draw(t, "version"),
+			},
 			total: rapid.Uint64().Draw(t, "total"), count: rapid.Uint64().Draw(t, "count"), payload: blob.Draw(t, "payload"),
 		}
 		b := want.append(nil)
 		got, err := parseFrame(b)
-		if err != nil || got.id != want.id || !bytes.Equal(got.cursor, want.cursor) || got.total != want.total ||
+		if err != nil || got.id != want.id || !bytes.Equal(got.cursor, want.cursor) || got.maker != want.maker || got.total != want.total ||
 			got.count != want.count || !bytes.Equal(got.payload, want.payload) {
 			t.Fatalf("got %+v, %v, want %+v", got, err, want)
 		}
@@ -28,6 +32,18 @@ func TestFrameRoundTrip(t *testing.T) {
 			t.Fatalf("a header that is cut: %v", err)
 		}
 	})
+}
+
+// TestFrameWithoutMaker: messages of before makers were noted are read, and written.
+func TestFrameWithoutMaker(t *testing.T) {
+	old := []byte("\x01\x02id\x01c\x03\x02payload")
+	f, err := parseFrame(old)
+	if err != nil || f.maker != (Maker{}) || f.id != "id" || string(f.cursor) != "c" || f.total != 3 || f.count != 2 || string(f.payload) != "payload" {
+		t.Errorf("%+v, %v", f, err)
+	}
+	if got := f.append(nil); !bytes.Equal(got, old) {
+		t.Errorf("written as %q, want %q", got, old)
+	}
 }
 
 func TestPartsRoundTrip(t *testing.T) {
@@ -57,7 +73,8 @@ func TestPartsRoundTrip(t *testing.T) {
 func FuzzParseFrame(f *testing.F) {
 	f.Add(frame{id: "a", cursor: []byte("c"), total: 300, count: 3, payload: []byte("p")}.append(nil))
 	f.Add([]byte{frameVersion, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
-	f.Add([]byte{2})
+	f.Add([]byte{frameMade})
+	f.Add(frame{id: "a", cursor: []byte("c"), maker: Maker{"file", "x", 2}, total: 300, count: 3, payload: []byte("p")}.append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		got, err := parseFrame(b)
 		if err != nil {

@@ -175,6 +175,6 @@ func (l *Log) Advance(ctx context.Context, instance string, total uint64) (was u
 		return last.total, err
 	}
 	w.seq = last.seq
-	_, err = w.publish(ctx, frame{id: fmt.Sprintf("advance-%d-%d", last.seq, total), cursor: last.cursor, total: total})
+	_, err = w.publish(ctx, frame{id: fmt.Sprintf("advance-%d-%d", last.seq, total), cursor: last.cursor, maker: last.maker, total: total})
 	return last.total, err
 }

@@ -12,6 +12,8 @@ type Header struct {
 	BatchID string
 	// Cursor is where the source goes on after this batch, at most MaxCursor.
 	Cursor []byte
+	// Maker is the connector that made the cursor; nobody else can read it.
+	Maker Maker
 	// Total counts the instance's events up to and with this batch.
 	Total uint64
 	// Count is the number of events in this batch; 0 in a batch that only
@@ -19,8 +21,29 @@ type Header struct {
 	Count int
 }
 
+// Maker is a connector of a plugin, and the version of the cursors that it makes. It is
+// zero in messages that were written before makers were noted.
+type Maker struct {
+	Plugin        string
+	Connector     string // empty for the only one of its kind
+	CursorVersion int
+}
+
+// Same tells whether two makers are one connector, whatever their versions.
+func (m Maker) Same(other Maker) bool {
+	return m.Plugin == other.Plugin && m.Connector == other.Connector
+}
+
+// Name of the connector as a block's label has it: "aws", or "aws/guardduty".
+func (m Maker) Name() string {
+	if m.Connector == "" {
+		return m.Plugin
+	}
+	return m.Plugin + "/" + m.Connector
+}
+
 func (f frame) header() Header {
-	return Header{BatchID: f.id, Cursor: f.cursor, Total: f.total, Count: int(f.count)}
+	return Header{BatchID: f.id, Cursor: f.cursor, Maker: f.maker, Total: f.total, Count: int(f.count)}
 }
 
 // Source is one session of one detector instance. It publishes one batch at a
@@ -90,7 +113,7 @@ func (s *Source) Publish(ctx context.Context, h Header, payload []byte) (uint64,
 			s.w.subject, h.Total, s.last.Total, h.Count, ErrFenced)
 	}
 	seq, err := s.w.publish(ctx, frame{
-		id: h.BatchID, cursor: h.Cursor, total: h.Total, count: uint64(h.Count), payload: payload,
+		id: h.BatchID, cursor: h.Cursor, maker: h.Maker, total: h.Total, count: uint64(h.Count), payload: payload,
 	})
 	if err != nil {
 		return 0, err

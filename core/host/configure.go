@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -74,7 +73,7 @@ func (i *instance) configure(ctx context.Context, p *process, stateDir string, t
 	if err := i.offered(p.about); err != nil {
 		return complain("the plugin does not offer this", err.Error())
 	}
-	state := filepath.Join(stateDir, i.Address)
+	state := i.folder(stateDir)
 	if err := os.MkdirAll(state, 0o700); err != nil {
 		return complain("its folder cannot be made", err.Error())
 	}

@@ -114,8 +114,8 @@ func (p place) misdeeds() []string {
 	return []string{
 		"read /etc/shadow", "list /root", "read " + p.secret, "list " + p.data, "list " + filepath.Join(p.data, "log"),
 		"append " + p.secret, "make " + filepath.Join(p.data, "x"), "remove " + p.secret,
-		"list " + filepath.Join(p.data, "plugins"), "read " + filepath.Join(p.data, "plugins", "enrichment.victim", "state"),
-		"make " + filepath.Join(p.data, "plugins", "enrichment.victim", "x"),
+		"list " + filepath.Join(p.data, "plugins"), "read " + filepath.Join(p.data, "plugins", "enrichment.victim@fake", "state"),
+		"make " + filepath.Join(p.data, "plugins", "enrichment.victim@fake", "x"),
 		"read /proc/" + core + "/environ", "read /proc/" + core + "/maps", "read /proc/" + core + "/mem",
 		"signal " + core, "thread " + core, "trace " + core, "privilege x", "make /tmp/kelpie-confine-test",
 		"dial 127.0.0.1:" + p.other, "listen 127.0.0.1:" + p.free, "multipath 127.0.0.1:" + p.other, "fastopen 127.0.0.1:" + p.other,
@@ -143,13 +143,13 @@ func TestConfinedToWhatItsBlockNames(t *testing.T) {
 	p := newPlace(t)
 	state := func(name string) string { return filepath.Join(p.data, "plugins", name) }
 	allowed := []string{
-		"read " + filepath.Join(p.logs, "eve.json"), "make " + filepath.Join(state("enrichment.a"), "x"),
+		"read " + filepath.Join(p.logs, "eve.json"), "make " + filepath.Join(state("enrichment.a@fake"), "x"),
 		"append " + filepath.Join(filepath.Dir(p.data), "out"), "dial 127.0.0.1:" + p.port, "listen 127.0.0.1:" + p.listen,
 		"temporary x", "read /etc/resolv.conf", "list /usr/share", "run /bin/true", "lookup localhost",
 	}
 	refused := append(
 		p.misdeeds(), "read "+p.neighbour, "read "+p.config, "append "+filepath.Join(p.logs, "eve.json"),
-		"make "+filepath.Join(p.logs, "x"), "plant "+state("enrichment.a"),
+		"make "+filepath.Join(p.logs, "x"), "plant "+state("enrichment.a@fake"),
 	)
 	victim := enrichment("enrichment.victim", "well", "well")
 	victim.Own = true
@@ -160,7 +160,7 @@ func TestConfinedToWhatItsBlockNames(t *testing.T) {
 	s := p.settings(t, a, victim)
 	log, lines := recording()
 	h := started(t, s, log)
-	write(t, filepath.Join(state("enrichment.victim"), "state"), "another's")
+	write(t, filepath.Join(state("enrichment.victim@fake"), "state"), "another's")
 	got := tried(t, h, "enrichment.a")
 	for _, attempt := range allowed {
 		if got[attempt] != "done" {
@@ -294,7 +294,7 @@ func TestRunsAsAnotherUser(t *testing.T) {
 	}
 	p := newPlace(t)
 	passable(t, p.data)
-	state := filepath.Join(p.data, "plugins", "enrichment.a")
+	state := filepath.Join(p.data, "plugins", "enrichment.a@fake")
 	if err := os.MkdirAll(state, 0o700); err != nil {
 		t.Fatal(err)
 	}

@@ -73,12 +73,21 @@ func (a allowance) with(other allowance) allowance {
 	}
 }
 
+// folder of the instance's own. Another plugin's at the same address is another one.
+func (i *Instance) folder(stateDir string) string {
+	name := i.Address + "@" + i.Plugin
+	if i.Connector != "" {
+		name += "." + i.Connector
+	}
+	return filepath.Join(stateDir, name)
+}
+
 // need is what an instance needs by its configuration. What of it makes no sense is left
 // out; why is for the operator.
 func (i *Instance) need(stateDir string) (allowance, []string) {
 	var a allowance
 	var wrong []string
-	a.state = []string{filepath.Join(stateDir, i.Address)}
+	a.state = []string{i.folder(stateDir)}
 	values := i.values()
 	paths := func(out *[]string, templates []string) {
 		for _, t := range templates {

@@ -28,7 +28,8 @@ type Settings struct {
 	PluginDir string
 	LockFile  string
 	Lock      Lock
-	// StateDir is where instances keep theirs, each in a folder named by its address.
+	// StateDir is where instances keep theirs, each in a folder named by its address and
+	// its plugin.
 	// RunDir is where the sockets of running plugins are; empty, or too long for a
 	// socket's path: a folder below the system's temporary one.
 	StateDir string

@@ -203,7 +203,7 @@ func TestRelativeStateDir(t *testing.T) {
 	t.Chdir(t.TempDir())
 	s.StateDir = "state"
 	startedWith(t, s, quiet())
-	if _, err := os.Stat(filepath.Join("state", "enrichment.a", "mark")); err != nil {
+	if _, err := os.Stat(filepath.Join("state", "enrichment.a@fake", "mark")); err != nil {
 		t.Error(err)
 	}
 }
