@@ -47,10 +47,7 @@ func Blank(plugin model.Plugin, c model.Connector, name string) string {
 		b.body(*plugin.Connection)
 		b.WriteString("}\n\n")
 	}
-	label := plugin.Name
-	if c.Name != "" {
-		label += "." + c.Name
-	}
+	label := model.Label(plugin.Name, c.Name)
 	fmt.Fprintf(&b, "%s %q %q {\n", c.Kind, label, name)
 	if link {
 		fmt.Fprintf(&b, "connection = connection.%s\n", name)

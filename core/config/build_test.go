@@ -480,3 +480,27 @@ func TestDocumentedDefaults(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// TestOneOfSeveralConnectors is named by its plugin's name and its own.
+func TestOneOfSeveralConnectors(t *testing.T) {
+	_, c, diags := parseText(t, `
+connection "aws" "here" {}
+detector "aws/guardduty" "prod" {
+  connection = connection.here
+}
+pipeline "a" {
+  from = [detector.prod]
+}
+rule "b" {
+  state = "experimental"
+  on    = [pipeline.a]
+  when  = true
+}`, Options{})
+	if len(diags) > 0 {
+		t.Fatal(diags)
+	}
+	want := []Detector{{Address: "detector.prod", Plugin: "aws", Connector: "guardduty", CursorVersion: 1}}
+	if diff := cmp.Diff(want, c.Detectors); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -41,9 +41,9 @@ func isConnector(kind string) bool {
 }
 
 // pluginName is the plugin in a block's first label: "aws" in "aws" and in
-// "aws.guardduty", where a plugin has several connectors of a kind.
+// "aws/guardduty", where a plugin has several connectors of a kind.
 func pluginName(label string) string {
-	name, _, _ := strings.Cut(label, ".")
+	name, _, _ := strings.Cut(label, "/")
 	return name
 }
 
@@ -53,6 +53,12 @@ func (p *parser) connectorSection(block *hclsyntax.Block) {
 	free := connectorBlock(kind, "", nil)
 	if len(block.Labels) != 2 {
 		p.register(p.section(block, free))
+		return
+	}
+	if p.dotted(block) {
+		s := p.section(block, free)
+		s.broken, s.used = true, true
+		p.register(s)
 		return
 	}
 	plugin := p.src.plugin(pluginName(block.Labels[0]))
@@ -79,6 +85,16 @@ func (p *parser) connectorSection(block *hclsyntax.Block) {
 	if kind != "connection" {
 		p.config.instances = append(p.config.instances, &instance{section: s, plugin: plugin, connector: connector, config: p.tree(s, *schema)})
 	}
+}
+
+// dotted complains about a label that names a connector as an address would.
+func (p *parser) dotted(block *hclsyntax.Block) bool {
+	label := block.Labels[0]
+	if !strings.Contains(label, ".") {
+		return false
+	}
+	p.errorf(block.LabelRanges[0], "Not a label", "One of several connectors of a plugin is written with \"/\": write %s %q %q.", block.Type, strings.ReplaceAll(label, ".", "/"), block.Labels[1])
+	return true
 }
 
 // clash complains about a plugin that wants names that are the core's own.
@@ -112,10 +128,13 @@ func (p *parser) unknownPlugin(block *hclsyntax.Block) {
 // connection.
 func (p *parser) schemaOf(block *hclsyntax.Block, plugin *model.Plugin) (*model.Schema, *model.Connector) {
 	kind, at := block.Type, block.LabelRanges[0]
-	_, part, _ := strings.Cut(block.Labels[0], ".")
 	if kind == "connection" {
 		if plugin.Connection == nil {
 			p.errorf(at, "No connection", "The plugin %q takes no connection block: its connectors have all attributes themselves.", plugin.Name)
+			return nil, nil
+		}
+		if block.Labels[0] != plugin.Name {
+			p.errorf(at, "Not a label", "A connection is for all connectors of its plugin: write connection %q %q.", plugin.Name, block.Labels[1])
 			return nil, nil
 		}
 		return plugin.Connection, &model.Connector{}
@@ -127,10 +146,11 @@ func (p *parser) schemaOf(block *hclsyntax.Block, plugin *model.Plugin) (*model.
 		if string(c.Kind) != kind {
 			continue
 		}
-		if c.Name == part {
+		label := model.Label(plugin.Name, c.Name)
+		if label == block.Labels[0] {
 			return &c.Schema, c
 		}
-		names = append(names, plugin.Name+"."+c.Name)
+		names = append(names, label)
 	}
 	if len(names) == 0 {
 		slices.Sort(kinds)

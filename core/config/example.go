@@ -21,10 +21,7 @@ const exampleName = "example"
 // save that an action's response waits for a pipeline.
 func Example(p model.Plugin, c model.Connector) string {
 	var w exampleWriter
-	label := p.Name
-	if c.Name != "" {
-		label += "." + c.Name
-	}
+	label := model.Label(p.Name, c.Name)
 	if p.Connection != nil {
 		w.open("connection %q %q", p.Name, exampleName)
 		w.body(p.Name, *p.Connection, nil)

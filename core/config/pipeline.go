@@ -11,6 +11,7 @@ import (
 
 	"github.com/kelpie-sec/kelpie/core/expr"
 	"github.com/kelpie-sec/kelpie/core/match"
+	"github.com/kelpie-sec/kelpie/core/model"
 	"github.com/kelpie-sec/kelpie/sdk"
 )
 
@@ -252,7 +253,7 @@ func (p *parser) sources(roads []*road) {
 			}
 			rules := r.rules
 			if !r.mapped && i.connector.DefaultMapping != "" {
-				key := i.plugin.Name + "." + i.connector.Name
+				key := model.Label(i.plugin.Name, i.connector.Name)
 				if defaults[key] == nil {
 					defaults[key] = p.defaultMapping(i)
 				}

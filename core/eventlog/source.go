@@ -3,6 +3,8 @@ package eventlog
 import (
 	"context"
 	"fmt"
+
+	"github.com/kelpie-sec/kelpie/core/model"
 )
 
 // Header is what the log knows about a detector's batch.
@@ -35,12 +37,7 @@ func (m Maker) Same(other Maker) bool {
 }
 
 // Name of the connector as a block's label has it: "aws", or "aws/guardduty".
-func (m Maker) Name() string {
-	if m.Connector == "" {
-		return m.Plugin
-	}
-	return m.Plugin + "/" + m.Connector
-}
+func (m Maker) Name() string { return model.Label(m.Plugin, m.Connector) }
 
 func (f frame) header() Header {
 	return Header{BatchID: f.id, Cursor: f.cursor, Maker: f.maker, Total: f.total, Count: int(f.count)}

@@ -44,10 +44,7 @@ func Plugin(p model.Plugin, docs string) string {
 
 // title is how a connector's block begins, without its own name.
 func title(p model.Plugin, c model.Connector) string {
-	label := p.Name
-	if c.Name != "" {
-		label += "." + c.Name
-	}
+	label := model.Label(p.Name, c.Name)
 	return fmt.Sprintf("%s %q", c.Kind, label)
 }
 

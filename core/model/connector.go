@@ -20,6 +20,15 @@ type Plugin struct {
 	Network []string `json:"network,omitempty"`
 }
 
+// Label names a connector in a block's first label, and elsewhere: "file", or
+// "aws/guardduty" where the plugin has several of a kind.
+func Label(plugin, connector string) string {
+	if connector == "" {
+		return plugin
+	}
+	return plugin + "/" + connector
+}
+
 // ConnectorKind is the block that configures a connector.
 type ConnectorKind string
 
