@@ -28,8 +28,9 @@ type Start struct {
 type Sender interface {
 	// Send hands over events and the cursor that stands after them; nil leaves the
 	// cursor as it was, and a cursor may come without events. It blocks while the
-	// core has no room. Small sends are joined for up to 2 ms; large ones are split
-	// (512 events, 1 MiB), and the cursor moves with the last part. The returned
+	// core has no room. Small sends are joined for up to 2 ms; those that are
+	// larger than a batch (512 events, 1 MiB) are split, and the cursor moves with the
+	// last part: if the session ends before that, the parts that went come twice. The returned
 	// Receipt is done when the events are durable. The payloads must not be changed
 	// afterwards. An error means that the session is over, or ctx; events may have
 	// been sent none the less.

@@ -528,3 +528,29 @@ func benchmarkSession(b *testing.B, client pluginv1.DetectorServiceClient, n int
 	c.cancel()
 	_ = c.end()
 }
+
+// TestDetectSendsWhatFitsWhole: a Send that fits into a batch is never split over two, so
+// that a session which ends in between has all of it, with its cursor, or nothing.
+func TestDetectSendsWhatFitsWhole(t *testing.T) {
+	s := serveHere(t, detectorPlugin(func() Instance {
+		return &fakeDetector{detect: func(ctx context.Context, _ *fakeDetector, _ Start, out Sender) error {
+			for at := 0; ; at += 90 {
+				if _, err := out.Send(ctx, numbered(at, 90), fmt.Appendf(nil, "%d", at+90)); err != nil {
+					return err
+				}
+			}
+		}}
+	}))
+	s.configure(t, "detector.x", asDetector, `{}`)
+	c := s.session(t, "detector.x", &pluginv1.DetectStart{MaxEvents: 200})
+	c.credit(20)
+	total := 0
+	for range 20 {
+		b := c.batch()
+		total += len(b.GetEvents())
+		if string(b.GetCursor()) != fmt.Sprint(total) {
+			t.Fatalf("after %d events the cursor is %s", total, b.GetCursor())
+		}
+	}
+	c.stop()
+}

@@ -130,16 +130,24 @@ func (s *session) Send(ctx context.Context, events []Event, cursor []byte) (Rece
 // put adds events to the pending batch, waiting each time that it is full, and then
 // moves the cursor behind them, if there is one. Until then the batches that take some
 // of them carry the cursor from before: the events of a Send that was split are read
-// again from its beginning.
+// again from its beginning if the session ends in between. So what fits into one batch
+// is not split.
 func (s *session) put(ctx context.Context, events []Event, cursor []byte) (*receipt, error) {
 	slab := make([]pluginv1.Event, len(events))
-	sizes := make([]int, len(events))
+	sizes, all := make([]int, len(events)), 0
 	for i := range events {
 		sizes[i] = eventToProto(&events[i], &slab[i])
+		all += sizes[i]
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer nudge(s.wake)
+	for len(slab) <= s.maxEvents && all <= s.maxBytes && !s.closed && s.pending != nil && !s.pending.takes(len(slab), all, s) {
+		s.pending.full = true
+		if err := s.waitForRoom(ctx); err != nil {
+			return nil, err
+		}
+	}
 	for i := range slab {
 		for !s.closed && s.pending != nil && !s.pending.fits(sizes[i], s) {
 			s.pending.full = true
@@ -167,8 +175,11 @@ func (s *session) put(ctx context.Context, events []Event, cursor []byte) (*rece
 	return s.pending.receipt, nil
 }
 
-func (b *batch) fits(size int, s *session) bool {
-	return len(b.events) == 0 || len(b.events) < s.maxEvents && b.bytes+size <= s.maxBytes
+func (b *batch) fits(size int, s *session) bool { return b.takes(1, size, s) }
+
+// takes tells whether so many events of so many bytes go in, beside what is there.
+func (b *batch) takes(events, size int, s *session) bool {
+	return len(b.events) == 0 || len(b.events)+events <= s.maxEvents && b.bytes+size <= s.maxBytes
 }
 
 // begin returns the pending batch, a new one if there is none.

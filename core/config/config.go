@@ -131,6 +131,10 @@ func (c *Config) finish(hash string) {
 	c.Hash = hash
 	c.Match.Version = hash
 	c.Decide.Hash = hash
+	for address, a := range c.Respond.Actions {
+		a.Maker.Config = hash
+		c.Respond.Actions[address] = a
+	}
 }
 
 // Compile makes decide's settings of the text that INPUTS carries. It is a

@@ -293,6 +293,7 @@ func (p *parser) instance(i *instance) {
 		s.used = true
 	}
 	p.connect(i)
+	i.settings.Key = i.maker()
 }
 
 // connect finds the connection that a block names.
@@ -393,8 +394,15 @@ func (i *instance) key() string {
 	return model.ID("k", i.plugin.Name, i.plugin.Version, i.connector.Name, string(body), string(link))
 }
 
+// maker names who an instance is for what it does: another build is the same.
+func (i *instance) maker() string {
+	body, _ := json.Marshal(i.config)
+	link, _ := json.Marshal(i.link)
+	return model.ID("m", i.plugin.Name, i.connector.Name, string(body), string(link))
+}
+
 func (p *parser) action(i *instance) {
-	a := respond.Action{Timeout: i.section.duration("timeout", respond.DefaultTimeout), Verbs: map[string]respond.Verb{}}
+	a := respond.Action{Maker: respond.Maker{Instance: i.settings.Key}, Timeout: i.section.duration("timeout", respond.DefaultTimeout), Verbs: map[string]respond.Verb{}}
 	for _, v := range i.connector.Verbs {
 		a.Verbs[v.Name] = respond.Verb{Check: v.Check, Idempotent: v.Idempotent, Settle: time.Duration(v.Settle) * time.Second}
 	}

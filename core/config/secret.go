@@ -117,10 +117,20 @@ func Secrets(dir string) SecretReader {
 // clear. The result is never logged, printed or stored. A secret that is not there
 // is complained about at the block that wants it.
 func (c *Config) Resolve(read SecretReader) ([]host.Instance, hcl.Diagnostics) {
+	return c.resolve(read, c.instances)
+}
+
+// ResolveOne does the same for one instance alone; there are none if the configuration
+// does not have it.
+func (c *Config) ResolveOne(address string, read SecretReader) ([]host.Instance, hcl.Diagnostics) {
+	return c.resolve(read, slices.DeleteFunc(slices.Clone(c.instances), func(i *instance) bool { return i.settings.Address != address }))
+}
+
+func (c *Config) resolve(read SecretReader, instances []*instance) ([]host.Instance, hcl.Diagnostics) {
 	var out []host.Instance
 	var diags hcl.Diagnostics
 	known := map[string]string{}
-	for _, i := range c.instances {
+	for _, i := range instances {
 		r := resolver{read: read, known: known, config: c}
 		settings := i.settings
 		settings.Config = r.body(i.section, i.config)

@@ -47,13 +47,13 @@ func (f *flow) change(ctx context.Context, next Configuration, c *host.Change) e
 	at := f.k.clock.now()
 	f.stayBehind(now, next)
 	f.rematch(next)
-	leaving := c.Commit()
+	leaving, actions := f.changes.commit(now, c, at)
 	f.connect(next.connectors().with(now.connectors()))
 	f.changes.force(next, at)
 	f.detect(ctx, next, leaving)
 
 	f.decided(ctx, seq)
-	f.leave(now, leaving, at)
+	f.leave(leaving, actions)
 	f.connect(next.connectors())
 	return nil
 }

@@ -22,18 +22,10 @@ import (
 func (w *world) twin(name, version string, cursors int) {
 	w.t.Helper()
 	path := filepath.Join(w.plugins, name)
-	flags := fmt.Sprintf("-s -w -X main.name=%s -X main.version=%s -X main.cursors=%d", name, version, cursors)
-	if out, err := exec.Command("go", "build", "-ldflags="+flags, "-o", path+".new", "./testdata/twin").CombinedOutput(); err != nil {
-		w.t.Fatalf("go build: %v\n%s", err, out)
-	}
-	w.install(name, path+".new")
-}
-
-// install has a file take the place of a plugin's, and locks it.
-func (w *world) install(name, from string) {
-	w.t.Helper()
-	path := filepath.Join(w.plugins, name)
-	w.check(os.Rename(from, path))
+	from, err := builtTwin(name, version, cursors)
+	w.check(err)
+	w.check(os.Link(from, path+".new"))
+	w.check(os.Rename(path+".new", path))
 	plugin, sum, err := host.Inspect(w.t.Context(), path)
 	w.check(err)
 	if w.known == nil {
@@ -46,6 +38,21 @@ func (w *world) install(name, from string) {
 	)}
 	w.check(config.WriteSchemas(w.dir, w.known))
 	w.check(config.WriteLock(w.dir, w.lock))
+}
+
+// builtTwin builds each twin once.
+func builtTwin(name, version string, cursors int) (string, error) {
+	built.twins.Lock()
+	defer built.twins.Unlock()
+	path := filepath.Join(built.dir, fmt.Sprintf("twin-%s-%s-%d", name, version, cursors))
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	flags := fmt.Sprintf("-s -w -X main.name=%s -X main.version=%s -X main.cursors=%d", name, version, cursors)
+	if out, err := exec.Command("go", "build", "-ldflags="+flags, "-o", path, "./testdata/twin").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return path, nil
 }
 
 // counting is a configuration of a twin's detector, whose alerts are told to nobody.

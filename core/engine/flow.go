@@ -158,6 +158,9 @@ func (f *flow) run(ctx context.Context) error {
 		err = f.patiently(work, func() error { return f.decider.caughtUp(work, deciding) })
 	}
 	if err == nil {
+		err = f.patiently(work, func() error { return f.recall(work) })
+	}
+	if err == nil {
 		responding = start(base, fail, func(ctx context.Context) error { return f.responder.Run(ctx, f.wake) })
 		if err = f.patiently(work, func() error { return f.k.resume(work) }); err == nil {
 			err = f.patiently(work, func() error { return f.trial.begin(work) })

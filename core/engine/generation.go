@@ -84,6 +84,7 @@ type changes struct {
 	refusedBecause string
 	leaving        []*leaver // in the order in which they left
 	left           []leftSource
+	lost           []lost
 }
 
 func newChanges(c Configuration, now time.Time) *changes {

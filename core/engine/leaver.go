@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -22,20 +23,30 @@ type leaver struct {
 	until    time.Time // it was in force until then
 }
 
+// commit puts a change of the host in force. From that moment on its actions are among
+// those that leave: at no time is it unknown who did what.
+func (s *changes) commit(before *generation, c *host.Change, at time.Time) (leaving []*host.Leaving, actions []*leaver) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	leaving = c.Commit()
+	for _, l := range leaving {
+		if action, ok := before.Config.Respond.Actions[l.Address()]; ok {
+			actions = append(actions, &leaver{Leaving: l, settings: action, until: at})
+		}
+	}
+	s.leaving = append(s.leaving, actions...)
+	return leaving, actions
+}
+
 // leave ends the instances that a change has taken out of force: at once, but for the
 // calls under way, or when they are needed no more.
-func (f *flow) leave(before *generation, leaving []*host.Leaving, at time.Time) {
+func (f *flow) leave(leaving []*host.Leaving, actions []*leaver) {
 	for _, l := range leaving {
-		action, isAction := before.Config.Respond.Actions[l.Address()]
-		if !isAction {
-			f.changes.running.Go(func() { l.Retire(f.changes.life) })
+		if i := slices.IndexFunc(actions, func(a *leaver) bool { return a.Leaving == l }); i >= 0 {
+			f.changes.running.Go(func() { f.seeOff(f.changes.life, actions[i]) })
 			continue
 		}
-		one := &leaver{Leaving: l, settings: action, until: at}
-		f.changes.mu.Lock()
-		f.changes.leaving = append(f.changes.leaving, one)
-		f.changes.mu.Unlock()
-		f.changes.running.Go(func() { f.seeOff(f.changes.life, one) })
+		f.changes.running.Go(func() { l.Retire(f.changes.life) })
 	}
 }
 
@@ -85,33 +96,46 @@ func (f *flow) needed(ctx context.Context, l *leaver) (string, error) {
 		if h.Action != l.Address() {
 			continue
 		}
-		if one := f.changes.madeBy(h.Action, f.claimed(ctx, h.Intent)); one == l {
+		if one, err := f.did(ctx, h.Action, h.Intent); err != nil && !errors.Is(err, errGone) {
+			return "", err
+		} else if one == l {
 			return "it holds " + strings.ReplaceAll(h.Verb, "_", " ") + " of " + h.Target.Value, nil
 		}
 	}
 	return "", nil
 }
 
-// claimed is when an intent was last tried; zero if it never was.
-func (f *flow) claimed(ctx context.Context, intent string) time.Time {
-	_, attempts, err := f.k.store.Journal(ctx, intent)
-	if err != nil || len(attempts) == 0 {
-		return time.Time{}
-	}
-	return attempts[len(attempts)-1].Claimed
-}
+// errGone means that who did something is not there to undo it or to tell of it.
+var errGone = errors.New("who did it is not in the configuration any more, and can't be brought back")
 
-// madeBy is the leaving instance that was in force at an address at a time; nil: the one
-// that is now.
-func (s *changes) madeBy(address string, at time.Time) *leaver {
+// did tells which leaving instance did what an intent says; nil: the one in force.
+func (f *flow) did(ctx context.Context, address, intent string) (*leaver, error) {
+	_, attempts, err := f.k.store.Journal(ctx, intent)
+	if err != nil {
+		return nil, err
+	}
+	var last respond.Attempt
+	if len(attempts) > 0 {
+		last = attempts[len(attempts)-1]
+	}
+	s := f.changes
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	made := last.Maker.Instance
 	for _, l := range s.leaving {
-		if l.Address() == address && at.Before(l.until) {
-			return l
+		if l.Address() == address && (made == "" || l.Key() == made) && last.Claimed.Before(l.until) {
+			return l, nil
 		}
 	}
-	return nil
+	if now, err := f.host.Action(address); made == "" || err == nil && now.Key() == made {
+		return nil, nil
+	}
+	for _, l := range slices.Backward(s.leaving) {
+		if l.Address() == address && l.Key() == made {
+			return l, nil
+		}
+	}
+	return nil, errGone
 }
 
 // withLeaving adds the actions that stay for undo alone.
@@ -128,6 +152,7 @@ func (s *changes) withLeaving(r respond.Settings) respond.Settings {
 		}
 	}
 	for address, a := range r.Actions {
+		a.Others = slices.ContainsFunc(s.leaving, func(l *leaver) bool { return l.Address() == address })
 		out.Actions[address] = a
 	}
 	return out
@@ -140,23 +165,22 @@ func (s *changes) forget(l *leaver) {
 }
 
 // actor is who a call is for: what is to be undone or asked about is so at the instance
-// that did it, where that is still there.
+// that did it. It fails with errGone if that is nowhere.
 func (f *flow) actor(ctx context.Context, c respond.Call) (*host.Action, error) {
-	f.changes.mu.Lock()
-	staying := slices.ContainsFunc(f.changes.leaving, func(l *leaver) bool { return l.Address() == c.Action })
-	f.changes.mu.Unlock()
-	if staying {
-		did := c.Key
-		if c.Undo {
-			undo, err := f.k.store.Intent(ctx, c.Key)
-			if err != nil {
-				return nil, err
-			}
-			did = undo.Undoes
+	did := c.Key
+	if c.Undo {
+		undo, err := f.k.store.Intent(ctx, c.Key)
+		if err != nil {
+			return nil, err
 		}
-		if l := f.changes.madeBy(c.Action, f.claimed(ctx, did)); l != nil {
-			return l.Action()
-		}
+		did = undo.Undoes
+	}
+	l, err := f.did(ctx, c.Action, did)
+	switch {
+	case err != nil:
+		return nil, err
+	case l != nil:
+		return l.Action()
 	}
 	return f.host.Action(c.Action)
 }

@@ -28,11 +28,12 @@ const patience = 60 * time.Second
 
 // temporary folder of the plugins, built once.
 var built struct {
-	once sync.Once
-	dir  string
-	lock host.Lock
-	all  []model.Plugin
-	err  error
+	once  sync.Once
+	dir   string
+	lock  host.Lock
+	all   []model.Plugin
+	err   error
+	twins sync.Mutex
 }
 
 func TestMain(m *testing.M) {
@@ -237,7 +238,7 @@ func (w *world) options(once bool) RunOptions {
 	}
 	return RunOptions{Configuration: Configuration{
 		Config: c, Instances: instances, Lock: w.lock, LockFile: w.path(config.LockName),
-		PluginDir: w.plugins,
+		PluginDir: w.plugins, Secrets: config.Secrets(w.dir),
 	}, Once: once}
 }
 

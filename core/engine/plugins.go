@@ -143,6 +143,10 @@ func (a actions) Execute(ctx context.Context, c respond.Call) (respond.Result, e
 	if err != nil { // planned under another configuration: nothing was sent
 		return respond.Result{State: model.IntentFailed, Message: c.Action + " is not in the configuration"}, nil
 	}
+	if made := c.Maker.Instance; made != "" && made != actor.Key() {
+		// The journal must name who did it.
+		return respond.Result{State: model.IntentFailed, Message: c.Action + " was swapped meanwhile; nothing was sent"}, nil
+	}
 	r, err := actor.Execute(ctx, host.ActionCall{
 		Verb: c.Verb, Target: c.Target, Parameters: c.Parameters, Key: c.Key,
 		NotAfter: fault.Machine(c.NotAfter), DryRun: c.DryRun, Attempt: c.Attempt,
@@ -152,8 +156,11 @@ func (a actions) Execute(ctx context.Context, c respond.Call) (respond.Result, e
 
 func (a actions) Undo(ctx context.Context, c respond.Call) (respond.Result, error) {
 	actor, err := a.flow.actor(ctx, c)
-	if err != nil {
-		return respond.Result{State: model.IntentFailed, Message: c.Action + " is not in the configuration"}, nil
+	switch {
+	case errors.Is(err, errGone):
+		return respond.Result{State: model.IntentRefused, Message: err.Error()}, nil
+	case err != nil:
+		return respond.Result{State: model.IntentFailed, Message: err.Error()}, nil
 	}
 	r, err := actor.Undo(ctx, host.ActionUndo{
 		Verb: c.Verb, Target: c.Target, Token: c.UndoToken, Key: c.Key, NotAfter: fault.Machine(c.NotAfter),

@@ -74,7 +74,7 @@ func (w *world) read() Reading {
 	if r.Diagnostics = append(r.Diagnostics, more...); r.Diagnostics.HasErrors() {
 		return r
 	}
-	r.Configuration = Configuration{Config: c, Instances: instances, Lock: lock, LockFile: w.path(config.LockName), PluginDir: w.plugins}
+	r.Configuration = Configuration{Config: c, Instances: instances, Lock: lock, LockFile: w.path(config.LockName), PluginDir: w.plugins, Secrets: config.Secrets(w.dir)}
 	return r
 }
 

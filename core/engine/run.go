@@ -19,6 +19,8 @@ type Configuration struct {
 	Lock      host.Lock
 	LockFile  string
 	PluginDir string
+	// Secrets are read again for what an earlier configuration had; nil: there are none.
+	Secrets config.SecretReader
 	// Attached are plugins that somebody else has started. Those of the first
 	// configuration hold for all.
 	Attached map[string]host.Attached

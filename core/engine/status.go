@@ -61,6 +61,11 @@ func (k *Kelpie) Status(ctx context.Context) (api.Status, error) {
 		s.Detectors, s.Enrichments, s.Plugins = f.detector.Reports(), f.enricher.Stats(), f.host.Status()
 		s.Troubles = append(s.Troubles, f.gate.troubles()...)
 		runTroubles(&s)
+		holding, err := k.store.HoldingActions(ctx)
+		if err != nil {
+			return s, err
+		}
+		s.Troubles = append(s.Troubles, f.changes.troubles(holding)...)
 		s.Acting = f.responder.Stats()
 		actionTroubles(&s, s.Acting)
 	}

@@ -55,6 +55,9 @@ type ActionCheck struct {
 	Token []byte
 }
 
+// Key of the instance; see Instance.
+func (a *Action) Key() string { return a.instance.Key }
+
 // Address of the instance, "action.mail".
 func (a *Action) Address() string { return a.instance.Address }
 

@@ -404,6 +404,30 @@ type Leaving struct {
 	instance *instance
 }
 
+// Recall starts an instance that is not in force, beside those that are, for who has to
+// undo what it did before the Host was there. The Host must have started. It does not
+// wait for the plugin, which is tried again if it does not start.
+func (h *Host) Recall(in Instance) (*Leaving, error) {
+	h.mu.Lock()
+	if in.Timeout <= 0 {
+		in.Timeout = h.settings.Timing.Call
+	}
+	if err := (&Change{}).check(in); err != nil {
+		h.mu.Unlock()
+		return nil, err
+	}
+	i := h.newInstance(in)
+	s := h.supervise(&h.settings, h.settings.identity(in), []*instance{i})
+	h.supervisors = append(h.supervisors, s)
+	l := &Leaving{host: h, instance: i, Replaced: h.instances[in.Address] != nil}
+	h.mu.Unlock()
+	h.launch(s)
+	return l, nil
+}
+
+// Key of the instance; see Instance.
+func (l *Leaving) Key() string { return l.instance.Key }
+
 // Address that it had, "action.edr".
 func (l *Leaving) Address() string { return l.instance.Address }
 

@@ -146,7 +146,7 @@ func (r *Responder) attempt(intent, action string, number int) Attempt {
 	now := r.Now()
 	a := Attempt{
 		Intent: intent, Number: number, Epoch: r.Epoch,
-		Claimed: now, NotAfter: now.Add(r.settings().timeout(action)),
+		Claimed: now, NotAfter: now.Add(r.settings().timeout(action)), Maker: r.settings().Actions[action].Maker,
 	}
 	a.Boot, a.Uptime = r.uptime()
 	return a
@@ -309,6 +309,6 @@ func call(in model.Intent, a Attempt, attempt int) Call {
 	return Call{
 		Action: in.Action, Verb: in.Verb, Target: in.Target, Parameters: in.Parameters,
 		Key: in.ID, NotAfter: a.NotAfter, DryRun: in.DryRun, Attempt: attempt,
-		Undo: in.Undoes != "", UndoToken: in.UndoToken,
+		Undo: in.Undoes != "", UndoToken: in.UndoToken, Maker: a.Maker,
 	}
 }

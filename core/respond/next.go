@@ -50,7 +50,7 @@ func (s *Settings) next(in model.Intent, attempts []Attempt) todo {
 		return todo{what: report, outcome: outcome(in, attempts, model.IntentFailed)}
 	}
 	// No outcome, or a lost answer.
-	resend := in.DryRun || verb.Idempotent || in.Verb == Notify
+	resend := in.DryRun || in.Verb == Notify || verb.Idempotent && !action.other(in, last)
 	switch {
 	case !in.DryRun && verb.Check && last.Checks < s.maxChecks():
 		return todo{what: check, at: last.Again}
@@ -60,6 +60,15 @@ func (s *Settings) next(in model.Intent, attempts []Attempt) todo {
 		return todo{what: report, outcome: outcome(in, attempts, model.IntentFailed)}
 	}
 	return todo{what: report, outcome: outcome(in, attempts, model.IntentUnknown)}
+}
+
+// other tells whether an attempt was, or may have been, somebody else's than who is in
+// force now: then nobody knows whether the same key does it once.
+func (a Action) other(in model.Intent, last Attempt) bool {
+	if in.Undoes != "" {
+		return a.Others
+	}
+	return last.Maker.Instance != a.Maker.Instance
 }
 
 func (s *Settings) maxAttempts() int {

@@ -84,6 +84,8 @@ type Call struct {
 	// Undo: it is what UndoToken undoes, or a check of that.
 	Undo      bool
 	UndoToken []byte
+	// Maker is who was in force when the attempt was claimed.
+	Maker Maker
 }
 
 // Result of a call. State is never pending.

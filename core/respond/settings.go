@@ -32,8 +32,21 @@ type Action struct {
 	// Timeout of one call; nothing takes effect after it.
 	Timeout time.Duration
 	Verbs   map[string]Verb
+	// Maker is who does it now.
+	Maker Maker
+	// Others: what was done here may be another's, whose verbs promise something else.
+	Others bool
 	// UndoOnly: the configuration has it no more, and it is there to undo what it holds.
 	UndoOnly bool
+}
+
+// Maker is an action instance as it was when it did something: who takes its address
+// later can't undo that.
+type Maker struct {
+	// Instance names plugin, connector and configuration.
+	Instance string `json:"instance"`
+	// Config is the hash of a configuration that has it.
+	Config string `json:"config"`
 }
 
 // Verb is what the connector said of it.
@@ -98,6 +111,9 @@ type Attempt struct {
 	Epoch    int64     `json:"epoch"`
 	Claimed  time.Time `json:"claimed"`
 	NotAfter time.Time `json:"not_after"`
+	// Maker is whom the call was for; zero in attempts of before that was noted. Of an
+	// undo it says nothing: that goes to who did what it undoes.
+	Maker Maker `json:"maker,omitzero"`
 	// Boot and Uptime tell when it was claimed by a clock that nobody can set.
 	Boot   string        `json:"boot,omitempty"`
 	Uptime time.Duration `json:"uptime,omitempty"`

@@ -156,12 +156,13 @@ func (o *options) read() (engine.Reading, error) {
 	for name := range o.attached.plugins {
 		c.config.Patient(name, host.AttachedPatience)
 	}
-	instances, diags := c.config.Resolve(config.Secrets(c.config.Kelpie.SecretsDir))
+	secrets := config.Secrets(c.config.Kelpie.SecretsDir)
+	instances, diags := c.config.Resolve(secrets)
 	r.Diagnostics = append(r.Diagnostics, diags...)
 	r.Configuration = engine.Configuration{
 		Config: c.config, Instances: instances, Lock: lock,
 		LockFile: filepath.Join(o.folder(), config.LockName), PluginDir: c.config.Kelpie.PluginDir,
-		Attached: o.attached.plugins,
+		Attached: o.attached.plugins, Secrets: secrets,
 	}
 	return r, nil
 }

@@ -31,6 +31,7 @@ type config struct {
 	Hosts  int      `kelpie:"hosts" doc:"How many addresses alerts are about." default:"50"`
 	Until  sdk.Path `kelpie:"until" doc:"No event comes any more when this file is there."`
 	Mark   string   `kelpie:"mark" doc:"Makes a block another one."`
+	Token  string   `kelpie:"token,secret" doc:"Some secret."`
 }
 
 type twin struct {
@@ -84,11 +85,15 @@ func (d *detector) Detect(ctx context.Context, start sdk.Start, out sdk.Sender) 
 	}
 	began := time.Now()
 	for at := first; ; {
-		n := min(batch, max(1, d.config.Rate/100))
+		due := first + int(time.Since(began).Seconds()*float64(d.config.Rate))
+		n := min(batch, max(1, d.config.Rate/100, due-at))
 		if d.config.Events > 0 {
 			n = min(n, d.config.Events-at)
 		}
 		if n <= 0 || d.over() {
+			if err := d.note("over", strconv.Itoa(at)); err != nil {
+				return err
+			}
 			break
 		}
 		events := make([]sdk.Event, n)
@@ -123,7 +128,7 @@ func (d *detector) event(n int) sdk.Event {
 		kind = "alert"
 	}
 	host := n / d.config.Every % d.config.Hosts
-	raw := fmt.Sprintf(`{"n":%d,"kind":%q,"from":"198.51.100.%d","time":"2026-11-01T10:00:00Z"}`, n, kind, host+1)
+	raw := fmt.Sprintf(`{"n":%d,"kind":%q,"from":"198.51.%d.%d","time":"2026-11-01T10:00:00Z"}`, n, kind, 100+host/250, host%250+1)
 	return sdk.Event{ID: strconv.Itoa(n), Raw: []byte(raw)}
 }
 
