@@ -17,6 +17,7 @@ import (
 func TestNeed(t *testing.T) {
 	in := Instance{
 		Address:    "enrichment.a",
+		Plugin:     "well",
 		Config:     json.RawMessage(`{"path":"/logs/*/eve.json","files":["/a","/b"],"none":null,"empty":"","port":8443,"url":"https://x.example.org/y","key":"s3cret","rel":"x","odd":"x.example.org"}`),
 		Connection: json.RawMessage(`{"url":"https://other.example.org:1","server":"[::1]:389","map":{"x":"/m"}}`),
 		Secrets:    []string{"s3cret"},
@@ -35,7 +36,7 @@ func TestNeed(t *testing.T) {
 		read:    []string{"/a", "/b", "/etc/x/8443.conf", "/logs/*/eve.json/..", "/m", "/opt"},
 		write:   []string{"/a.out", "/b.out"},
 		connect: []string{"3128", "389", "443", "8443"}, listen: []string{"514"},
-		state: []string{"/state/enrichment.a"},
+		state: []string{"/state/enrichment.a@well"},
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(allowance{})); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

@@ -68,7 +68,7 @@ func (a Action) other(in model.Intent, last Attempt) bool {
 	if in.Undoes != "" {
 		return a.Others
 	}
-	return last.Maker.Instance != a.Maker.Instance
+	return last.Maker.Instance != "" && last.Maker.Instance != a.Maker.Instance
 }
 
 func (s *Settings) maxAttempts() int {

@@ -45,6 +45,8 @@ func TestNext(t *testing.T) {
 		"cut off, and it can tell":       {verb: "checked", attempts: a(cut), want: todo{what: check}},
 		"it could not tell":              {verb: "checked", attempts: with(a(lost), func(a *Attempt) { a.Checks = MaxChecks }), want: ended(model.IntentUnknown, 1)},
 		"lost, one key once":             {verb: "idempotent", attempts: a(lost, cut), want: todo{what: try}},
+		"lost, one key once, another's":  {verb: "idempotent", attempts: with(a(lost), func(a *Attempt) { a.Maker.Instance = "another" }), want: ended(model.IntentUnknown, 1)},
+		"another's, and it can tell":     {verb: "both", attempts: with(a(lost), func(a *Attempt) { a.Maker.Instance = "another" }), want: todo{what: check}},
 		"lost, one key once, too often":  {verb: "idempotent", attempts: a(lost, lost, lost), want: ended(model.IntentUnknown, 3)},
 		"lost, one key once, can tell":   {verb: "both", attempts: a(lost), want: todo{what: check}},
 		"could not tell, one key once":   {verb: "both", attempts: with(a(lost), func(a *Attempt) { a.Checks = MaxChecks }), want: todo{what: try}},
