@@ -4,6 +4,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -34,6 +35,9 @@ type Engine interface {
 	// Apply reads the configuration again and puts it in force, or with dryRun only tries
 	// whether it could.
 	Apply(ctx context.Context, dryRun bool) (Application, error)
+	// Names are the addresses of now of blocks that were renamed, by those under which
+	// everything durable knows them.
+	Names(ctx context.Context) (map[string]string, error)
 }
 
 // Server answers requests.
@@ -119,7 +123,11 @@ func (e *Error) Error() string { return e.Text }
 func (s *Server) answer(f func(*http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-		v, err := f(r)
+		renamed, err := s.Engine.Names(r.Context())
+		if err != nil {
+			s.Logger.Error("it is not known what was renamed", "error", err)
+		}
+		v, err := f(names(renamed).ask(r))
 		code := http.StatusOK
 		var e *Error
 		switch {
@@ -142,9 +150,17 @@ func (s *Server) answer(f func(*http.Request) (any, error)) http.HandlerFunc {
 		}
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(code)
-		enc := json.NewEncoder(w)
+		var text bytes.Buffer
+		enc := json.NewEncoder(&text)
 		enc.SetEscapeHTML(false)
-		if err := enc.Encode(v); err != nil {
+		err = enc.Encode(v)
+		if _, named := v.(Application); err == nil && len(renamed) > 0 && !named && !strings.HasPrefix(r.URL.Path, "/v1/audit") {
+			// Of an application both names are told, and the audit is as it was written.
+			_, err = w.Write(names(renamed).tell(text.Bytes()))
+		} else if err == nil {
+			_, err = w.Write(text.Bytes())
+		}
+		if err != nil {
 			s.Logger.Debug("an answer was not taken", "path", r.URL.Path, "error", err)
 		}
 	}

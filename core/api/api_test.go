@@ -70,6 +70,8 @@ func (e *fakeEngine) Apply(_ context.Context, dryRun bool) (Application, error) 
 	return e.application(dryRun)
 }
 
+func (e *fakeEngine) Names(context.Context) (map[string]string, error) { return nil, nil }
+
 func (e *fakeEngine) RestartPlugin(_ context.Context, name string) error {
 	if name != "file" {
 		return host.ErrUnknown

@@ -47,8 +47,10 @@ type InstanceChange struct {
 	Address string `json:"address"`
 	Plugin  string `json:"plugin"`
 	// What is "added", "changed", "replaced" (by a process of another executable or
-	// environment), "removed" or "kept".
+	// environment), "moved" (it has another name, and is what it was), "removed" or "kept".
 	What string `json:"what"`
+	// From is the address that it had before, if it got another one.
+	From string `json:"from,omitempty"`
 	// Because, for people; empty where What says all.
 	Because string `json:"because,omitempty"`
 }
@@ -57,7 +59,8 @@ type InstanceChange struct {
 type PartChange struct {
 	Kind    string `json:"kind"`
 	Address string `json:"address"`
-	What    string `json:"what"` // "added", "changed", "removed"
+	What    string `json:"what"` // "added", "changed", "moved", "removed"
+	From    string `json:"from,omitempty"`
 }
 
 // Generation is the configuration in force.

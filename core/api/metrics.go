@@ -91,7 +91,11 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 		c.server.Logger.Error("metrics can't be gathered", "error", err)
 		return
 	}
-	out := sender{to}
+	renamed, err := c.server.Engine.Names(ctx)
+	if err != nil {
+		c.server.Logger.Error("it is not known what was renamed", "error", err)
+	}
+	out := sender{to, renamed}
 	for i := range e.Sources {
 		s := &e.Sources[i]
 		sum := &s.Sum
@@ -136,14 +140,27 @@ func byReason(rejected map[string]int) map[string]uint64 {
 }
 
 // sender sends metrics.
-type sender struct{ to chan<- prometheus.Metric }
+type sender struct {
+	to    chan<- prometheus.Metric
+	names names
+}
+
+// shown are labels with the addresses of now.
+func (s sender) shown(labels []string) []string {
+	for i, label := range labels {
+		if now := s.names[label]; now != "" {
+			labels[i] = now
+		}
+	}
+	return labels
+}
 
 func (s sender) total(d *prometheus.Desc, n uint64, labels ...string) {
-	s.to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
+	s.to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), s.shown(labels)...)
 }
 
 func (s sender) value(d *prometheus.Desc, v float64, labels ...string) {
-	s.to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	s.to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, s.shown(labels)...)
 }
 
 func (s sender) when(d *prometheus.Desc, t time.Time, labels ...string) {

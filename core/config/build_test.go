@@ -157,6 +157,14 @@ func TestSources(t *testing.T) {
 		}},
 		"action.mail": {Timeout: respond.DefaultTimeout, Verbs: map[string]respond.Verb{"notify": {Check: true}}},
 	}
+	for address, a := range c.Respond.Actions {
+		if a.Maker.Instance == "" || a.Maker.Config != c.Hash {
+			t.Errorf("%s is made by %+v", address, a.Maker)
+		}
+		want := wantActions[address]
+		want.Maker = a.Maker
+		wantActions[address] = want
+	}
 	if diff := cmp.Diff(wantActions, c.Respond.Actions); diff != "" {
 		t.Error(diff)
 	}
@@ -357,6 +365,14 @@ func TestResolve(t *testing.T) {
 		case "email":
 			c.Off = true
 		}
+	}
+	keys := map[string]string{}
+	for i := range instances {
+		if other := keys[instances[i].Key]; other != "" || instances[i].Key == "" {
+			t.Errorf("%s and %s have the key %q", other, instances[i].Address, instances[i].Key)
+		}
+		keys[instances[i].Key] = instances[i].Address
+		want[i].Key = instances[i].Key
 	}
 	if diff := cmp.Diff(want, instances); diff != "" {
 		t.Error(diff)

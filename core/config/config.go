@@ -22,6 +22,9 @@ type Diagnostics = hcl.Diagnostics
 type Config struct {
 	Source *Source
 	Hash   string // of Source
+	// Names are the addresses of now of what was renamed, by those under which all that
+	// is durable knows it, and everybody but the operator.
+	Names map[string]string
 
 	Kelpie    Kelpie
 	Detectors []Detector // that are enabled, by address

@@ -269,7 +269,7 @@ func (p *parser) instance(i *instance) {
 	s := i.section
 	i.enabled = s.flag("enabled", true)
 	i.settings = host.Instance{
-		Address:   s.address(),
+		Address:   p.identity(s),
 		Kind:      i.connector.Kind,
 		Plugin:    i.plugin.Name,
 		Connector: i.connector.Name,
@@ -321,7 +321,7 @@ func needsConnection(s *model.Schema) bool {
 }
 
 func (p *parser) detector(i *instance) {
-	d := Detector{Address: i.section.address(), Plugin: i.plugin.Name, Connector: i.connector.Name, Finite: i.connector.Finite, CursorVersion: i.connector.CursorVersion}
+	d := Detector{Address: p.identity(i.section), Plugin: i.plugin.Name, Connector: i.connector.Name, Finite: i.connector.Finite, CursorVersion: i.connector.CursorVersion}
 	if h := i.section.one("health"); h != nil {
 		d.Health = Health{Silence: h.duration("silence", 0), Fields: h.texts("fields"), Runbook: h.text("runbook", "")}
 	}
@@ -339,7 +339,7 @@ func (p *parser) enrichment(i *instance) {
 		ttl = time.Duration(c.DefaultTTL) * time.Second
 	}
 	e := enrich.Source{
-		Address:     s.address(),
+		Address:     p.identity(s),
 		Takes:       takes,
 		Internal:    s.flag("internal", false),
 		TTL:         s.duration("ttl", ttl),
@@ -410,7 +410,7 @@ func (p *parser) action(i *instance) {
 	if p.config.Respond.Actions == nil {
 		p.config.Respond.Actions = map[string]respond.Action{}
 	}
-	p.config.Respond.Actions[i.section.address()] = a
+	p.config.Respond.Actions[p.identity(i.section)] = a
 }
 
 // offered are the verbs of all actions, sorted.

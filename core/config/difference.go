@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -17,6 +18,7 @@ const (
 	Added   = "added"
 	Changed = "changed"
 	Removed = "removed"
+	Moved   = "moved" // it has another name, and is what it was
 )
 
 // Difference is something that two configurations do not have alike. Comments and
@@ -29,6 +31,8 @@ type Difference struct {
 	// read, its name.
 	Address string `json:"address"`
 	What    string `json:"what"`
+	// From is the address that it had before, if it got another one.
+	From string `json:"from,omitempty"`
 }
 
 // Differences tells what a configuration that comes after this one has differently, by
@@ -36,7 +40,12 @@ type Difference struct {
 func (c *Config) Differences(next *Config) []Difference {
 	var all []Difference
 	compare := func(kind, address string, was, is [sha256.Size]byte, had, has bool) {
-		d := Difference{Kind: kind, Address: address}
+		d := Difference{Kind: kind, Address: next.Shown(address)}
+		if before := c.Shown(address); had && has && before != d.Address {
+			d.From = before
+		} else if !has {
+			d.Address = before
+		}
 		switch {
 		case !had:
 			d.What = Added
@@ -44,6 +53,8 @@ func (c *Config) Differences(next *Config) []Difference {
 			d.What = Removed
 		case was != is:
 			d.What = Changed
+		case d.From != "":
+			d.What = Moved
 		default:
 			return
 		}
@@ -82,19 +93,29 @@ func (p *parser) parts() map[part][sha256.Size]byte {
 	files := p.src.Listing()
 	for _, body := range p.bodies {
 		for _, block := range body.Blocks {
-			at := part{block.Type, block.Type}
-			if n := len(block.Labels); n > 0 {
-				at.address += "." + block.Labels[n-1]
+			if block.Type == "moved" {
+				continue // what was renamed is what it was
 			}
-			texts[at] = append(texts[at], essence(files[block.TypeRange.Filename], hcl.RangeBetween(block.TypeRange, block.CloseBraceRange))...)
+			at, labels := part{block.Type, block.Type}, p.firstLabels(block)
+			if n := len(labels); n > 0 {
+				at.address += "." + labels[n-1]
+			}
+			text := texts[at]
+			for _, label := range labels {
+				text = append(append(text, label...), 0)
+			}
+			texts[at] = append(text, essence(files[block.TypeRange.Filename], hcl.RangeBetween(block.OpenBraceRange, block.CloseBraceRange))...)
 		}
 	}
 	// The order tells which of several ignores counts, and in which order steps are taken.
 	order := part{"order", "order of the blocks"}
 	for _, body := range p.bodies {
 		for _, block := range body.Blocks {
+			if block.Type == "moved" {
+				continue
+			}
 			texts[order] = append(append(texts[order], block.Type...), 0)
-			for _, label := range block.Labels {
+			for _, label := range p.firstLabels(block) {
 				texts[order] = append(append(texts[order], label...), 0)
 			}
 		}
@@ -125,6 +146,17 @@ func (p *parser) parts() map[part][sha256.Size]byte {
 		digests[at] = sha256.Sum256(text)
 	}
 	return digests
+}
+
+// firstLabels are those of a block, under the name that it had first.
+func (p *parser) firstLabels(block *hclsyntax.Block) []string {
+	labels := slices.Clone(block.Labels)
+	if n := len(labels); n > 0 {
+		if first := p.identities[block.Type+"."+labels[n-1]]; first != "" {
+			labels[n-1] = strings.TrimPrefix(first, block.Type+".")
+		}
+	}
+	return labels
 }
 
 // essence of a text is its tokens, without comments and line ends.

@@ -15,7 +15,7 @@ func language() bodyType {
 		connectorBlock("enrichment", "A source of answers about observables.", nil),
 		connectorBlock("action", "What can be done, and by whom.", nil),
 		templateBlock(), pipelineBlock(), ignoreBlock(), ruleBlock(),
-		scoreBlock(), responseBlock(), routeBlock(), protectBlock(),
+		scoreBlock(), responseBlock(), routeBlock(), protectBlock(), movedBlock(),
 		laterBlock("user", "Who may sign in.", "name"),
 		laterBlock("table", "A keyed file that expressions can read.", "name"),
 	}}

@@ -14,7 +14,7 @@ import (
 // is followed as is there. Secret says that the value is one, and must not be shown.
 func (c *Config) Locate(address string, path []string, connection bool) (at hcl.Range, secret bool) {
 	for _, i := range c.instances {
-		if i.section.address() != address {
+		if i.settings.Address != address {
 			continue
 		}
 		if connection && i.connection != nil {
@@ -77,7 +77,7 @@ func (c *Config) Diagnose(said []host.Diagnostic) hcl.Diagnostics {
 		at, secret := c.Locate(d.Instance, d.Path, d.Connection)
 		out := complaint(at, sentence(d.Summary), "%s", d.Detail)
 		if out.Detail == "" {
-			out.Detail = "The plugin of " + d.Instance + " says so."
+			out.Detail = "The plugin of " + c.Shown(d.Instance) + " says so."
 		}
 		if d.Warning {
 			out.Severity = hcl.DiagWarning
@@ -87,7 +87,7 @@ func (c *Config) Diagnose(said []host.Diagnostic) hcl.Diagnostics {
 		}
 		if at.Filename == "" {
 			out.Subject = nil
-			out.Detail = d.Instance + ": " + out.Detail
+			out.Detail = c.Shown(d.Instance) + ": " + out.Detail
 		}
 		diags = append(diags, out)
 	}

@@ -33,6 +33,8 @@ type parser struct {
 	named    map[string]*section // by address
 	missing  map[string]bool     // addresses of blocks that are not there by a mistake elsewhere
 
+	identities map[string]string // of blocks that were renamed, by their addresses
+
 	confinements map[string]host.Confinement // by the plugin's name
 
 	shapes map[place]map[string]*expr.Shape
@@ -72,6 +74,8 @@ func Parse(src *Source) (*Config, hcl.Diagnostics) {
 	}
 	p.config.finish(hash)
 	p.config.NotBuilt = sorted(p.notBuilt)
+	p.config.Names = p.names()
+	p.config.Decide.Names = p.config.Names
 	p.config.kelpie, p.config.parts = p.first("kelpie"), p.parts()
 	return p.config, sorted(p.diags)
 }
@@ -271,6 +275,7 @@ func (p *parser) first(kind string) *section {
 }
 
 func (p *parser) build() {
+	p.moves()
 	p.kelpie()
 	p.cases()
 	p.pluginBlocks()

@@ -233,7 +233,8 @@ func (p *parser) respond(s *section, e hclsyntax.Expression, reports bool) {
 		p.config.Decide.Plan.Rules = map[string][]string{}
 	}
 	for _, r := range responses {
-		p.config.Decide.Plan.Rules[s.address()] = append(p.config.Decide.Plan.Rules[s.address()], r.address())
+		rule := p.identity(s)
+		p.config.Decide.Plan.Rules[rule] = append(p.config.Decide.Plan.Rules[rule], p.identity(r))
 	}
 }
 
@@ -246,7 +247,7 @@ func (p *parser) sources(roads []*road) {
 		if i == nil {
 			continue
 		}
-		src := match.Source{Detector: s.address()}
+		src := match.Source{Detector: p.identity(s), Name: s.address()}
 		for _, r := range roads {
 			if !slices.Contains(r.from, s) {
 				continue
@@ -260,7 +261,7 @@ func (p *parser) sources(roads []*road) {
 				rules = defaults[key]
 			}
 			src.Pipelines = append(src.Pipelines, match.Pipeline{
-				Address: r.section.address(), When: r.when, Map: mapping(rules, r.zone),
+				Address: p.identity(r.section), When: r.when, Map: mapping(rules, r.zone),
 				Alerts: r.alerts, Ignores: r.ignores, Rules: r.matchers,
 			})
 		}

@@ -70,7 +70,7 @@ func (p *parser) protect(s *section) plan.Protect {
 }
 
 func (p *parser) response(s *section) plan.Response {
-	r := plan.Response{Address: s.address()}
+	r := plan.Response{Address: p.identity(s)}
 	r.When = p.condition(s, "when", inResponse, expr.Env{})
 	p.thresholds(s.expr("when"))
 	p.negation(s, false)
@@ -145,7 +145,7 @@ func (p *parser) undo(s *section, out *plan.Step, verb *model.Verb) {
 	switch {
 	case s.broken:
 	case s.has("undo_after") && !verb.Undo:
-		p.errorf(s.place("undo_after"), "Cannot be undone", "%s cannot undo %q. %s", out.Action, verb.Name, undoHint(out.Action, p.undoable(out.Action)))
+		p.errorf(s.place("undo_after"), "Cannot be undone", "%s cannot undo %q. %s", p.shown(out.Action), verb.Name, undoHint(out.Action, p.undoable(out.Action)))
 	case s.has("undo_after") && out.UndoAfter <= 0:
 		p.errorf(s.place("undo_after"), "Out of range", "Write how long it is held, such as \"4h\"; without the line it is held until somebody lets it go (\"kelpie release\").")
 	}
@@ -159,7 +159,7 @@ func (p *parser) undoable(action string) []string {
 	var all []string
 	for _, i := range p.config.instances {
 		for _, v := range i.connector.Verbs {
-			if i.section.address() == action && v.Undo {
+			if i.settings.Address == action && v.Undo {
 				all = append(all, v.Name)
 			}
 		}
@@ -198,7 +198,7 @@ func (p *parser) do(s *section, out *plan.Step) *model.Verb {
 		p.errorf(a.at, "Disabled action", "%s has enabled = false, so this step could not be taken. Enable it, or remove the step.", target.address())
 		return nil
 	}
-	out.Action = target.address()
+	out.Action = p.identity(target)
 	name := strings.Join(a.names[2:], ".")
 	var offered []string
 	for n := range i.connector.Verbs {

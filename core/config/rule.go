@@ -49,7 +49,7 @@ func (p *parser) rule(s *section, roads []*road) {
 		}
 		for _, r := range roads {
 			if r.section == t && when != nil {
-				r.matchers = append(r.matchers, match.Rule{Address: s.address(), When: when, Title: title, Severity: severity})
+				r.matchers = append(r.matchers, match.Rule{Address: p.identity(s), When: when, Title: title, Severity: severity})
 			}
 		}
 	}

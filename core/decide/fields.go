@@ -309,9 +309,9 @@ func (f signalFields) Field(name string) expr.Value {
 	case "id":
 		return expr.String(f.m.index.ID(f.n))
 	case "rule":
-		return expr.String(f.m.texts.text(st.rule))
+		return expr.String(f.m.shown(f.m.texts.text(st.rule)))
 	case "source":
-		return expr.String(f.m.texts.text(st.source))
+		return expr.String(f.m.shown(f.m.texts.text(st.source)))
 	case "title":
 		return expr.String(f.m.texts.text(st.title))
 	case "severity":

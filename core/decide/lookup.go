@@ -288,13 +288,24 @@ func canonical(o sdk.Observable) (sdk.Observable, bool) {
 	return c, err == nil
 }
 
+// shown is the address of now of what is known by another.
+func (m *Machine) shown(address string) string {
+	if m.settings == nil {
+		return address
+	}
+	if now := m.settings.Names[address]; now != "" {
+		return now
+	}
+	return address
+}
+
 // answer is one answer as expressions have it.
 func (m *Machine) answer(l *lookup, a model.Answer, fields any) expr.Value {
-	return answerValue(m.texts.text(l.source), m.index.Observable(l.value), a, fields)
+	return answerValue(m.shown(m.texts.text(l.source)), m.index.Observable(l.value), a, fields)
 }
 
 func (m *Machine) verdict(l *lookup, a model.Answer) expr.Value {
-	return verdictValue(m.texts.text(l.source), m.index.Observable(l.value), l.state, a)
+	return verdictValue(m.shown(m.texts.text(l.source)), m.index.Observable(l.value), l.state, a)
 }
 
 // answerValue is an answer's own fields, and which source said it of what.

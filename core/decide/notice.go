@@ -66,7 +66,7 @@ func (v *view) timeline() []sdk.NoticeSignal {
 			continue
 		}
 		e := &sdk.NoticeSignal{
-			At: at, Title: v.m.texts.text(st.title), Source: v.m.texts.text(st.source), Severity: int(st.severity),
+			At: at, Title: v.m.texts.text(st.title), Source: v.m.shown(v.m.texts.text(st.source)), Severity: int(st.severity),
 		}
 		if st.stopped != stoppedUnknown {
 			stopped := st.stopped == stoppedYes

@@ -17,7 +17,9 @@ import (
 // Settings is all of a configuration that decisions depend on.
 type Settings struct {
 	// Hash of the configuration that it was made from.
-	Hash      string
+	Hash string
+	// Names of now of what was renamed, by the addresses under which it is known.
+	Names     map[string]string
 	Correlate correlate.Settings
 	Score     score.Settings
 	Plan      plan.Settings

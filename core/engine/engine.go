@@ -63,6 +63,7 @@ type Kelpie struct {
 	uptime   func() (boot string, uptime time.Duration)
 
 	unwritten unwritten
+	names     namesOf
 
 	mu      sync.Mutex
 	running *flow // nil: not running

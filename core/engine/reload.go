@@ -136,6 +136,7 @@ func (r *reload) run(ctx context.Context) (api.Application, error) {
 	diags := r.next.Diagnostics
 	if !diags.HasErrors() {
 		diags = append(diags, r.next.Config.Fixed(r.now.Config)...)
+		diags = append(diags, r.next.Config.Moved(r.now.Config)...)
 	}
 	if r.note(diags); diags.HasErrors() {
 		return r.refuse(firstError(diags)), nil
@@ -246,7 +247,7 @@ func (r *reload) result() api.Application {
 	}
 	a.Config = r.next.hash()
 	for _, d := range r.now.Config.Differences(r.next.Config) {
-		a.Parts = append(a.Parts, api.PartChange{Kind: d.Kind, Address: d.Address, What: d.What})
+		a.Parts = append(a.Parts, api.PartChange{Kind: d.Kind, Address: d.Address, What: d.What, From: d.From})
 	}
 	touched := len(a.Parts) > 0
 	for address, what := range r.effects {
@@ -257,6 +258,16 @@ func (r *reload) result() api.Application {
 		}
 		if c.What == host.Kept && c.Because != "" {
 			c.What = host.Changed
+		}
+		c.Address = r.next.Config.Shown(address)
+		if before := r.now.Config.Shown(address); c.What == host.Removed {
+			c.Address = before
+		} else if c.What != host.Added && before != c.Address {
+			c.From = before
+			c.Because = strings.TrimSuffix("was "+before+"; "+c.Because, "; ")
+			if c.What == host.Kept {
+				c.What = config.Moved
+			}
 		}
 		touched = touched || c.What != host.Kept
 		a.Instances = append(a.Instances, c)
@@ -284,7 +295,8 @@ func (r *reload) because(address, what string, parts []api.PartChange) (plugin, 
 		return nil
 	}
 	was, is := of(&r.now.Configuration), of(&r.next.Configuration)
-	block := slices.ContainsFunc(parts, func(p api.PartChange) bool { return p.Address == address })
+	shown := r.next.Config.Shown(address)
+	block := slices.ContainsFunc(parts, func(p api.PartChange) bool { return p.Address == shown && p.What != config.Moved })
 	switch {
 	case is == nil:
 		return was.Plugin, ""

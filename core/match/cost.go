@@ -66,6 +66,7 @@ func Explain(s *Source, sample [][]byte) Cost {
 		}
 		read++
 		pass += timed(func() { w.read(e, from.plan) })
+		w.event.name = from.Name
 		w.event.reset(b, e, w.doc.Value())
 		w.timeEach(s, b, e, took)
 	}

@@ -1,6 +1,7 @@
 package match
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -14,6 +15,7 @@ import (
 // eventFields is "event" in expressions: raw is the payload; the other fields are
 // the connector's until a pipeline has mapped them.
 type eventFields struct {
+	name   string // of the source; empty: the batch says it
 	batch  *model.Batch
 	event  *model.Event
 	raw    expr.Value
@@ -40,7 +42,7 @@ func Event(b *model.Batch, e *model.Event) (expr.Value, error) {
 }
 
 func (f *eventFields) reset(b *model.Batch, e *model.Event, raw expr.Value) {
-	*f = eventFields{batch: b, event: e, raw: raw}
+	*f = eventFields{name: f.name, batch: b, event: e, raw: raw}
 }
 
 func (f *eventFields) unmapped() { f.signal = nil }
@@ -58,7 +60,7 @@ func (f *eventFields) Field(name string) expr.Value {
 	case "revision":
 		return text(f.event.Revision)
 	case "source":
-		return expr.String(f.batch.Source)
+		return expr.String(cmp.Or(f.name, f.batch.Source))
 	case "received":
 		return expr.Time(f.batch.Received)
 	}

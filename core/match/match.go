@@ -121,6 +121,7 @@ func (w *Worker) one(b *model.Batch, e *model.Event, from source, at model.Posit
 		return ""
 	}
 	w.exceeded = ""
+	w.event.name = from.Name
 	w.event.reset(b, e, w.doc.Value())
 	class, ignore := passed, ""
 	for i := range from.Pipelines {

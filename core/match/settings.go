@@ -23,6 +23,8 @@ type Settings struct {
 // pipeline that names its detector.
 type Source struct {
 	Detector string // address, "detector.eve"
+	// Name is its address of now, if it was renamed; expressions read it.
+	Name string
 	// Version is the hash of the configuration that this is of; empty: of the Settings'.
 	Version   string
 	Pipelines []Pipeline

@@ -95,6 +95,9 @@ func printApplied(w io.Writer, a api.Application) {
 			continue
 		}
 		text := c.Address
+		if c.From != "" {
+			text += ", was " + c.From
+		}
 		switch c.Kind {
 		case "file", "environment", "plugin":
 			text = c.Kind + " " + c.Address

@@ -29,6 +29,7 @@ type config struct {
 	Events int      `kelpie:"events" doc:"How many there are." default:"0"`
 	Every  int      `kelpie:"every" doc:"One in so many is an alert." default:"1000"`
 	Hosts  int      `kelpie:"hosts" doc:"How many addresses alerts are about." default:"50"`
+	Again  bool     `kelpie:"again" doc:"All events come once more, grown." default:"false"`
 	Until  sdk.Path `kelpie:"until" doc:"No event comes any more when this file is there."`
 	Mark   string   `kelpie:"mark" doc:"Makes a block another one."`
 	Token  string   `kelpie:"token,secret" doc:"Some secret."`
@@ -83,6 +84,9 @@ func (d *detector) Detect(ctx context.Context, start sdk.Start, out sdk.Sender) 
 		}
 		first = n
 	}
+	if d.config.Again {
+		first = 0
+	}
 	began := time.Now()
 	for at := first; ; {
 		due := first + int(time.Since(began).Seconds()*float64(d.config.Rate))
@@ -129,6 +133,9 @@ func (d *detector) event(n int) sdk.Event {
 	}
 	host := n / d.config.Every % d.config.Hosts
 	raw := fmt.Sprintf(`{"n":%d,"kind":%q,"from":"198.51.%d.%d","time":"2026-11-01T10:00:00Z"}`, n, kind, 100+host/250, host%250+1)
+	if d.config.Again {
+		raw = strings.Replace(raw, "{", `{"grown":true,`, 1)
+	}
 	return sdk.Event{ID: strconv.Itoa(n), Raw: []byte(raw)}
 }
 
