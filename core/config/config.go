@@ -143,6 +143,16 @@ func (c *Config) finish(hash string) {
 // Compile makes decide's settings of the text that INPUTS carries. It is a
 // decide.Compiler.
 func Compile(version model.Config) (*decide.Settings, error) {
+	c, err := Read(version)
+	if err != nil {
+		return nil, err
+	}
+	return &c.Decide, nil
+}
+
+// Read makes a configuration of the text that INPUTS carries. Relative paths in it are
+// relative still.
+func Read(version model.Config) (*Config, error) {
 	src, err := DecodeSource(version.Text)
 	if err != nil {
 		return nil, err
@@ -151,7 +161,7 @@ func Compile(version model.Config) (*decide.Settings, error) {
 	if diags.HasErrors() {
 		return nil, diags
 	}
-	return &c.Decide, nil
+	return c, nil
 }
 
 var _ decide.Compiler = Compile

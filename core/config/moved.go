@@ -6,8 +6,6 @@ import (
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
-
-	"github.com/kelpie-sec/kelpie/core/model"
 )
 
 // movable are the kinds of blocks of which something durable hangs on the name: where a
@@ -163,20 +161,6 @@ func (c *Config) identityOf(address string) string {
 		}
 	}
 	return address
-}
-
-// NamesIn are the Names of a configuration that INPUTS carries; none if it is none for
-// this Kelpie.
-func NamesIn(version model.Config) map[string]string {
-	src, err := DecodeSource(version.Text)
-	if err != nil {
-		return nil
-	}
-	c, _ := Parse(src)
-	if c == nil {
-		return nil
-	}
-	return c.Names
 }
 
 // Moved complains about moves that can't be made from a configuration that was in force

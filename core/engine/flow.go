@@ -149,7 +149,10 @@ func (f *flow) run(ctx context.Context) error {
 	var ticking, enriching, responding, detecting *stage
 	var matching []*stage
 	var consumer *eventlog.Consumer
-	err := f.announce(work)
+	err := f.patiently(work, func() error { return f.tellMoved(work) })
+	if err == nil {
+		err = f.announce(work)
+	}
 	if err == nil {
 		ticking = start(base, fail, f.tick)
 		enriching = start(base, fail, f.enricher.Run)

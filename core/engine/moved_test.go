@@ -192,4 +192,17 @@ func TestWhatIsNotMoved(t *testing.T) {
 	if got := w.noted("detect"); !slices.Equal(got, []string{"north detect", "north detect"}) {
 		t.Errorf("sessions: %q", got)
 	}
+	// A start tells it in the log.
+	w.configure(edge + move)
+	hash := w.options(false).Config.Hash
+	r = w.live(nil)
+	r.until("the configuration", func() bool { return r.status().Config == hash })
+	r.end()
+	if strings.Contains(w.log.String(), "Starts anew") {
+		t.Error("the log warns of what is as it was")
+	}
+	w.configure(edge)
+	r = w.live(nil)
+	r.until("the warning", func() bool { return strings.Contains(w.log.String(), "Starts anew") })
+	r.end()
 }

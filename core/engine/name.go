@@ -16,6 +16,29 @@ type namesOf struct {
 	names map[string]string
 }
 
+// tellMoved logs what was renamed since the last run in a way that makes it another block.
+func (f *flow) tellMoved(ctx context.Context) error {
+	flags, err := f.k.store.Flags(ctx)
+	if err != nil || flags.Config == "" || flags.Config == f.options.Config.Hash {
+		return err
+	}
+	version, err := f.k.store.ConfigVersion(ctx, flags.Config)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	before, err := config.Read(version.Config)
+	if err != nil {
+		return nil //nolint:nilerr // it is of another Kelpie, and decide says so if it matters
+	}
+	for _, m := range config.Messages(f.options.Config.Moved(before), nil) {
+		f.logger.Warn("configuration: "+m.Summary, "place", m.File, "detail", m.Detail)
+	}
+	return nil
+}
+
 // Names are the addresses of now of blocks that were renamed, by the addresses under
 // which everything durable knows them. Where Kelpie does not run they are those of the
 // configuration that was in force last.
@@ -42,6 +65,9 @@ func (k *Kelpie) Names(ctx context.Context) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	k.names.hash, k.names.names = flags.Config, config.NamesIn(version.Config)
+	k.names.hash, k.names.names = flags.Config, nil
+	if c, err := config.Read(version.Config); err == nil { // of another Kelpie's nothing is known
+		k.names.names = c.Names
+	}
 	return k.names.names, nil
 }
