@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/kelpie-sec/kelpie/core/decide"
 	"github.com/kelpie-sec/kelpie/core/host"
 	"github.com/kelpie-sec/kelpie/core/model"
 )
@@ -39,7 +40,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 
 var (
 	received   = describe("events_received_total", "Events that a source has sent, by the running total in the log.", "source")
-	classes    = describe("events_total", "Events by what became of them: matched, fact, passed, repeat, lost.", "source", "class")
+	classes    = describe("events_total", "Events by what became of them: matched, fact, passed, repeat, lost, shadow (only compared).", "source", "class")
 	ignored    = describe("events_ignored_total", "Events that an ignore block has taken out.", "source", "ignore")
 	setAsides  = describe("events_rejected_total", "Events that could not be processed.", "source", "reason")
 	waitingOf  = describe("events_pending", "Events in the log that are not decided.", "source")
@@ -101,6 +102,7 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 		sum := &s.Sum
 		for class, n := range map[string]uint64{
 			"matched": sum.Matched, "fact": sum.Fact, "passed": sum.Passed, "repeat": sum.Repeat, "lost": sum.Lost,
+			"shadow": decide.Total(sum.Shadow),
 		} {
 			out.total(classes, n, s.Source, class)
 		}

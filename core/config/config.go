@@ -87,6 +87,7 @@ type Detector struct {
 	// Finite: it can end.
 	Finite        bool
 	CursorVersion int
+	Shadow        string // what it is the shadow of, "detector.edr"; empty: it counts itself
 	Health        Health
 }
 

@@ -25,6 +25,7 @@ type instance struct {
 	plugin     *model.Plugin
 	connector  *model.Connector
 	connection *section // nil: none
+	shadow     *section // what it is the shadow of; nil: it counts itself
 	enabled    bool
 	// config and link are the bodies of the block and of its connection: maps, lists,
 	// JSON texts, and secretName where a secret belongs.
@@ -263,6 +264,8 @@ func (p *parser) connectors() {
 		}
 	}
 	p.config.instances = slices.DeleteFunc(p.config.instances, func(i *instance) bool { return !i.enabled })
+	p.config.Enrich.Own = p.config.Decide.Own
+	p.shadows()
 }
 
 func (p *parser) instance(i *instance) {
@@ -289,11 +292,14 @@ func (p *parser) instance(i *instance) {
 	if s.has("timeout") && i.settings.Timeout <= 0 {
 		p.errorf(s.place("timeout"), "Out of range", "Nothing can be done in no time. Write timeout = \"10s\".")
 	}
-	if s.typ.name == "detector" && !i.enabled {
+	if s.typ.name == "detector" && (!i.enabled || s.has("shadow")) {
 		s.used = true
 	}
 	p.connect(i)
 	i.settings.Key = i.maker()
+	if i.shadow = p.shadow(i); i.shadow != nil {
+		i.settings.Own = true // what becomes of its process is no matter of what counts
+	}
 }
 
 // connect finds the connection that a block names.
@@ -322,6 +328,9 @@ func needsConnection(s *model.Schema) bool {
 
 func (p *parser) detector(i *instance) {
 	d := Detector{Address: p.identity(i.section), Plugin: i.plugin.Name, Connector: i.connector.Name, Finite: i.connector.Finite, CursorVersion: i.connector.CursorVersion}
+	if i.shadow != nil {
+		d.Shadow = p.identity(i.shadow)
+	}
 	if h := i.section.one("health"); h != nil {
 		d.Health = Health{Silence: h.duration("silence", 0), Fields: h.texts("fields"), Runbook: h.text("runbook", "")}
 	}
@@ -355,6 +364,12 @@ func (p *parser) enrichment(i *instance) {
 		e.PerDay = p.positive(limit, "per_day")
 	}
 	i.settings.Timeout = e.Timeout
+	if i.shadow != nil {
+		p.common(s, takes, i.shadow)
+		e.Shadow = i.shadow.address()
+		p.config.Enrich.Shadows = append(p.config.Enrich.Shadows, e)
+		return
+	}
 	p.config.Enrich.Sources = append(p.config.Enrich.Sources, e)
 	p.config.Decide.Sources = append(p.config.Decide.Sources, decide.Source{Address: e.Address, Takes: e.Takes, Internal: e.Internal})
 }

@@ -108,7 +108,7 @@ func coreAttributes(kind string) bodyType {
 		textMap("env", "The environment of its process; there is no other."),
 		text("isolation", "\"own\" gives it a process of its own.").oneOf("shared", "own").standard(`"shared"`),
 		duration("timeout", "Bound of one call."),
-		reference("shadow", "Another instance whose work it repeats, to compare.").notYet(),
+		reference("shadow", "The one that it is to be compared with, of its kind: it gets the same work, and only what the other says counts. Not of an action."),
 		text("on_failure", "What happens when it fails.").notYet(),
 	)
 	switch kind {

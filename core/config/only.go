@@ -7,6 +7,7 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 
+	"github.com/kelpie-sec/kelpie/core/enrich"
 	"github.com/kelpie-sec/kelpie/core/host"
 )
 
@@ -16,6 +17,7 @@ import (
 // which is nil if there are errors; nothing else of a Config is filled.
 func ParseOnly(src *Source, plugin string) (*Config, hcl.Diagnostics) {
 	p := newParser(src, src)
+	p.alone = true
 	if p.files(); p.diags.HasErrors() {
 		return nil, sorted(p.diags)
 	}
@@ -66,9 +68,11 @@ func (c *Config) Patient(plugin string, d time.Duration) {
 			continue
 		}
 		i.settings.Timeout = d
-		for n := range c.Enrich.Sources {
-			if c.Enrich.Sources[n].Address == i.settings.Address {
-				c.Enrich.Sources[n].Timeout = d
+		for _, sources := range [][]enrich.Source{c.Enrich.Sources, c.Enrich.Shadows} {
+			for n := range sources {
+				if sources[n].Address == i.settings.Address {
+					sources[n].Timeout = d
+				}
 			}
 		}
 		if a, ok := c.Respond.Actions[i.settings.Address]; ok {

@@ -37,6 +37,8 @@ type parser struct {
 
 	confinements map[string]host.Confinement // by the plugin's name
 
+	alone bool // the blocks of other plugins are left out
+
 	shapes map[place]map[string]*expr.Shape
 	index  *expr.Index
 	config *Config

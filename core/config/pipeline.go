@@ -185,6 +185,7 @@ func (p *parser) road(s *section) *road {
 	}
 	if from := s.expr("from"); from != nil {
 		r.from = p.references(from, "detector")
+		p.fromShadow(s, r.from)
 	}
 	if !s.broken && emptyList(s.expr("from")) {
 		p.errorf(s.place("from"), "Without a source", "Name at least one detector: from = [detector.NAME].")
@@ -248,17 +249,16 @@ func (p *parser) sources(roads []*road) {
 			continue
 		}
 		src := match.Source{Detector: p.identity(s), Name: s.address()}
+		if i.shadow != nil {
+			src.Shadow, src.Mapping = p.identity(i.shadow), mapping(p.ownMapping(i, defaults), nil)
+		}
 		for _, r := range roads {
 			if !slices.Contains(r.from, s) {
 				continue
 			}
 			rules := r.rules
-			if !r.mapped && i.connector.DefaultMapping != "" {
-				key := model.Label(i.plugin.Name, i.connector.Name)
-				if defaults[key] == nil {
-					defaults[key] = p.defaultMapping(i)
-				}
-				rules = defaults[key]
+			if own := p.ownMapping(i, defaults); !r.mapped && own != nil {
+				rules = own
 			}
 			src.Pipelines = append(src.Pipelines, match.Pipeline{
 				Address: p.identity(r.section), When: r.when, Map: mapping(rules, r.zone),
@@ -267,6 +267,18 @@ func (p *parser) sources(roads []*road) {
 		}
 		p.config.Match.Sources = append(p.config.Match.Sources, src)
 	}
+}
+
+// ownMapping is the mapping that an instance's connector brings, if it does.
+func (p *parser) ownMapping(i *instance, known map[string]map[string]*expr.Program) map[string]*expr.Program {
+	if i.connector.DefaultMapping == "" {
+		return nil
+	}
+	key := i.plugin.Name + "." + i.connector.Name
+	if known[key] == nil {
+		known[key] = p.defaultMapping(i)
+	}
+	return known[key]
 }
 
 func mapping(rules map[string]*expr.Program, zone *time.Location) match.Mapping {

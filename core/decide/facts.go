@@ -32,7 +32,7 @@ func (v *view) Earned(verb string, t model.Target) (ok bool, why string) {
 		switch {
 		case s == nil || !s.reported:
 			return false, "no detector reported it in this case"
-		case v.m.settings.own(sdk.Observable{Kind: t.Kind, Value: t.Value}):
+		case v.m.settings.Own(sdk.Observable{Kind: t.Kind, Value: t.Value}):
 			return false, "it is one of the organisation's own"
 		}
 		return true, ""

@@ -20,6 +20,7 @@ type Tally struct {
 	Repeat   uint64         `json:"repeat,omitempty"`
 	Ignored  map[string]int `json:"ignored,omitempty"`  // by ignore
 	Rejected map[string]int `json:"rejected,omitempty"` // by reason
+	Shadow   map[string]int `json:"shadow,omitempty"`   // by what the source is the shadow of
 	// Lost: its message went from the log before it was decided.
 	Lost uint64 `json:"lost,omitempty"`
 
@@ -34,7 +35,7 @@ type Tally struct {
 
 // Sum is how many events are in one of the classes.
 func (t *Tally) Sum() uint64 {
-	return t.Matched + t.Fact + t.Passed + t.Repeat + t.Lost + Total(t.Ignored) + Total(t.Rejected)
+	return t.Matched + t.Fact + t.Passed + t.Repeat + t.Lost + Total(t.Ignored) + Total(t.Rejected) + Total(t.Shadow)
 }
 
 // Total of counts by name.
@@ -60,6 +61,7 @@ func (t *Tally) Add(o *Tally) {
 	t.Redelivered += o.Redelivered
 	addNames(&t.Ignored, o.Ignored)
 	addNames(&t.Rejected, o.Rejected)
+	addNames(&t.Shadow, o.Shadow)
 }
 
 // Bounds of what the ledger keeps of a source. Names beyond the first are counted
@@ -88,7 +90,7 @@ func addNames(into *map[string]int, from map[string]int) {
 
 func (t *Tally) clone() Tally {
 	c := *t
-	c.Ignored, c.Rejected = maps.Clone(t.Ignored), maps.Clone(t.Rejected)
+	c.Ignored, c.Rejected, c.Shadow = maps.Clone(t.Ignored), maps.Clone(t.Rejected), maps.Clone(t.Shadow)
 	return c
 }
 
@@ -211,7 +213,7 @@ func (m *Machine) count(r *model.MatchResult, t *Tally) {
 	}
 	t.Received = uint64(r.Count)
 	t.Fact, t.Passed = uint64(r.Counts.Fact), uint64(r.Counts.Passed)
-	t.Ignored, t.Rejected = r.Counts.Ignored, r.Counts.Rejected
+	t.Ignored, t.Rejected, t.Shadow = r.Counts.Ignored, r.Counts.Rejected, r.Counts.Shadow
 	switch sum := t.Sum(); {
 	case r.Damaged:
 		s.note("EVENTS %d: its header can't be read; which events it held is not known", r.Seq)

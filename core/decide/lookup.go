@@ -66,7 +66,7 @@ func (m *Machine) askAt(v correlate.ValueNum, q question) {
 	m.growLookups()
 	for i := range m.settings.Sources {
 		src := &m.settings.Sources[i]
-		if !slices.Contains(src.Takes, o.Kind) || !src.Internal && m.settings.own(o) {
+		if !slices.Contains(src.Takes, o.Kind) || !src.Internal && m.settings.Own(o) {
 			continue
 		}
 		l := m.lookupOf(v, src.Address)

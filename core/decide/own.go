@@ -9,11 +9,11 @@ import (
 	"github.com/kelpie-sec/kelpie/sdk"
 )
 
-// own tells whether an observable says something about the organisation: one of
+// Own tells whether an observable says something about the organisation: one of
 // its addresses or names, whatever it is part of, and what only ever names things
 // inside, such as a host without a domain or an account. It is not told to a
 // source that is not internal.
-func (s *Settings) own(o sdk.Observable) bool {
+func (s *Settings) Own(o sdk.Observable) bool {
 	switch o.Kind {
 	case sdk.Hash:
 		return false

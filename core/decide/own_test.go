@@ -59,7 +59,7 @@ func TestOwn(t *testing.T) {
 		{sdk.URL, "https://evil.test/EXAMPLE.ORG", true},
 		{sdk.URL, "https://evil.test/a/%" + strings.Repeat("25", 10) + "41", true}, // too deeply escaped to tell
 	} {
-		if got := s.own(sdk.Observable{Kind: c.kind, Value: c.value}); got != c.own {
+		if got := s.Own(sdk.Observable{Kind: c.kind, Value: c.value}); got != c.own {
 			t.Errorf("%s %s: own = %t, want %t", c.kind, c.value, got, c.own)
 		}
 	}
@@ -71,7 +71,7 @@ func TestOwnOfAHostileURL(t *testing.T) {
 	for _, part := range []string{"a:", "1.", "%25", "%3a", "::", ".-"} {
 		text := "http://evil.test/" + strings.Repeat(part, sdk.MaxURL/len(part))
 		before := time.Now()
-		s.own(sdk.Observable{Kind: sdk.URL, Value: text})
+		s.Own(sdk.Observable{Kind: sdk.URL, Value: text})
 		if took := time.Since(before); took > 2*time.Second {
 			t.Errorf("%q…: %v", part, took)
 		}
@@ -85,7 +85,7 @@ func FuzzOwn(f *testing.F) {
 	f.Fuzz(func(t *testing.T, before, after string) {
 		for _, name := range []string{"wiki.example.org", "198.51.100.9"} {
 			// Delimited, so that it is a name by itself.
-			if text := before + "/" + name + "/" + after; !s.own(sdk.Observable{Kind: sdk.URL, Value: text}) {
+			if text := before + "/" + name + "/" + after; !s.Own(sdk.Observable{Kind: sdk.URL, Value: text}) {
 				t.Errorf("%q goes out", text)
 			}
 		}

@@ -2,11 +2,20 @@
 // askers, within each source's limits, each with a deadline.
 package enrich
 
-import "time"
+import (
+	"time"
+
+	"github.com/kelpie-sec/kelpie/sdk"
+)
 
 // Settings is what the configuration says about enrichments.
 type Settings struct {
 	Sources []Source
+	// Shadows are asked what another one is asked, and only compared with it.
+	Shadows []Source
+	// Own tells what names the organisation: no shadow is told it that is not internal.
+	// nil: nothing does.
+	Own func(sdk.Observable) bool
 }
 
 // Source is one enrichment instance.
@@ -25,6 +34,8 @@ type Source struct {
 	PerDay     int
 	// Key of what its answers depend on: the plugin's hash and its configuration's.
 	Key string
+	// Shadow is the address of the source that it is compared with; empty: it counts itself.
+	Shadow string
 }
 
 // Defaults of an enrichment block.

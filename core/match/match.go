@@ -63,6 +63,12 @@ func (w *Worker) Match(b *model.Batch, seq uint64) (model.MatchResult, []model.R
 	res := model.MatchResult{Seq: seq, Source: b.Source, Config: w.version(b.Source)}
 	var rejected []model.Rejected
 	from := w.sources[b.Source]
+	if from.Source != nil && from.Shadow != "" {
+		if n := len(b.Events); n > 0 {
+			res.Counts.Shadow = map[string]int{from.Shadow: n}
+		}
+		return res, nil
+	}
 	for i := range b.Events {
 		e := &b.Events[i]
 		reason := w.watch.event(i)

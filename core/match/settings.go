@@ -28,6 +28,11 @@ type Source struct {
 	// Version is the hash of the configuration that this is of; empty: of the Settings'.
 	Version   string
 	Pipelines []Pipeline
+	// Shadow is the detector that this one is compared with; empty: it counts itself.
+	// A shadow's events are counted, and nothing else becomes of them.
+	Shadow string
+	// Mapping is the connector's own, by which a shadow's events are compared.
+	Mapping Mapping
 }
 
 // Pipeline is one road for the events of its sources.

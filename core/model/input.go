@@ -77,13 +77,14 @@ func DecodeInput(data []byte) (Input, error) {
 }
 
 // Counts of one EVENTS message: each event is in exactly one, the highest of
-// matched, fact, ignored, passed over all its pipelines, or rejected.
+// matched, fact, ignored, passed over all its pipelines, or rejected, or of a shadow.
 type Counts struct {
 	Matched  int            `json:"matched,omitempty"`
 	Fact     int            `json:"fact,omitempty"`
 	Passed   int            `json:"passed,omitempty"`
 	Ignored  map[string]int `json:"ignored,omitempty"`  // by ignore
 	Rejected map[string]int `json:"rejected,omitempty"` // by reason
+	Shadow   map[string]int `json:"shadow,omitempty"`   // by what it is the shadow of
 }
 
 // Config is a version of the configuration that took effect.

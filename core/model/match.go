@@ -13,8 +13,12 @@ import (
 	"github.com/kelpie-sec/kelpie/sdk"
 )
 
-// matchVersion is the first byte of an encoded MatchResult; JSON begins with another.
-const matchVersion = 1
+// The first byte of an encoded MatchResult; JSON begins with another. A result with
+// events of a shadow has the second, and those that have none are as they ever were.
+const (
+	matchVersion  = 1
+	shadowVersion = 2
+)
 
 // ErrMatch means that bytes are no encoded MatchResult.
 var ErrMatch = errors.New("not an encoded match result")
@@ -38,7 +42,11 @@ func appendMatch(dst []byte, at time.Time, m *MatchResult) []byte {
 	if m.Damaged {
 		flags |= isDamaged
 	}
-	dst = append(dst, matchVersion, flags)
+	version := byte(matchVersion)
+	if len(m.Counts.Shadow) > 0 {
+		version = shadowVersion
+	}
+	dst = append(dst, version, flags)
 	dst = appendTime(dst, at)
 	dst = binary.AppendUvarint(dst, m.Seq)
 	dst = appendText(dst, m.Source)
@@ -50,6 +58,9 @@ func appendMatch(dst []byte, at time.Time, m *MatchResult) []byte {
 	}
 	dst = appendTally(dst, m.Counts.Ignored)
 	dst = appendTally(dst, m.Counts.Rejected)
+	if version == shadowVersion {
+		dst = appendTally(dst, m.Counts.Shadow)
+	}
 	dst = binary.AppendUvarint(dst, uint64(len(m.Signals)))
 	for i := range m.Signals {
 		before := &Signal{}
@@ -142,7 +153,8 @@ func appendTexts(dst []byte, all []string) []byte {
 // not, since who remembers one of them would keep the whole message.
 func decodeMatch(data []byte) (time.Time, *MatchResult, error) {
 	r := batchReader{data: data, words: map[string]string{}}
-	if r.byte() != matchVersion {
+	version := r.byte()
+	if version != matchVersion && version != shadowVersion {
 		return time.Time{}, nil, fmt.Errorf("version: %w", ErrMatch)
 	}
 	m := &MatchResult{Damaged: r.byte()&isDamaged != 0}
@@ -150,6 +162,9 @@ func decodeMatch(data []byte) (time.Time, *MatchResult, error) {
 	m.Seq, m.Source, m.Total, m.Count, m.Config = r.uvarint(), r.text(), r.uvarint(), r.int(), r.text()
 	m.Counts.Matched, m.Counts.Fact, m.Counts.Passed = r.int(), r.int(), r.int()
 	m.Counts.Ignored, m.Counts.Rejected = r.tally(), r.tally()
+	if version == shadowVersion {
+		m.Counts.Shadow = r.tally()
+	}
 	if n := r.count(8); n > 0 {
 		m.Signals = make([]Signal, n)
 	}

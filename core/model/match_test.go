@@ -62,6 +62,22 @@ func TestMatchRoundTrip(t *testing.T) {
 	}
 }
 
+// TestMatchOfAShadow: only such a result is written in the second version.
+func TestMatchOfAShadow(t *testing.T) {
+	for version, shadow := range map[byte]map[string]int{matchVersion: nil, shadowVersion: {"detector.edr": 12}} {
+		in := aMatch(0)
+		in.Match.Counts.Shadow = shadow
+		data, err := EncodeInput(in)
+		if err != nil || data[0] != version {
+			t.Fatalf("version %d, want %d, %v", data[0], version, err)
+		}
+		got, err := DecodeInput(data)
+		if diff := cmp.Diff(in, got); diff != "" || err != nil {
+			t.Errorf("%v %s", err, diff)
+		}
+	}
+}
+
 // TestMatchTextsAreTheirOwn: who keeps a text does not keep the message that it came in.
 func TestMatchTextsAreTheirOwn(t *testing.T) {
 	in := aMatch(9)

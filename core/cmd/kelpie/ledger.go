@@ -81,6 +81,7 @@ func printLedger(w io.Writer, l api.Ledger) {
 	}
 	printColumns(w, l.Sources)
 	printNames(w, "IGNORED", l.Sources, func(s *api.SourceLedger) map[string]int { return s.Ignored })
+	printNames(w, "ONLY COMPARED, by \"kelpie shadow report\"", l.Sources, func(s *api.SourceLedger) map[string]int { return shadowsOf(s.Shadow) })
 	printNames(w, "REJECTED", l.Sources, func(s *api.SourceLedger) map[string]int { return s.Rejected })
 	printLost(w, l)
 	printWaits(w, l)
@@ -107,6 +108,7 @@ func columnsOf(sources []api.SourceLedger) []column {
 		{name: "fact", of: func(s *api.SourceLedger) uint64 { return s.Fact }},
 		{name: "passed", of: func(s *api.SourceLedger) uint64 { return s.Passed }, shown: true},
 		{name: "ignored", of: func(s *api.SourceLedger) uint64 { return named(s.Ignored) }, shown: true},
+		{name: "shadow", of: func(s *api.SourceLedger) uint64 { return named(s.Shadow) }},
 		{name: "repeat", of: func(s *api.SourceLedger) uint64 { return s.Repeat }, shown: true},
 		{name: "rejected", of: func(s *api.SourceLedger) uint64 { return named(s.Rejected) }, shown: true},
 		{name: "lost", of: func(s *api.SourceLedger) uint64 { return s.Lost }},
@@ -125,6 +127,15 @@ func columnsOf(sources []api.SourceLedger) []column {
 		}
 	}
 	return shown
+}
+
+// shadowsOf names counts as they are read.
+func shadowsOf(counts map[string]int) map[string]int {
+	named := map[string]int{}
+	for first, n := range counts {
+		named["shadow of "+first] = n
+	}
+	return named
 }
 
 func named(counts map[string]int) uint64 { return uint64(total(counts)) }

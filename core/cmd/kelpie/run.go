@@ -230,6 +230,7 @@ type sourceLine struct {
 	Ignored  map[string]int `json:"ignored,omitempty"`
 	Rejected map[string]int `json:"rejected,omitempty"`
 	Repeated uint64         `json:"repeated"`
+	Shadow   map[string]int `json:"shadow,omitempty"`
 }
 
 func sourceLines(sources []decide.SourceState) []sourceLine {
@@ -238,6 +239,7 @@ func sourceLines(sources []decide.SourceState) []sourceLine {
 		lines = append(lines, sourceLine{
 			Source: s.Source, Received: s.Sum.Received, Matched: s.Sum.Matched, Passed: s.Sum.Passed,
 			Ignored: s.Sum.Ignored, Rejected: s.Sum.Rejected, Repeated: s.Sum.Repeat,
+			Shadow: s.Sum.Shadow,
 		})
 	}
 	return lines
@@ -279,6 +281,9 @@ func (p program) printSummary(s Summary) {
 		}
 		if n := total(l.Rejected); n > 0 {
 			fmt.Fprintf(p.out, ", %d set aside", n)
+		}
+		if n := total(l.Shadow); n > 0 {
+			fmt.Fprintf(p.out, ", %d only compared", n)
 		}
 		if l.Repeated > 0 {
 			fmt.Fprintf(p.out, ", %d repeated", l.Repeated)
