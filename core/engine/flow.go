@@ -77,7 +77,7 @@ func (f *flow) prepare(ctx context.Context) error {
 	}
 	f.enricher = &enrich.Enricher{
 		Settings: c.Config.Enrich, Backlog: f.k.store, Asker: enrichments{f.host}, Reporter: enrichReporter{answers},
-		Shelf: f.k.store, Log: f.logger, Now: f.k.clock.now,
+		Shelf: f.k.store, Book: f.k.store, Log: f.logger, Now: f.k.clock.now,
 	}
 	var epoch int64
 	if err := f.patiently(ctx, func() (err error) { epoch, err = f.k.store.NextEpoch(ctx); return err }); err != nil {

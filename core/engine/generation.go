@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/kelpie-sec/kelpie/core/eventlog"
 	"github.com/kelpie-sec/kelpie/core/host"
 	"github.com/kelpie-sec/kelpie/core/respond"
+	"github.com/kelpie-sec/kelpie/sdk"
 )
 
 // generation is one configuration in force. What it runs are the instances of the host
@@ -60,6 +62,14 @@ func (c connectors) with(other connectors) connectors {
 			out.enrich.Sources = append(out.enrich.Sources, s)
 		}
 	}
+	shadows := map[string]bool{}
+	for _, s := range slices.Concat(c.enrich.Shadows, other.enrich.Shadows) {
+		if !shadows[s.Address] {
+			shadows[s.Address] = true
+			out.enrich.Shadows = append(out.enrich.Shadows, s)
+		}
+	}
+	out.enrich.Own = func(o sdk.Observable) bool { return c.enrich.Own(o) || other.enrich.Own(o) }
 	out.respond.Actions = map[string]respond.Action{}
 	for _, settings := range []respond.Settings{other.respond, c.respond} {
 		for address, a := range settings.Actions {

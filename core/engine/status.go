@@ -142,6 +142,11 @@ func runTroubles(s *api.Status) {
 	}
 	for _, e := range s.Enrichments {
 		switch {
+		case e.LastError != "" && e.Shadow != "":
+			s.Troubles = append(s.Troubles, api.Trouble{
+				What: e.Enrichment + ": " + e.LastError, Since: e.Since, Waits: "nothing: it is the shadow of " + e.Shadow,
+			})
+		case e.Shadow != "":
 		case e.LastError != "":
 			s.Troubles = append(s.Troubles, api.Trouble{
 				What: e.Enrichment + ": " + e.LastError, Since: e.Since, Waits: fmt.Sprintf("%d questions", e.Waiting),

@@ -16,6 +16,7 @@ type result struct {
 	lookups []*lookup
 	answers []Answer
 	err     error
+	took    time.Duration
 }
 
 func (q *queue) call(ctx context.Context, lookups []*lookup) {
@@ -27,15 +28,18 @@ func (q *queue) call(ctx context.Context, lookups []*lookup) {
 	q.busy++
 	q.asking += len(lookups)
 	q.stat.Calls++
+	q.hear(func(e ear) { e.called(len(asks)) })
 	address, timeout := q.source.Address, q.source.Timeout
 	q.calls.Go(func() {
 		callCtx, cancel := context.WithTimeout(ctx, timeout)
 		defer cancel()
+		began := time.Now()
 		answers, err := q.e.Asker.Enrich(callCtx, address, asks)
+		took := time.Since(began)
 		if err == nil && len(answers) != len(asks) {
 			err = fmt.Errorf("%d answers to %d questions", len(answers), len(asks))
 		}
-		q.results <- result{lookups: lookups, answers: answers, err: err}
+		q.results <- result{lookups: lookups, answers: answers, err: err, took: took}
 	})
 }
 
@@ -71,10 +75,11 @@ func (q *queue) sort(r result, now time.Time) (keep map[sdk.Observable]model.Rep
 			err = a.Err
 		}
 		if err != nil {
-			replies = append(replies, q.failed(l, err, now)...)
+			replies = append(replies, q.failed(l, err, r.took, now)...)
 			continue
 		}
 		reply := q.reply(a, now)
+		q.hear(func(e ear) { e.said(l.observable, &reply, r.took) })
 		keep[l.observable] = reply
 		q.memory.set(q.source.Key, l.observable, reply, now)
 		for _, asks := range [][]model.Ask{l.late, l.asks} {
@@ -150,7 +155,7 @@ func failureOf(err error) *Failure {
 
 // failed decides whether an observable is asked about again. Its askers hear of it
 // when that is over, or their patience is.
-func (q *queue) failed(l *lookup, err error, now time.Time) []model.Reply {
+func (q *queue) failed(l *lookup, err error, took time.Duration, now time.Time) []model.Reply {
 	f := failureOf(err)
 	l.reason = f.Reason
 	q.stat.Failures++
@@ -167,6 +172,9 @@ func (q *queue) failed(l *lookup, err error, now time.Time) []model.Reply {
 	replies := make([]model.Reply, len(l.asks))
 	for i, a := range l.asks {
 		replies[i] = failedReply(a.ID, f.Reason, now)
+	}
+	if last := failedReply("", f.Reason, now); len(l.asks) > 0 { // or else they heard of it
+		q.hear(func(e ear) { e.said(l.observable, &last, took) })
 	}
 	q.drop(l)
 	return replies

@@ -8,8 +8,18 @@ import (
 
 // change is a set of sources that takes the place of the one before.
 type change struct {
-	sources []Source
-	done    chan struct{}
+	settings Settings
+	done     chan struct{}
+}
+
+// running is what works by the settings in force: a lane for each source, and the
+// shadows, by address.
+type running struct {
+	lanes   map[string]*lane
+	shadows map[string]*shadow
+	// memory is of the sources, aside of the shadows: these push nothing out of the
+	// cache of what counts.
+	memory, aside *memory
 }
 
 // lane is one source's queue, running.
@@ -25,7 +35,7 @@ type lane struct {
 // gone are told so. It returns when that holds, or ctx has ended, and then it may come
 // to hold yet. Run must be running.
 func (e *Enricher) Apply(ctx context.Context, s Settings) error {
-	c := change{sources: s.Sources, done: make(chan struct{})}
+	c := change{settings: s, done: make(chan struct{})}
 	select {
 	case e.changes() <- c:
 	case <-ctx.Done():
@@ -49,7 +59,69 @@ func (e *Enricher) changes() chan change {
 }
 
 // apply begins and ends queues, and hands out settings. Run alone calls it.
-func (e *Enricher) apply(ctx context.Context, m *memory, lanes map[string]*lane, sources []Source) {
+func (e *Enricher) apply(ctx context.Context, r *running, s Settings) {
+	e.lanes(ctx, r, s.Sources)
+	e.shade(ctx, r, s)
+	e.Wake()
+}
+
+// shade begins and ends shadows, and has the sources' queues tell those that there are.
+// What the queues have under way goes on as it was.
+func (e *Enricher) shade(ctx context.Context, r *running, s Settings) {
+	wanted, ears := map[string]bool{}, map[string][]ear{}
+	var fresh, leaving []*shadow
+	for _, source := range s.Shadows {
+		sh := r.shadows[source.Address]
+		if sh != nil && sh.first() != source.Shadow {
+			leaving = append(leaving, sh)
+			sh = nil
+		}
+		if sh == nil {
+			sh = newShadow(e, source, s.Own, r.aside)
+			fresh = append(fresh, sh)
+			r.shadows[source.Address] = sh
+		} else {
+			sh.settle(source, s.Own)
+		}
+		wanted[source.Address] = true
+		ears[source.Shadow] = append(ears[source.Shadow], ear{shadow: sh, first: true})
+	}
+	for address, sh := range r.shadows {
+		if !wanted[address] {
+			leaving = append(leaving, sh)
+			delete(r.shadows, address)
+		}
+	}
+	for address, l := range r.lanes {
+		list := ears[address]
+		l.queue.ears.Store(&list)
+	}
+	e.mu.Lock()
+	e.shadows = nil
+	for _, source := range s.Shadows {
+		e.shadows = append(e.shadows, r.shadows[source.Address])
+	}
+	e.mu.Unlock()
+	for _, sh := range leaving {
+		sh.leave()
+	}
+	for _, sh := range leaving {
+		<-sh.done
+	}
+	for _, sh := range fresh {
+		var stay context.Context
+		stay, sh.leave = context.WithCancel(ctx)
+		go func() {
+			defer close(sh.done)
+			defer sh.leave()
+			sh.run(stay)
+		}()
+	}
+}
+
+// lanes begins and ends those of the sources.
+func (e *Enricher) lanes(ctx context.Context, r *running, sources []Source) {
+	m, lanes := r.memory, r.lanes
 	wanted := map[string]bool{}
 	for _, s := range sources {
 		wanted[s.Address] = true
@@ -96,7 +168,6 @@ func (e *Enricher) apply(ctx context.Context, m *memory, lanes map[string]*lane,
 			l.queue.run(stay)
 		}()
 	}
-	e.Wake()
 }
 
 // settle goes on by other settings.

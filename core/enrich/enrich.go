@@ -86,21 +86,25 @@ type Enricher struct {
 	Asker    Asker
 	Reporter Reporter
 	Shelf    Shelf
-	Log      *slog.Logger
-	Now      func() time.Time
+	// Book is of the shadows; nil if there never are any.
+	Book Book
+	Log  *slog.Logger
+	Now  func() time.Time
 
 	mu      sync.Mutex
 	asked   chan change
 	sources []Source // in force, once Run has begun
 	wakes   map[string]chan struct{}
 	stats   map[string]Stat
+	shadows []*shadow
 }
 
 // Stat is how one source is doing.
 type Stat struct {
 	Enrichment string    `json:"enrichment"`
-	Waiting    int       `json:"waiting"` // asks that nobody was told about yet
-	Late       int       `json:"late"`    // observables that are asked about though patience has ended
+	Shadow     string    `json:"shadow,omitempty"` // what it is compared with; empty: it counts itself
+	Waiting    int       `json:"waiting"`          // asks that nobody was told about yet
+	Late       int       `json:"late"`             // observables that are asked about though patience has ended
 	Calls      int       `json:"calls"`
 	Hits       int       `json:"hits"` // answered from the cache
 	Failures   int       `json:"failures"`
@@ -126,28 +130,35 @@ type Room struct {
 
 // Run answers until ctx ends, then waits for the calls that are under way.
 func (e *Enricher) Run(ctx context.Context) error {
-	memory, err := newMemory()
-	if err != nil {
+	r := &running{lanes: map[string]*lane{}, shadows: map[string]*shadow{}}
+	var err error
+	if r.memory, err = newMemory(memoryBytes); err != nil {
 		return err
 	}
-	defer memory.close()
-	lanes := map[string]*lane{}
-	e.apply(ctx, memory, lanes, e.Settings.Sources)
-	var running sync.WaitGroup
-	running.Go(func() { e.answerOrphans(ctx) })
+	defer r.memory.close()
+	if r.aside, err = newMemory(asideBytes); err != nil {
+		return err
+	}
+	defer r.aside.close()
+	e.apply(ctx, r, e.Settings)
+	var orphans sync.WaitGroup
+	orphans.Go(func() { e.answerOrphans(ctx) })
 	changes := e.changes()
 	for ctx.Err() == nil {
 		select {
 		case c := <-changes:
-			e.apply(ctx, memory, lanes, c.sources)
+			e.apply(ctx, r, c.settings)
 			close(c.done)
 		case <-ctx.Done():
 		}
 	}
-	for _, l := range lanes {
+	for _, l := range r.lanes {
 		<-l.done
 	}
-	running.Wait()
+	for _, s := range r.shadows {
+		<-s.done
+	}
+	orphans.Wait()
 	return nil
 }
 
@@ -163,7 +174,7 @@ func (e *Enricher) Wake() {
 	}
 }
 
-// Stats of all sources, in the order of the configuration.
+// Stats of all sources, and then of all shadows, in the order of the configuration.
 func (e *Enricher) Stats() []Stat {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -171,6 +182,11 @@ func (e *Enricher) Stats() []Stat {
 	for _, s := range e.sources {
 		st := e.stats[s.Address]
 		st.Enrichment = s.Address
+		all = append(all, st)
+	}
+	for _, s := range e.shadows {
+		st := s.env.Stats()[0]
+		st.Shadow = s.first()
 		all = append(all, st)
 	}
 	return all

@@ -11,8 +11,11 @@ import (
 	"github.com/kelpie-sec/kelpie/sdk"
 )
 
-// memoryBytes bounds the answers kept in memory.
-const memoryBytes = 64 << 20
+// memoryBytes bounds the answers kept in memory, asideBytes those of all shadows.
+const (
+	memoryBytes = 64 << 20
+	asideBytes  = 16 << 20
+)
 
 // memory is the fast, lossy cache in front of the shelf: a set may be dropped, and
 // nothing may depend on a hit. What it returns is shared, and must not be changed.
@@ -20,10 +23,10 @@ type memory struct {
 	cache *ristretto.Cache[string, model.Reply]
 }
 
-func newMemory() (*memory, error) {
+func newMemory(bytes int64) (*memory, error) {
 	c, err := ristretto.NewCache(&ristretto.Config[string, model.Reply]{
-		NumCounters: 1 << 20, // about ten times the answers that fit
-		MaxCost:     memoryBytes,
+		NumCounters: bytes / 64, // about ten times the answers that fit
+		MaxCost:     bytes,
 		BufferItems: 64,
 	})
 	if err != nil {

@@ -46,6 +46,7 @@ type queue struct {
 	log    *slog.Logger
 
 	next    atomic.Pointer[Source] // settings to take up; nil: none
+	ears    atomic.Pointer[[]ear]  // who listens; nil: nobody
 	wake    chan struct{}
 	results chan result
 	calls   sync.WaitGroup
@@ -119,6 +120,15 @@ func (q *queue) run(ctx context.Context) {
 	}
 }
 
+// hear tells who listens.
+func (q *queue) hear(what func(ear)) {
+	if ears := q.ears.Load(); ears != nil {
+		for _, e := range *ears {
+			what(e)
+		}
+	}
+}
+
 // tell publishes how the source is doing.
 func (q *queue) tell() {
 	now := q.e.Now()
@@ -171,8 +181,10 @@ func (q *queue) scan(ctx context.Context) {
 			r.Ask = a.ID
 			replies = append(replies, r)
 			q.stat.Hits++
+			q.hear(func(e ear) { e.asked(a, &r) })
 			continue
 		}
+		q.hear(func(e ear) { e.asked(a, nil) })
 		q.add(a)
 	}
 	q.report(ctx, replies)
@@ -262,7 +274,11 @@ func (q *queue) giveUp(ctx context.Context) {
 		if len(l.asks) == 0 {
 			q.isLate(l)
 		}
-		replies = append(replies, failedReply(d.ask, q.impatient(l, now), now))
+		reply := failedReply(d.ask, q.impatient(l, now), now)
+		if len(l.asks) == 0 {
+			q.hear(func(e ear) { e.said(l.observable, &reply, 0) })
+		}
+		replies = append(replies, reply)
 	}
 	q.report(ctx, replies)
 }

@@ -15,7 +15,7 @@ func testQueue(t *testing.T, d *desk, now *time.Time) *queue {
 		Backlog: d, Asker: &vendor{answer: always}, Reporter: d, Shelf: d,
 		Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return *now },
 	}
-	m, err := newMemory()
+	m, err := newMemory(memoryBytes)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -70,15 +70,16 @@ func (s *Store) CachedReply(ctx context.Context, source string, o sdk.Observable
 // forgetAtOnce bounds what one write removes of what has expired.
 const forgetAtOnce = 512
 
+const putReply = `INSERT INTO lookup_cache (source, kind, value, expires, doc) VALUES (?, ?, ?, ?, ?)
+	ON CONFLICT (source, kind, value) DO UPDATE SET expires = excluded.expires, doc = excluded.doc`
+
 const forgetReplies = `DELETE FROM lookup_cache WHERE rowid IN (SELECT rowid FROM lookup_cache WHERE expires <= ? LIMIT ?)`
 
 // CacheReplies keeps answers until they expire, and forgets some that have.
 func (s *Store) CacheReplies(ctx context.Context, source string, replies map[sdk.Observable]model.Reply, now time.Time) error {
 	return s.transact(ctx, func(w *writer) error {
 		for o, r := range replies {
-			w.exec(`INSERT INTO lookup_cache (source, kind, value, expires, doc) VALUES (?, ?, ?, ?, ?)
-				ON CONFLICT (source, kind, value) DO UPDATE SET expires = excluded.expires, doc = excluded.doc`,
-				source, o.Kind, o.Value, r.Expires.UnixNano(), w.json(r))
+			w.exec(putReply, source, o.Kind, o.Value, r.Expires.UnixNano(), w.json(r))
 		}
 		w.exec(forgetReplies, now.UnixNano(), forgetAtOnce)
 		return nil

@@ -45,6 +45,13 @@ func TestEveryQueryHasAnIndex(t *testing.T) {
 		"pending enrichments": {query: pendingEnrichments, may: `SCAN found|SETUP|RECURSIVE STEP|CO-ROUTINE|MATERIALIZE|SCALAR SUBQUERY|SCAN CONSTANT ROW`},
 		"cached reply":        {query: cachedReply},
 		"forget replies":      {query: forgetReplies, may: `LIST SUBQUERY`},
+		"shadow's hour":       {query: shadowHour},
+		"shadow's hours":      {query: shadowHours},
+		"pairs":               {query: pairs},
+		"forget pairs":        {query: forgetPairs, may: `LIST SUBQUERY`},
+		"forget hours":        {query: forgetHours},
+		"thin pairs":          {query: thinPairs, may: `LIST SUBQUERY|SCAN shadow_answers USING COVERING INDEX shadow_answers_at`}, // once a minute
+		"newest cases":        {query: newestCases, may: `SCAN cases`},                                                             // of the latest
 	} {
 		t.Run(name, func(t *testing.T) {
 			args := make([]any, 5)

@@ -1,0 +1,337 @@
+package enrich
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/sdk"
+)
+
+// Bounds of what is held for one shadow.
+const (
+	// maxOffered are the questions that it has not taken up.
+	maxOffered = 4096
+	// maxUnkept and unkeptBytes bound what was said and is not written down yet.
+	maxUnkept   = 8192
+	unkeptBytes = 16 << 20
+	// maxSaid is the most of one answer that is written down.
+	maxSaid = 64 << 10
+	// maxWritten observables are remembered to be written down as they are.
+	maxWritten = 16_384
+	// keepInterval is how often something is written down, and rewrite how often what has
+	// not changed.
+	keepInterval = time.Second
+	rewrite      = 10 * time.Minute
+	// tidyEvery so many times something is written down, what is old goes.
+	tidyEvery = 60
+)
+
+// shadow is asked what another source is asked. It has its own queue, cache, limits and
+// calls, and nothing waits for it. The other source's queue gives it questions and
+// answers under a lock that nobody holds for longer than a few moments; what there is no
+// room for is counted and dropped.
+type shadow struct {
+	env  *Enricher // whose only queue is this one
+	book Book
+	own  func(sdk.Observable) bool
+
+	queue *queue
+	leave context.CancelFunc
+	done  chan struct{}
+
+	mu      sync.Mutex
+	source  Source
+	asks    []Pending // offered, and not taken up
+	offered int64     // ever
+	unkept  Record
+	pairs   map[sdk.Observable]*Pair
+	bytes   int // of pairs
+	written map[sdk.Observable]written
+	keeps   int
+	failing bool
+}
+
+// written is what the book has of an observable.
+type written struct{ first, shadow, at time.Time }
+
+func newShadow(e *Enricher, s Source, own func(sdk.Observable) bool, m *memory) *shadow {
+	sh := &shadow{
+		book: e.Book, own: own, source: s, done: make(chan struct{}),
+		pairs: map[sdk.Observable]*Pair{}, written: map[sdk.Observable]written{},
+	}
+	sh.unkept.Replies = map[sdk.Observable]model.Reply{}
+	sh.env = &Enricher{
+		Backlog: sh, Asker: e.Asker, Reporter: sh, Shelf: shadowShelf{e.Shelf, sh}, Log: e.Log, Now: e.Now,
+		sources: []Source{s}, stats: map[string]Stat{}, wakes: map[string]chan struct{}{},
+	}
+	sh.queue = newQueue(sh.env, s, m)
+	sh.env.wakes[s.Address] = sh.queue.wake
+	sh.queue.ears.Store(&[]ear{{shadow: sh}})
+	return sh
+}
+
+// run works until ctx ends, and keeps what it has then.
+func (s *shadow) run(ctx context.Context) {
+	var working sync.WaitGroup
+	working.Go(func() { s.queue.run(ctx) })
+	t := time.NewTicker(keepInterval)
+	defer t.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-t.C:
+			s.keep(ctx)
+		}
+	}
+	working.Wait()
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepTimeout)
+	defer cancel()
+	s.keep(last)
+}
+
+// first is the address of what it is compared with, which never changes.
+func (s *shadow) first() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.source.Shadow
+}
+
+// settle goes on by other settings.
+func (s *shadow) settle(source Source, own func(sdk.Observable) bool) {
+	s.mu.Lock()
+	s.source, s.own = source, own
+	s.mu.Unlock()
+	s.queue.next.Store(&source)
+}
+
+// ear hears what a queue is asked and what is answered: that of a shadow, or that of the
+// source that it is compared with.
+type ear struct {
+	shadow *shadow
+	first  bool
+}
+
+// asked hears a question, and the answer if the cache had it.
+func (e ear) asked(a model.Ask, cached *model.Reply) {
+	if e.first {
+		e.shadow.offer(a)
+	}
+	if cached != nil {
+		e.shadow.hear(e.first, a.Observable, cached, 0, true)
+	}
+}
+
+// called hears that so many observables are asked about.
+func (e ear) called(n int) {
+	e.shadow.mu.Lock()
+	defer e.shadow.mu.Unlock()
+	side := e.shadow.unkept.Tally.side(e.first)
+	side.Calls++
+	side.Asked += uint64(n)
+}
+
+// said hears an answer that took a call of that length; 0: none was made.
+func (e ear) said(o sdk.Observable, r *model.Reply, took time.Duration) {
+	e.shadow.hear(e.first, o, r, took, false)
+}
+
+// offer gives the shadow a question, if it may have it and there is room.
+func (s *shadow) offer(a model.Ask) {
+	now := s.env.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := &s.unkept.Tally
+	t.Questions++
+	switch {
+	case !slices.Contains(s.source.Takes, a.Observable.Kind):
+		t.NotTaken++
+		return
+	case s.hidden(a.Observable):
+		t.Own++
+		return
+	case len(s.asks) >= maxOffered:
+		t.NoRoom++
+		return
+	}
+	s.offered++
+	a.Enrichment, a.AskedAt = s.source.Address, now // its patience begins now
+	s.asks = append(s.asks, Pending{Number: s.offered, Ask: a})
+	select {
+	case s.queue.wake <- struct{}{}:
+	default:
+	}
+}
+
+// hidden tells whether the shadow must not hear of an observable. What the other source
+// is asked has been looked at for that source; while a configuration changes, that may be
+// another rule than the shadow's.
+func (s *shadow) hidden(o sdk.Observable) bool {
+	return !s.source.Internal && s.own != nil && s.own(o)
+}
+
+// PendingAsks hands out what was offered; nobody is asked for it again.
+func (s *shadow) PendingAsks(_ context.Context, _ string, _ Place, limit int) ([]Pending, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := min(limit, len(s.asks))
+	taken := slices.Clone(s.asks[:n])
+	s.asks = slices.Delete(s.asks, 0, n)
+	return taken, nil
+}
+
+// UrgentAsks are none: it is all the same to what is only compared.
+func (s *shadow) UrgentAsks(context.Context, string, int) ([]Pending, error) { return nil, nil }
+
+// PendingEnrichments are none that decide waits for.
+func (s *shadow) PendingEnrichments(context.Context) ([]string, error) { return nil, nil }
+
+// Report tells nobody: what is said is heard by the ear.
+func (s *shadow) Report(context.Context, []model.Reply) error { return nil }
+
+// hear notes what one of the two said.
+func (s *shadow) hear(first bool, o sdk.Observable, r *model.Reply, took time.Duration, cached bool) {
+	now := s.env.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if first && (!slices.Contains(s.source.Takes, o.Kind) || s.hidden(o)) {
+		return
+	}
+	side := s.unkept.Tally.side(first)
+	if cached {
+		side.Cached++
+	}
+	if r.State == model.Failed {
+		side.Failed++
+	}
+	if took > 0 {
+		side.Took.add(took)
+	}
+	if s.isWritten(first, o, r.AnsweredAt, now) {
+		return
+	}
+	s.note(first, o, saidOf(r, took, cached), now)
+}
+
+// isWritten tells whether the book has it already, and notes that it will.
+func (s *shadow) isWritten(first bool, o sdk.Observable, at, now time.Time) bool {
+	w := s.written[o]
+	had := &w.shadow
+	if first {
+		had = &w.first
+	}
+	if had.Equal(at) && now.Sub(w.at) < rewrite {
+		return true
+	}
+	if len(s.written) >= maxWritten {
+		clear(s.written)
+	}
+	*had, w.at = at, now
+	s.written[o] = w
+	return false
+}
+
+func (s *shadow) note(first bool, o sdk.Observable, said Said, now time.Time) {
+	p, size := s.pairs[o], said.size()
+	if s.bytes+size > unkeptBytes || p == nil && len(s.pairs) >= maxUnkept {
+		s.unkept.Tally.Unkept++
+		delete(s.written, o)
+		return
+	}
+	if p == nil {
+		p = &Pair{Observable: o}
+		s.pairs[o] = p
+	}
+	s.bytes += size
+	p.At = now
+	if first {
+		p.First = &said
+	} else {
+		p.Shadow = &said
+	}
+}
+
+// shadowShelf is the shelf of a shadow's queue: what it caches is written with the rest.
+type shadowShelf struct {
+	Shelf
+	shadow *shadow
+}
+
+func (s shadowShelf) CacheReplies(_ context.Context, _ string, replies map[sdk.Observable]model.Reply, _ time.Time) error {
+	s.shadow.mu.Lock()
+	defer s.shadow.mu.Unlock()
+	for o, r := range replies {
+		if size := weigh(r.Answers); size <= maxSaid && len(s.shadow.unkept.Replies) < maxUnkept && s.shadow.bytes+size <= unkeptBytes {
+			s.shadow.unkept.Replies[o] = r
+			s.shadow.bytes += size
+		}
+	}
+	return nil
+}
+
+// keep writes down what there is. What can't be written is kept for the next time.
+func (s *shadow) keep(ctx context.Context) {
+	r, pairs, bytes := s.take()
+	if len(r.Pairs) == 0 && len(r.Replies) == 0 && r.Tally == (Tally{}) && !r.Tidy {
+		return
+	}
+	err := s.book.KeepRecord(ctx, r)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.giveBack(r, pairs, bytes)
+		if !s.failing && ctx.Err() == nil {
+			s.env.Log.LogAttrs(ctx, slog.LevelWarn, "what a shadow said can't be written down; trying again",
+				slog.String("instance", s.source.Address), slog.Any("error", err))
+		}
+	}
+	s.failing = err != nil
+}
+
+func (s *shadow) take() (Record, map[sdk.Observable]*Pair, int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, pairs, bytes := s.unkept, s.pairs, s.bytes
+	r.Shadow, r.Key, r.At = s.source.Address, s.source.Key, s.env.Now()
+	r.Tidy = s.keeps%tidyEvery == 0
+	s.keeps++
+	for _, p := range pairs {
+		r.Pairs = append(r.Pairs, *p)
+	}
+	s.unkept = Record{Replies: map[sdk.Observable]model.Reply{}}
+	s.pairs, s.bytes = map[sdk.Observable]*Pair{}, 0
+	return r, pairs, bytes
+}
+
+// giveBack takes back what was not written, as far as nothing newer has come.
+func (s *shadow) giveBack(r Record, pairs map[sdk.Observable]*Pair, bytes int) {
+	if r.Tidy {
+		s.keeps = 0
+	}
+	s.unkept.Tally.Add(&r.Tally)
+	s.bytes += bytes
+	for o, reply := range r.Replies {
+		if _, newer := s.unkept.Replies[o]; !newer && len(s.unkept.Replies) < maxUnkept {
+			s.unkept.Replies[o] = reply
+		}
+	}
+	for o, p := range pairs {
+		switch newer := s.pairs[o]; {
+		case newer == nil && len(s.pairs) >= maxUnkept:
+			s.unkept.Tally.Unkept++
+			delete(s.written, o)
+		case newer == nil:
+			s.pairs[o] = p
+		default:
+			if newer.First == nil {
+				newer.First = p.First
+			}
+			if newer.Shadow == nil {
+				newer.Shadow = p.Shadow
+			}
+		}
+	}
+}
