@@ -19,6 +19,7 @@ import (
 	"github.com/kelpie-sec/kelpie/core/eventlog"
 	"github.com/kelpie-sec/kelpie/core/host"
 	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/core/shadow"
 	"github.com/kelpie-sec/kelpie/core/store"
 )
 
@@ -38,6 +39,8 @@ type Engine interface {
 	// Names are the addresses of now of blocks that were renamed, by those under which
 	// everything durable knows them.
 	Names(ctx context.Context) (map[string]string, error)
+	// Shadow compares what is tried with what counts.
+	Shadow(ctx context.Context, q shadow.Query) (shadow.Report, error)
 }
 
 // Server answers requests.
@@ -74,6 +77,7 @@ func (s *Server) Handler() http.Handler {
 	post("/v1/plugins/{name}/restart", s.restart)
 	get("/v1/status", s.status)
 	get("/v1/ledger", s.ledger)
+	get("/v1/shadow", s.shadow)
 	mux.Handle("GET /metrics", s.metrics())
 	get("/v1/audit", s.audit)
 	get("/v1/audit/head", s.auditHead)

@@ -26,6 +26,7 @@ import (
 	"github.com/kelpie-sec/kelpie/core/eventlog"
 	"github.com/kelpie-sec/kelpie/core/host"
 	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/core/shadow"
 	"github.com/kelpie-sec/kelpie/core/store"
 	"github.com/kelpie-sec/kelpie/sdk"
 )
@@ -66,6 +67,12 @@ func (e *fakeEngine) Status(context.Context) (Status, error) {
 	return st, nil
 }
 func (e *fakeEngine) Plugins() []host.Status { return nil }
+func (e *fakeEngine) Shadow(_ context.Context, q shadow.Query) (shadow.Report, error) {
+	if q.Name == "nobody" {
+		return shadow.Report{}, shadow.ErrNoShadow
+	}
+	return shadow.Report{At: noon, Since: q.Since, Enrichments: []shadow.Enrichment{}, Detectors: []shadow.Detector{{Window: q.Window.Seconds()}}}, nil
+}
 func (e *fakeEngine) Apply(_ context.Context, dryRun bool) (Application, error) {
 	return e.application(dryRun)
 }

@@ -89,7 +89,7 @@ func (s *Server) explain(r *http.Request) (any, error) {
 	if e.Signals, err = s.Store.CaseSignals(ctx, c.ID, r.URL.Query().Has("raw")); err != nil {
 		return nil, err
 	}
-	if e.Lookups, err = s.Store.Lookups(ctx, observablesOf(c, e.Signals)); err != nil {
+	if e.Lookups, err = s.Store.Lookups(ctx, c.Observables(e.Signals)); err != nil {
 		return nil, err
 	}
 	ids := append([]string{c.ID, c.FirstID}, c.Aliases...)
@@ -117,26 +117,4 @@ func (s *Server) findCase(ctx context.Context, id string) (model.Case, error) {
 		id = found[0]
 	}
 	return s.Store.Case(ctx, id)
-}
-
-// observablesOf lists the observables of a case and its signals, each once, without
-// roles. Those that were found only the case has.
-func observablesOf(c model.Case, signals []model.Signal) []sdk.Observable {
-	seen := map[sdk.Observable]bool{}
-	var all []sdk.Observable
-	add := func(list []sdk.Observable) {
-		for _, o := range list {
-			o.Role = sdk.NoRole
-			if !seen[o] {
-				seen[o] = true
-				all = append(all, o)
-			}
-		}
-	}
-	for _, g := range signals {
-		add(g.Observables)
-	}
-	add(c.Subjects)
-	add(c.Indicators)
-	return all
 }

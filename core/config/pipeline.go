@@ -251,6 +251,7 @@ func (p *parser) sources(roads []*road) {
 		src := match.Source{Detector: p.identity(s), Name: s.address()}
 		if i.shadow != nil {
 			src.Shadow, src.Mapping = p.identity(i.shadow), mapping(p.ownMapping(i, defaults), nil)
+			src.Alike = i.shadow.labels[0] == s.labels[0]
 		}
 		for _, r := range roads {
 			if !slices.Contains(r.from, s) {
@@ -274,7 +275,7 @@ func (p *parser) ownMapping(i *instance, known map[string]map[string]*expr.Progr
 	if i.connector.DefaultMapping == "" {
 		return nil
 	}
-	key := i.plugin.Name + "." + i.connector.Name
+	key := model.Label(i.plugin.Name, i.connector.Name)
 	if known[key] == nil {
 		known[key] = p.defaultMapping(i)
 	}

@@ -47,7 +47,7 @@ type Said struct {
 	At     time.Time `json:"at"`
 	// Took is how long the call took that it came by; 0: none was made. Cached: it came
 	// from the cache.
-	Took   time.Duration `json:"took,omitempty"`
+	Took   time.Duration `json:"took_ns,omitempty"`
 	Cached bool          `json:"cached,omitempty"`
 }
 

@@ -31,7 +31,9 @@ type Source struct {
 	// Shadow is the detector that this one is compared with; empty: it counts itself.
 	// A shadow's events are counted, and nothing else becomes of them.
 	Shadow string
-	// Mapping is the connector's own, by which a shadow's events are compared.
+	// A shadow's events are compared as the other's pipelines read them, if they are Alike:
+	// of one connector. Otherwise by Mapping, the connector's own.
+	Alike   bool
 	Mapping Mapping
 }
 

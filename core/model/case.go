@@ -116,3 +116,25 @@ type Line struct {
 	Counted Hundredths `json:"counted"`
 	Because string     `json:"because"`
 }
+
+// Observables lists those of a case and its signals, each once, without
+// roles. Those that were found only the case has.
+func (c *Case) Observables(signals []Signal) []sdk.Observable {
+	seen := map[sdk.Observable]bool{}
+	var all []sdk.Observable
+	add := func(list []sdk.Observable) {
+		for _, o := range list {
+			o.Role = sdk.NoRole
+			if !seen[o] {
+				seen[o] = true
+				all = append(all, o)
+			}
+		}
+	}
+	for _, g := range signals {
+		add(g.Observables)
+	}
+	add(c.Subjects)
+	add(c.Indicators)
+	return all
+}

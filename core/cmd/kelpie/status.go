@@ -168,7 +168,11 @@ func printParts(w io.Writer, s api.Status) {
 	if len(s.Enrichments) > 0 {
 		fmt.Fprintln(w, "\nENRICHMENTS")
 		for _, e := range s.Enrichments {
-			fmt.Fprintf(w, "  %s %s\n", pad(e.Enrichment, 34),
+			name := e.Enrichment
+			if e.Shadow != "" {
+				name += " (shadow)"
+			}
+			fmt.Fprintf(w, "  %s %s\n", pad(name, 34),
 				line(fmt.Sprintf("%d calls, %d from cache, %d failed, %d wait", e.Calls, e.Hits, e.Failures, e.Waiting), width-37))
 		}
 	}
