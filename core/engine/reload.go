@@ -355,9 +355,11 @@ func (r *reload) versions(plugin string) string {
 
 // source is what Kelpie itself does with an enrichment; nil of anything else.
 func (r *reload) source(g *generation, address string) *enrich.Source {
-	for i := range g.Config.Enrich.Sources {
-		if s := &g.Config.Enrich.Sources[i]; s.Address == address {
-			return s
+	for _, sources := range [][]enrich.Source{g.Config.Enrich.Sources, g.Config.Enrich.Shadows} {
+		for i := range sources {
+			if s := &sources[i]; s.Address == address {
+				return s
+			}
 		}
 	}
 	return nil

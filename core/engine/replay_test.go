@@ -99,10 +99,15 @@ func TestReplay(t *testing.T) {
 // were made; 0: to the end. Nothing is asked and nothing acts.
 func replay(t *testing.T, k *Kelpie, s *store.Store, dir string, end decide.Position, commits int) {
 	t.Helper()
+	replayWith(t, k, s, dir, end, commits, replayCompile)
+}
+
+func replayWith(t *testing.T, k *Kelpie, s *store.Store, dir string, end decide.Position, commits int, compile decide.Compiler) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	d := newDecider(k, nil)
-	d.loop.Compile, d.loop.Store, d.loop.Dir = replayCompile, s, filepath.Join(dir, checkpointDir)
+	d.loop.Compile, d.loop.Store, d.loop.Dir = compile, s, filepath.Join(dir, checkpointDir)
 	d.loop.CheckpointInputs = 20
 	n := 0
 	d.loop.Wake = func(c decide.Changes) {

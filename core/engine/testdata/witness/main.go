@@ -22,6 +22,7 @@ type config struct {
 	Token string        `kelpie:"token,secret" doc:"Some secret."`
 	Mark  string        `kelpie:"mark" doc:"Makes a block another one."`
 	Slow  time.Duration `kelpie:"slow" doc:"How long a call takes."`
+	Ask   string        `kelpie:"ask" doc:"What Enrich does." default:"answer" oneof:"answer,hang,exit"`
 }
 
 type witness struct {
@@ -73,7 +74,14 @@ func (d *detector) Detect(ctx context.Context, _ sdk.Start, _ sdk.Sender) error 
 
 type enrichment struct{ witness }
 
-func (e *enrichment) Enrich(_ context.Context, questions []sdk.Question) ([]sdk.Reply, error) {
+func (e *enrichment) Enrich(ctx context.Context, questions []sdk.Question) ([]sdk.Reply, error) {
+	switch e.config.Ask {
+	case "hang":
+		<-ctx.Done()
+		return nil, ctx.Err()
+	case "exit":
+		os.Exit(8)
+	}
 	time.Sleep(e.config.Slow)
 	return make([]sdk.Reply, len(questions)), nil
 }
