@@ -108,7 +108,7 @@ func coreAttributes(kind string) bodyType {
 		textMap("env", "The environment of its process; there is no other."),
 		text("isolation", "\"own\" gives it a process of its own.").oneOf("shared", "own").standard(`"shared"`),
 		duration("timeout", "Bound of one call."),
-		reference("shadow", "The one that it is to be compared with, of its kind: it gets the same work, and only what the other says counts. Not of an action."),
+		reference("shadow", shadowDoc(kind)),
 		text("on_failure", "What happens when it fails.").notYet(),
 	)
 	switch kind {
@@ -132,6 +132,16 @@ func coreAttributes(kind string) bodyType {
 		}}})
 	}
 	return b
+}
+
+func shadowDoc(kind string) string {
+	switch kind {
+	case "detector":
+		return "The detector that this one is to be compared with. Its events are taken in and counted, and only the other's are matched."
+	case "enrichment":
+		return "The enrichment that this one is to be compared with. It is asked the same, and only what the other says counts."
+	}
+	return "Refused: what an action does would take effect twice."
 }
 
 func mapBlock() blockType {

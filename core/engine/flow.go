@@ -89,14 +89,19 @@ func (f *flow) prepare(ctx context.Context) error {
 	}
 	if f.options.Once {
 		f.responder.Settings.MaxAttempts = onceAttempts
+		f.enricher.Linger = onceLinger
 	}
 	f.decider = newDecider(f.k, f.wakeUp)
 	f.decider.loop.Store = claimingStore{f.k.store, f.responder}
 	return nil
 }
 
-// onceAttempts bounds the calls for one intent when somebody waits for the end.
-const onceAttempts = 4
+// onceAttempts bounds the calls for one intent when somebody waits for the end, and
+// onceLinger the wait for shadows.
+const (
+	onceAttempts = 4
+	onceLinger   = 5 * time.Second
+)
 
 func (f *flow) joiner(ctx context.Context, name string, r *reporter) error {
 	j, err := f.k.log.Joiner(ctx, name)

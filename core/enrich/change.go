@@ -60,8 +60,17 @@ func (e *Enricher) changes() chan change {
 
 // apply begins and ends queues, and hands out settings. Run alone calls it.
 func (e *Enricher) apply(ctx context.Context, r *running, s Settings) {
-	e.lanes(ctx, r, s.Sources)
-	e.shade(ctx, r, s)
+	fresh := e.lanes(r, s.Sources)
+	e.shade(ctx, r, s) // before any of them asks anything
+	for _, l := range fresh {
+		var stay context.Context
+		stay, l.leave = context.WithCancel(ctx)
+		go func() {
+			defer close(l.done)
+			defer l.leave()
+			l.queue.run(stay)
+		}()
+	}
 	e.Wake()
 }
 
@@ -119,8 +128,8 @@ func (e *Enricher) shade(ctx context.Context, r *running, s Settings) {
 	}
 }
 
-// lanes begins and ends those of the sources.
-func (e *Enricher) lanes(ctx context.Context, r *running, sources []Source) {
+// lanes ends those of the sources that are gone, and returns those that are to begin.
+func (e *Enricher) lanes(r *running, sources []Source) (fresh []*lane) {
 	m, lanes := r.memory, r.lanes
 	wanted := map[string]bool{}
 	for _, s := range sources {
@@ -141,7 +150,6 @@ func (e *Enricher) lanes(ctx context.Context, r *running, sources []Source) {
 			delete(e.stats, address)
 		}
 	}
-	var fresh []*lane
 	for _, s := range sources {
 		l := lanes[s.Address]
 		switch {
@@ -159,15 +167,7 @@ func (e *Enricher) lanes(ctx context.Context, r *running, sources []Source) {
 	for _, l := range leaving {
 		<-l.done
 	}
-	for _, l := range fresh {
-		var stay context.Context
-		stay, l.leave = context.WithCancel(ctx)
-		go func() {
-			defer close(l.done)
-			defer l.leave()
-			l.queue.run(stay)
-		}()
-	}
+	return fresh
 }
 
 // settle goes on by other settings.

@@ -88,8 +88,10 @@ type Enricher struct {
 	Shelf    Shelf
 	// Book is of the shadows; nil if there never are any.
 	Book Book
-	Log  *slog.Logger
-	Now  func() time.Time
+	// Linger is how long shadows may go on with what they have when Run ends.
+	Linger time.Duration
+	Log    *slog.Logger
+	Now    func() time.Time
 
 	mu      sync.Mutex
 	asked   chan change

@@ -39,14 +39,17 @@ type shadow struct {
 	book Book
 	own  func(sdk.Observable) bool
 
+	linger time.Duration
+
 	queue *queue
 	leave context.CancelFunc
 	done  chan struct{}
 
 	mu      sync.Mutex
 	source  Source
-	asks    []Pending // offered, and not taken up
-	offered int64     // ever
+	asks    []Pending       // offered, and not taken up
+	offered int64           // ever
+	waits   map[string]bool // asks that were offered and have no reply
 	unkept  Record
 	pairs   map[sdk.Observable]*Pair
 	bytes   int // of pairs
@@ -62,6 +65,7 @@ func newShadow(e *Enricher, s Source, own func(sdk.Observable) bool, m *memory) 
 	sh := &shadow{
 		book: e.Book, own: own, source: s, done: make(chan struct{}),
 		pairs: map[sdk.Observable]*Pair{}, written: map[sdk.Observable]written{},
+		waits: map[string]bool{}, linger: e.Linger,
 	}
 	sh.unkept.Replies = map[sdk.Observable]model.Reply{}
 	sh.env = &Enricher{
@@ -74,10 +78,12 @@ func newShadow(e *Enricher, s Source, own func(sdk.Observable) bool, m *memory) 
 	return sh
 }
 
-// run works until ctx ends, and keeps what it has then.
+// run works until ctx ends, and a little longer if it may, and keeps what it has then.
 func (s *shadow) run(ctx context.Context) {
+	work, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
 	var working sync.WaitGroup
-	working.Go(func() { s.queue.run(ctx) })
+	working.Go(func() { s.queue.run(work) })
 	t := time.NewTicker(keepInterval)
 	defer t.Stop()
 	for ctx.Err() == nil {
@@ -87,10 +93,26 @@ func (s *shadow) run(ctx context.Context) {
 			s.keep(ctx)
 		}
 	}
+	s.finish()
+	cut()
 	working.Wait()
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepTimeout)
 	defer cancel()
 	s.keep(last)
+}
+
+// finish waits for the replies that are still to come, as long as it may.
+func (s *shadow) finish() {
+	const look = 10 * time.Millisecond
+	for left := s.linger; left > 0 && s.waiting() > 0; left -= look {
+		time.Sleep(look)
+	}
+}
+
+func (s *shadow) waiting() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.waits)
 }
 
 // first is the address of what it is compared with, which never changes.
@@ -159,6 +181,7 @@ func (s *shadow) offer(a model.Ask) {
 	}
 	s.offered++
 	a.Enrichment, a.AskedAt = s.source.Address, now // its patience begins now
+	s.waits[a.ID] = true
 	s.asks = append(s.asks, Pending{Number: s.offered, Ask: a})
 	select {
 	case s.queue.wake <- struct{}{}:
@@ -190,7 +213,14 @@ func (s *shadow) UrgentAsks(context.Context, string, int) ([]Pending, error) { r
 func (s *shadow) PendingEnrichments(context.Context) ([]string, error) { return nil, nil }
 
 // Report tells nobody: what is said is heard by the ear.
-func (s *shadow) Report(context.Context, []model.Reply) error { return nil }
+func (s *shadow) Report(_ context.Context, replies []model.Reply) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range replies {
+		delete(s.waits, replies[i].Ask)
+	}
+	return nil
+}
 
 // hear notes what one of the two said.
 func (s *shadow) hear(first bool, o sdk.Observable, r *model.Reply, took time.Duration, cached bool) {

@@ -81,12 +81,12 @@ func shadowSource(change func(*Source)) Source {
 }
 
 func beginShadowed(t testing.TB, d *desk, b *book, p pair, s Settings) *rig {
-	g := begin(t, d, p.first)
-	g.stop() // what is begun is not what runs here
-	g.Enricher = &Enricher{Settings: s, Backlog: d, Asker: p, Reporter: d, Shelf: d, Book: b, Log: g.Log, Now: time.Now}
+	g := &rig{ended: make(chan struct{}), Enricher: &Enricher{
+		Settings: s, Backlog: d, Asker: p, Reporter: d, Shelf: d, Book: b,
+		Log: slog.New(slog.DiscardHandler), Now: time.Now,
+	}}
 	var ctx context.Context
 	ctx, g.cancel = context.WithCancel(context.Background())
-	g.ended = make(chan struct{})
 	go func() {
 		defer close(g.ended)
 		if err := g.Run(ctx); err != nil {
@@ -327,6 +327,46 @@ func TestAShadowThatIsFullDropsAndCounts(t *testing.T) {
 	s.keep(t.Context())
 	if b.sum.NoRoom != 10 || b.sum.Unkept != 5 || len(b.pairs) != maxUnkept || len(s.asks) != maxOffered {
 		t.Errorf("%+v; %d pairs, %d asks", b.sum, len(b.pairs), len(s.asks))
+	}
+}
+
+// TestAShadowMayLinger until it has answered what it was asked, and no longer than that.
+func TestAShadowMayLinger(t *testing.T) {
+	for linger, want := range map[time.Duration]model.AnswerState{0: "", 10 * time.Second: model.Known} {
+		d, b := newDesk(), newBook()
+		answer := make(chan struct{})
+		p := pair{&vendor{answer: always}, &vendor{answer: func(ctx context.Context, _ int, asks []model.Ask) ([]Answer, error) {
+			select {
+			case <-answer:
+				return known(asks), nil
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}}}
+		e := &Enricher{
+			Settings: Settings{Sources: []Source{source(nil)}, Shadows: []Source{shadowSource(nil)}}, Linger: linger,
+			Backlog: d, Asker: p, Reporter: d, Shelf: d, Book: b, Log: slog.New(slog.DiscardHandler), Now: time.Now,
+		}
+		d.ask(feed, "198.51.0.1")
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- e.Run(ctx) }()
+		until(t, "both calls", func() bool { return p.first.count() == 1 && p.shadow.count() == 1 && len(d.of("a-0")) == 1 })
+		stop()
+		if linger > 0 {
+			close(answer)
+		}
+		began := time.Now()
+		if err := <-ended; err != nil || time.Since(began) > linger/2+time.Second {
+			t.Errorf("linger %v: %v after %v", linger, err, time.Since(began))
+		}
+		got := model.AnswerState("")
+		if said := b.pairs["198.51.0.1"].Shadow; said != nil {
+			got = said.State
+		}
+		if got != want {
+			t.Errorf("linger %v: the shadow said %q, want %q", linger, got, want)
+		}
 	}
 }
 

@@ -42,10 +42,12 @@ type Reason struct {
 
 // Move is a case whose score would have been another.
 type Move struct {
-	Case   string           `json:"case"`
-	Title  string           `json:"title"`
-	Score  model.Hundredths `json:"score"`
-	Shadow model.Hundredths `json:"shadow"` // with the shadow's answers
+	Case   string `json:"case"`
+	Title  string `json:"title"`
+	Score  string `json:"score"`  // decimal text, "87.50"
+	Shadow string `json:"shadow"` // with the shadow's answers
+
+	distance model.Hundredths
 }
 
 // Turn counts cases of which a response's condition would have been another.
@@ -76,7 +78,7 @@ const (
 // rescorer scores stored cases again.
 type rescorer struct {
 	r       *Reporter
-	first   string
+	shadow  *enrich.Source
 	said    map[sdk.Observable]*enrich.Said
 	scorer  *score.Scorer
 	scope   expr.Scope
@@ -91,7 +93,7 @@ func (r *Reporter) cases(ctx context.Context, s *enrich.Source, pairs []enrich.P
 		return Cases{}, err
 	}
 	c := &rescorer{
-		r: r, first: s.Shadow, scorer: scorer, said: map[sdk.Observable]*enrich.Said{},
+		r: r, shadow: s, scorer: scorer, said: map[sdk.Observable]*enrich.Said{},
 		reasons: map[string]int{}, turns: map[string]*Turn{},
 	}
 	for i := range pairs {
@@ -156,17 +158,19 @@ func (c *rescorer) one(ctx context.Context, row *model.Case) error {
 }
 
 // inPlace puts the shadow's answers in the place of the first's, and tells whether there
-// were any, and why it can't be done.
+// were any, and why it can't be done. What the shadow would not be asked has no answer.
 func (c *rescorer) inPlace(now decide.Stored) (then decide.Stored, had bool, why string) {
 	then = now
 	then.Lookups = slices.Clone(now.Lookups)
 	for i := range then.Lookups {
 		l := &then.Lookups[i]
-		if l.Ask.Enrichment != c.first || l.Reply == nil {
+		if l.Ask.Enrichment != c.shadow.Shadow || l.Reply == nil {
 			continue
 		}
 		had = true
 		switch said := c.said[plain(l.Ask.Observable)]; {
+		case !c.askable(l.Ask.Observable):
+			l.Reply = nil
 		case said == nil:
 			why = notAsked
 		case said.Cut:
@@ -178,6 +182,10 @@ func (c *rescorer) inPlace(now decide.Stored) (then decide.Stored, had bool, why
 	return then, had, why
 }
 
+func (c *rescorer) askable(o sdk.Observable) bool {
+	return slices.Contains(c.shadow.Takes, o.Kind) && (c.shadow.Internal || !c.r.Decide.Own(o))
+}
+
 func (c *rescorer) total(s *decide.Stored) model.Hundredths {
 	return c.scorer.Score(s.Value(c.r.Decide), nil, 0).Total
 }
@@ -185,20 +193,19 @@ func (c *rescorer) total(s *decide.Stored) model.Hundredths {
 func (c *rescorer) compare(row *model.Case, now, then *decide.Stored) {
 	c.out.Computed++
 	then.Case.Score.Total = c.total(then)
-	m := Move{Case: row.ID, Title: row.Title, Score: row.Score.Total, Shadow: then.Case.Score.Total}
-	switch d := m.distance(); {
-	case d == 0:
+	was, is := row.Score.Total, then.Case.Score.Total
+	m := Move{Case: row.ID, Title: row.Title, Score: was.String(), Shadow: is.String(), distance: max(was-is, is-was)}
+	switch {
+	case m.distance == 0:
 		c.out.Same++
-	case d > movedBy:
+	case m.distance > movedBy:
 		c.out.Moved++
 	}
-	if m.distance() > 0 {
+	if m.distance > 0 {
 		c.out.Furthest = append(c.out.Furthest, m)
 	}
 	c.respond(row, now, then)
 }
-
-func (m *Move) distance() model.Hundredths { return max(m.Score-m.Shadow, m.Shadow-m.Score) }
 
 // respond holds the conditions of the responses that the case's rules ask for against
 // both.
@@ -250,8 +257,8 @@ func (c *rescorer) finish() Cases {
 	}
 	slices.SortFunc(out.Responses, func(a, b Turn) int { return cmp.Compare(a.Response, b.Response) })
 	slices.SortFunc(out.Furthest, func(a, b Move) int {
-		return cmp.Or(cmp.Compare(b.distance(), a.distance()), cmp.Compare(a.Case, b.Case))
+		return cmp.Or(cmp.Compare(b.distance, a.distance), cmp.Compare(a.Case, b.Case))
 	})
-	out.Furthest = out.Furthest[:min(len(out.Furthest), mostMoves)]
+	out.Furthest = append([]Move{}, out.Furthest[:min(len(out.Furthest), mostMoves)]...)
 	return out
 }

@@ -181,7 +181,7 @@ func (e *Enrichment) compare(pairs []enrich.Pair) {
 	slices.SortFunc(e.Failures, func(a, b Failure) int {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Reason, b.Reason))
 	})
-	e.Failures = e.Failures[:min(len(e.Failures), mostFailures)]
+	e.Failures = append([]Failure{}, e.Failures[:min(len(e.Failures), mostFailures)]...)
 	slices.SortFunc(e.Disagreements, func(a, b Disagreement) int {
 		return cmp.Or(cmp.Compare(b.weight, a.weight), cmp.Compare(a.Observable.Key(), b.Observable.Key()))
 	})
@@ -202,7 +202,7 @@ func telling(all []Disagreement) []Disagreement {
 			rest = append(rest, d)
 		}
 	}
-	some = append(some, rest...)
+	some = append(append([]Disagreement{}, some...), rest...)
 	some = some[:min(len(some), mostDisagreements)]
 	slices.SortStableFunc(some, func(a, b Disagreement) int { return cmp.Compare(b.weight, a.weight) })
 	return some

@@ -329,7 +329,8 @@ func printShadowDetector(w io.Writer, d *shadow.Detector) {
 		indented(w, "  ", "Its connector names no subject and no indicator, so that there is nothing to compare by.")
 	}
 	if first.Both > 0 {
-		indented(w, "  ", fmt.Sprintf("Kelpie had the shadow's event %s at the middle of them, %s at the 99th of 100; of %d events it had it first.", lagText(d.Lag.P50), lagText(d.Lag.P99), d.Lag.Sooner))
+		indented(w, "  ", fmt.Sprintf("Of these the shadow's came %s in the middle, and %s at the most of 99 of 100; before the first's came %s.",
+			lagText(d.Lag.P50), lagText(d.Lag.P99), grouped(uint64(d.Lag.Sooner))))
 	}
 	printTitles(w, "ONLY "+d.First, first.OnlyTitles)
 	printTitles(w, "ONLY "+d.Shadow, other.OnlyTitles)
