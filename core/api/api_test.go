@@ -73,6 +73,7 @@ func (e *fakeEngine) Shadow(_ context.Context, q shadow.Query) (shadow.Report, e
 	}
 	return shadow.Report{At: noon, Since: q.Since, Enrichments: []shadow.Enrichment{}, Detectors: []shadow.Detector{{Window: q.Window.Seconds()}}}, nil
 }
+
 func (e *fakeEngine) Apply(_ context.Context, dryRun bool) (Application, error) {
 	return e.application(dryRun)
 }

@@ -165,7 +165,8 @@ func (w *page) own(p model.Plugin, kind model.ConnectorKind, docs string) {
 		}
 		var names []string
 		for _, a := range b.Attributes {
-			if !a.Later && (a.Name != "connection" || p.Connection != nil) {
+			refused := a.Name == "shadow" && kind == model.Action
+			if !a.Later && !refused && (a.Name != "connection" || p.Connection != nil) {
 				names = append(names, a.Name)
 			}
 		}
