@@ -181,10 +181,10 @@ func (q *queue) scan(ctx context.Context) {
 			r.Ask = a.ID
 			replies = append(replies, r)
 			q.stat.Hits++
-			q.hear(func(e ear) { e.asked(a, &r) })
+			q.hear(func(e ear) { e.asked(a, &r, now) })
 			continue
 		}
-		q.hear(func(e ear) { e.asked(a, nil) })
+		q.hear(func(e ear) { e.asked(a, nil, now) })
 		q.add(a)
 	}
 	q.report(ctx, replies)

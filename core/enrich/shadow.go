@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kelpie-sec/kelpie/core/model"
@@ -13,15 +14,17 @@ import (
 
 // Bounds of what is held for one shadow.
 const (
-	// maxOffered are the questions that it has not taken up.
+	// maxOffered are the questions that it has not taken up, and maxPace those that it is
+	// given in a second: it shares the processor with what counts.
 	maxOffered = 4096
+	maxPace    = 2000
 	// maxUnkept and unkeptBytes bound what was said and is not written down yet.
 	maxUnkept   = 8192
 	unkeptBytes = 16 << 20
 	// maxSaid is the most of one answer that is written down.
 	maxSaid = 64 << 10
-	// maxWritten observables are remembered to be written down as they are.
-	maxWritten = 16_384
+	// maxGiven observables are remembered twice over, to be those that it was asked about.
+	maxGiven = 16_384
 	// keepInterval is how often something is written down, and rewrite how often what has
 	// not changed.
 	keepInterval = time.Second
@@ -45,28 +48,75 @@ type shadow struct {
 	leave context.CancelFunc
 	done  chan struct{}
 
+	// Of all questions, those that need no lock.
+	questions, notTaken, noRoom, firstCached atomic.Uint64
+
+	takes atomic.Pointer[[]string] // kinds of observables
+	pace  pace
+
 	mu      sync.Mutex
 	source  Source
-	asks    []Pending       // offered, and not taken up
+	asks    fifo[Pending]   // offered, and not taken up
 	offered int64           // ever
-	waits   map[string]bool // asks that were offered and have no reply
+	waits   map[string]bool // asks that were offered and have no reply, if it may linger
 	unkept  Record
 	pairs   map[sdk.Observable]*Pair
 	bytes   int // of pairs
-	written map[sdk.Observable]written
+	given   given
 	keeps   int
 	failing bool
 }
 
+// pace lets so many through in a second. One goroutine asks it.
+type pace struct {
+	since time.Time
+	count int
+}
+
+func (p *pace) lets(now time.Time) bool {
+	if now.Sub(p.since) >= time.Second || now.Before(p.since) {
+		p.since, p.count = now, 0
+	}
+	p.count++
+	return p.count <= maxPace
+}
+
+// given are the observables that a shadow was asked about, and what the book has of them.
+// The oldest are forgotten, many at a time.
+type given struct{ now, before map[sdk.Observable]*written }
+
 // written is what the book has of an observable.
 type written struct{ first, shadow, at time.Time }
+
+// of an observable; nil: the shadow was not asked about it.
+func (g *given) of(o sdk.Observable) *written {
+	if w := g.now[o]; w != nil {
+		return w
+	}
+	return g.before[o]
+}
+
+func (g *given) add(o sdk.Observable) {
+	if g.now[o] != nil {
+		return
+	}
+	if len(g.now) >= maxGiven || g.now == nil {
+		g.before, g.now = g.now, map[sdk.Observable]*written{}
+	}
+	w := g.before[o]
+	if w == nil {
+		w = &written{}
+	}
+	g.now[o] = w
+}
 
 func newShadow(e *Enricher, s Source, own func(sdk.Observable) bool, m *memory) *shadow {
 	sh := &shadow{
 		book: e.Book, own: own, source: s, done: make(chan struct{}),
-		pairs: map[sdk.Observable]*Pair{}, written: map[sdk.Observable]written{},
+		pairs: map[sdk.Observable]*Pair{},
 		waits: map[string]bool{}, linger: e.Linger,
 	}
+	sh.takes.Store(&s.Takes)
 	sh.unkept.Replies = map[sdk.Observable]model.Reply{}
 	sh.env = &Enricher{
 		Backlog: sh, Asker: e.Asker, Reporter: sh, Shelf: shadowShelf{e.Shelf, sh}, Log: e.Log, Now: e.Now,
@@ -127,6 +177,7 @@ func (s *shadow) settle(source Source, own func(sdk.Observable) bool) {
 	s.mu.Lock()
 	s.source, s.own = source, own
 	s.mu.Unlock()
+	s.takes.Store(&source.Takes)
 	s.queue.next.Store(&source)
 }
 
@@ -138,11 +189,12 @@ type ear struct {
 }
 
 // asked hears a question, and the answer if the cache had it.
-func (e ear) asked(a model.Ask, cached *model.Reply) {
-	if e.first {
-		e.shadow.offer(a)
+func (e ear) asked(a model.Ask, cached *model.Reply, now time.Time) {
+	given := !e.first || e.shadow.offer(a, now)
+	if e.first && cached != nil {
+		e.shadow.firstCached.Add(1)
 	}
-	if cached != nil {
+	if cached != nil && given {
 		e.shadow.hear(e.first, a.Observable, cached, 0, true)
 	}
 }
@@ -161,32 +213,40 @@ func (e ear) said(o sdk.Observable, r *model.Reply, took time.Duration) {
 	e.shadow.hear(e.first, o, r, took, false)
 }
 
-// offer gives the shadow a question, if it may have it and there is room.
-func (s *shadow) offer(a model.Ask) {
-	now := s.env.Now()
+// offer gives the shadow a question, if it may have it and there is room, and tells
+// whether it did. The other source's queue alone calls it.
+func (s *shadow) offer(a model.Ask, now time.Time) bool {
+	s.questions.Add(1)
+	if !slices.Contains(*s.takes.Load(), a.Observable.Kind) {
+		s.notTaken.Add(1)
+		return false
+	}
+	if !s.pace.lets(now) {
+		s.noRoom.Add(1)
+		return false
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t := &s.unkept.Tally
-	t.Questions++
 	switch {
-	case !slices.Contains(s.source.Takes, a.Observable.Kind):
-		t.NotTaken++
-		return
 	case s.hidden(a.Observable):
-		t.Own++
-		return
-	case len(s.asks) >= maxOffered:
-		t.NoRoom++
-		return
+		s.unkept.Tally.Own++
+		return false
+	case s.asks.len() >= maxOffered:
+		s.noRoom.Add(1)
+		return false
 	}
 	s.offered++
+	s.given.add(a.Observable)
 	a.Enrichment, a.AskedAt = s.source.Address, now // its patience begins now
-	s.waits[a.ID] = true
-	s.asks = append(s.asks, Pending{Number: s.offered, Ask: a})
+	if s.linger > 0 {
+		s.waits[a.ID] = true
+	}
+	s.asks.push(Pending{Number: s.offered, Ask: a})
 	select {
 	case s.queue.wake <- struct{}{}:
 	default:
 	}
+	return true
 }
 
 // hidden tells whether the shadow must not hear of an observable. What the other source
@@ -200,9 +260,10 @@ func (s *shadow) hidden(o sdk.Observable) bool {
 func (s *shadow) PendingAsks(_ context.Context, _ string, _ Place, limit int) ([]Pending, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := min(limit, len(s.asks))
-	taken := slices.Clone(s.asks[:n])
-	s.asks = slices.Delete(s.asks, 0, n)
+	taken := make([]Pending, 0, min(limit, s.asks.len()))
+	for len(taken) < cap(taken) {
+		taken = append(taken, s.asks.pop())
+	}
 	return taken, nil
 }
 
@@ -227,11 +288,12 @@ func (s *shadow) hear(first bool, o sdk.Observable, r *model.Reply, took time.Du
 	now := s.env.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if first && (!slices.Contains(s.source.Takes, o.Kind) || s.hidden(o)) {
+	w := s.given.of(o)
+	if w == nil { // no answer of the first's that the shadow has none to compare with
 		return
 	}
 	side := s.unkept.Tally.side(first)
-	if cached {
+	if cached && !first { // the first's are counted where they are asked
 		side.Cached++
 	}
 	if r.State == model.Failed {
@@ -240,15 +302,14 @@ func (s *shadow) hear(first bool, o sdk.Observable, r *model.Reply, took time.Du
 	if took > 0 {
 		side.Took.add(took)
 	}
-	if s.isWritten(first, o, r.AnsweredAt, now) {
+	if w.has(first, r.AnsweredAt, now) {
 		return
 	}
 	s.note(first, o, saidOf(r, took, cached), now)
 }
 
-// isWritten tells whether the book has it already, and notes that it will.
-func (s *shadow) isWritten(first bool, o sdk.Observable, at, now time.Time) bool {
-	w := s.written[o]
+// has tells whether the book has it already, and notes that it will.
+func (w *written) has(first bool, at, now time.Time) bool {
 	had := &w.shadow
 	if first {
 		had = &w.first
@@ -256,11 +317,7 @@ func (s *shadow) isWritten(first bool, o sdk.Observable, at, now time.Time) bool
 	if had.Equal(at) && now.Sub(w.at) < rewrite {
 		return true
 	}
-	if len(s.written) >= maxWritten {
-		clear(s.written)
-	}
 	*had, w.at = at, now
-	s.written[o] = w
 	return false
 }
 
@@ -268,7 +325,7 @@ func (s *shadow) note(first bool, o sdk.Observable, said Said, now time.Time) {
 	p, size := s.pairs[o], said.size()
 	if s.bytes+size > unkeptBytes || p == nil && len(s.pairs) >= maxUnkept {
 		s.unkept.Tally.Unkept++
-		delete(s.written, o)
+		s.forget(o)
 		return
 	}
 	if p == nil {
@@ -281,6 +338,13 @@ func (s *shadow) note(first bool, o sdk.Observable, said Said, now time.Time) {
 		p.First = &said
 	} else {
 		p.Shadow = &said
+	}
+}
+
+// forget that the book has something of an observable.
+func (s *shadow) forget(o sdk.Observable) {
+	if w := s.given.of(o); w != nil {
+		*w = written{}
 	}
 }
 
@@ -324,6 +388,11 @@ func (s *shadow) keep(ctx context.Context) {
 func (s *shadow) take() (Record, map[sdk.Observable]*Pair, int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	t := &s.unkept.Tally
+	t.Questions += s.questions.Swap(0)
+	t.NotTaken += s.notTaken.Swap(0)
+	t.NoRoom += s.noRoom.Swap(0)
+	t.First.Cached += s.firstCached.Swap(0)
 	r, pairs, bytes := s.unkept, s.pairs, s.bytes
 	r.Shadow, r.Key, r.At = s.source.Address, s.source.Key, s.env.Now()
 	r.Tidy = s.keeps%tidyEvery == 0
@@ -352,7 +421,7 @@ func (s *shadow) giveBack(r Record, pairs map[sdk.Observable]*Pair, bytes int) {
 		switch newer := s.pairs[o]; {
 		case newer == nil && len(s.pairs) >= maxUnkept:
 			s.unkept.Tally.Unkept++
-			delete(s.written, o)
+			s.forget(o)
 		case newer == nil:
 			s.pairs[o] = p
 		default:

@@ -314,10 +314,15 @@ func TestAShadowThatIsFullDropsAndCounts(t *testing.T) {
 	}
 	defer m.close()
 	s := newShadow(e, shadowSource(nil), nil, m) // which nobody runs
+	now := time.Now()
 	for i := range maxOffered + 10 {
-		s.offer(model.Ask{ID: fmt.Sprint(i), Observable: sdk.Observable{Kind: sdk.IP, Value: fmt.Sprint(i)}})
+		if i%maxPace == 0 {
+			now = now.Add(time.Second)
+		}
+		s.offer(model.Ask{ID: fmt.Sprint(i), Observable: sdk.Observable{Kind: sdk.IP, Value: fmt.Sprint(i)}}, now)
 	}
 	for i := range maxUnkept + 5 {
+		s.given.add(sdk.Observable{Kind: sdk.IP, Value: fmt.Sprint(i)})
 		r := model.Reply{State: model.Known, AnsweredAt: time.Now()}
 		s.hear(false, sdk.Observable{Kind: sdk.IP, Value: fmt.Sprint(i)}, &r, 0, false)
 	}
@@ -325,8 +330,8 @@ func TestAShadowThatIsFullDropsAndCounts(t *testing.T) {
 	s.keep(t.Context())
 	b.err = nil
 	s.keep(t.Context())
-	if b.sum.NoRoom != 10 || b.sum.Unkept != 5 || len(b.pairs) != maxUnkept || len(s.asks) != maxOffered {
-		t.Errorf("%+v; %d pairs, %d asks", b.sum, len(b.pairs), len(s.asks))
+	if b.sum.NoRoom != 10 || b.sum.Unkept != 5 || len(b.pairs) != maxUnkept || s.asks.len() != maxOffered {
+		t.Errorf("%+v; %d pairs, %d asks", b.sum, len(b.pairs), s.asks.len())
 	}
 }
 
@@ -367,6 +372,44 @@ func TestAShadowMayLinger(t *testing.T) {
 		if got != want {
 			t.Errorf("linger %v: the shadow said %q, want %q", linger, got, want)
 		}
+	}
+}
+
+// TestAShadowsPace: more questions than it is given in a second are counted as not asked,
+// and nothing that is said about them is kept.
+func TestAShadowsPace(t *testing.T) {
+	e := &Enricher{Asker: pair{}, Shelf: newDesk(), Book: newBook(), Now: time.Now, Log: slog.New(slog.DiscardHandler)}
+	m, err := newMemory(asideBytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.close()
+	s := newShadow(e, shadowSource(nil), nil, m) // which nobody runs
+	now := time.Now()
+	o := sdk.Observable{Kind: sdk.IP, Value: "198.51.0.1"}
+	given := 0
+	for i := range 3 * maxPace {
+		if s.offer(model.Ask{ID: fmt.Sprint(i), Observable: o}, now.Add(time.Duration(i/(2*maxPace))*time.Second)) {
+			given++
+		}
+	}
+	late := model.Reply{State: model.Known, AnsweredAt: now}
+	s.hear(true, sdk.Observable{Kind: sdk.IP, Value: "198.51.0.2"}, &late, 0, false)
+	r, _, _ := s.take()
+	if given != 2*maxPace || r.Tally.NoRoom != maxPace || r.Tally.Questions != 3*maxPace || len(r.Pairs) != 0 {
+		t.Errorf("%d given, %+v, %d pairs", given, r.Tally, len(r.Pairs))
+	}
+}
+
+// TestGiven: of very many observables those of before are forgotten first.
+func TestGiven(t *testing.T) {
+	var g given
+	o := func(i int) sdk.Observable { return sdk.Observable{Kind: sdk.IP, Value: fmt.Sprint(i)} }
+	for i := range 2*maxGiven + 1 {
+		g.add(o(i))
+	}
+	if g.of(o(0)) != nil || g.of(o(maxGiven)) == nil || g.of(o(2*maxGiven)) == nil || len(g.now)+len(g.before) > 2*maxGiven {
+		t.Errorf("%d and %d are remembered", len(g.now), len(g.before))
 	}
 }
 
