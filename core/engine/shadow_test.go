@@ -145,7 +145,7 @@ enrichment "witness" "broken" {
 }
 `)
 			r := w.run()
-			r.until("the calls", func() bool { return w.calls("calls") == feed.Sources })
+			r.until("the steps", func() bool { return w.outcome(r.k).counts.IntentsDone == feed.Sources })
 			r.until("that it fails", func() bool {
 				rep := w.compare(r.k, 0)
 				return rep.Enrichments[0].Failed == feed.Sources && len(rep.Enrichments[0].Failures) > 0
