@@ -311,6 +311,10 @@ func (r *reload) because(address, what string, parts []api.PartChange) (plugin, 
 		return is.Plugin, "env"
 	case what == host.Replaced && r.rebuilt(is.Plugin):
 		return is.Plugin, "another build of the plugin" + r.versions(is.Plugin)
+	case what == host.Replaced && is.Own && !was.Own:
+		return is.Plugin, "a process of its own"
+	case what == host.Replaced && was.Own && !is.Own:
+		return is.Plugin, "no process of its own any more"
 	case what == host.Replaced && !reflect.DeepEqual(was.Confinement, is.Confinement):
 		return is.Plugin, "what its plugin may touch"
 	case what == host.Replaced:

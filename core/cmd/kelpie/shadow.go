@@ -99,7 +99,11 @@ func printQuestions(w io.Writer, e *shadow.Enrichment) {
 			indented(w, fmt.Sprintf("  %11s  ", grouped(n)), text)
 		}
 	}
-	row(e.Questions, "questions to "+e.First)
+	word := "questions"
+	if e.Questions == 1 {
+		word = "question"
+	}
+	row(e.Questions, word+" to "+e.First)
 	row(e.Asked, "of them to the shadow too")
 	row(e.NotAsked.Kind, "not: it does not take that kind of observable")
 	row(e.NotAsked.Own, "not: it must not be told the organisation's own names")
