@@ -24,6 +24,8 @@ var owners = []struct {
 	{"github.com/hashicorp/hcl", []string{"core/config", "core/expr"}},
 	{"github.com/zclconf/go-cty", []string{"core/config", "core/expr"}},
 	{"github.com/hashicorp/go-plugin", []string{"core/host", "core/faulttest/lookup", "sdk"}},
+	{"aead.dev/minisign", []string{"core/release"}},
+	{"github.com/hashicorp/go-version", []string{"core/release"}},
 	{"github.com/dgraph-io/ristretto", []string{"core/enrich"}},
 	{"github.com/nats-io", []string{"core/eventlog"}},
 	{"database/sql", []string{"core/store"}},
