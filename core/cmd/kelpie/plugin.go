@@ -25,6 +25,7 @@ func (p program) pluginCommand(o *options) *cobra.Command {
 		p.pluginListCommand(o), p.pluginStatusCommand(o), p.pluginLockCommand(o), p.pluginNewCommand(o),
 		p.pluginCheckCommand(o), p.pluginCallCommand(o), p.pluginDocsCommand(o), p.pluginRestartCommand(o),
 		p.pluginBecomeCommand(),
+		p.pluginPackCommand(o), p.pluginKeygenCommand(o),
 	)
 	return c
 }
