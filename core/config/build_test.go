@@ -45,7 +45,7 @@ func whole(t testing.TB) (*Source, *Config) {
 func TestKelpie(t *testing.T) {
 	_, c := whole(t)
 	want := Kelpie{
-		DataDir: "state", PluginDir: "plugins", SecretsDir: "keys", Actions: plan.On,
+		DataDir: "state", PluginDir: "plugins", SecretsDir: "keys", Signatures: Optional, Actions: plan.On,
 		Sync: "interval", SyncInterval: DefaultSyncInterval, Reserve: 2 << 30, RejectedBytes: 1 << 30, RejectedQuota: 10_000_000,
 		Keep: 72 * time.Hour,
 	}
@@ -109,7 +109,7 @@ rule "b" {
 	if len(diags) > 0 {
 		t.Fatal(diags)
 	}
-	want := Kelpie{DataDir: "data", PluginDir: "bin/plugins", SecretsDir: "secrets", Actions: "dry_run", Sync: "always", SyncInterval: 2 * time.Second}
+	want := Kelpie{DataDir: "data", PluginDir: "bin/plugins", SecretsDir: "secrets", Signatures: Optional, Actions: "dry_run", Sync: "always", SyncInterval: 2 * time.Second}
 	if diff := cmp.Diff(want, c.Kelpie); diff != "" {
 		t.Error(diff)
 	}

@@ -32,6 +32,8 @@ type Config struct {
 	Decide    decide.Settings
 	Enrich    enrich.Settings
 	Respond   respond.Settings
+	// Origins of the plugins that have a block of their own.
+	Origins []Origin
 	// Ignores, for who watches their ends.
 	Ignores []Ignore
 
@@ -60,6 +62,7 @@ type Kelpie struct {
 	DataDir    string // as written: relative to the working folder
 	PluginDir  string
 	SecretsDir string
+	Signatures string // Required or Optional
 	Actions    plan.Mode
 	// Sync is "always" or "interval"; SyncInterval goes with the latter.
 	Sync         string
@@ -74,6 +77,7 @@ const (
 	DefaultDataDir    = "data"
 	DefaultPluginDir  = "bin/plugins"
 	DefaultSecretsDir = "secrets"
+	DefaultSignatures = Optional
 	DefaultActions    = plan.DryRun
 	DefaultSync       = "always"
 	// DefaultSyncInterval is with sync = "interval".

@@ -118,8 +118,12 @@ func (p *parser) unknownPlugin(block *hclsyntax.Block) {
 	name := pluginName(block.Labels[0])
 	at := block.LabelRanges[0]
 	known := p.src.Known
-	if near := nearest(name, known); near != "" {
+	if near := nearest(name, known); near != "" && !p.sourced(name) {
 		p.errorf(at, "Unknown plugin", "There is no schema of a plugin %q. Did you mean %q?", name, near)
+		return
+	}
+	if p.sourced(name) {
+		p.errorf(at, "Unknown plugin", "There is no schema of the plugin %q in %s: it is not here yet. Run \"kelpie init\".", name, SchemaDir)
 		return
 	}
 	p.errorf(at, "Unknown plugin", "There is no schema of a plugin %q in %s. If its executable is in the plugin folder, run \"kelpie plugin lock\".", name, SchemaDir)

@@ -14,11 +14,12 @@ import (
 
 // kelpie reads the kelpie block; all of it has defaults.
 func (p *parser) kelpie() {
-	k := Kelpie{DataDir: DefaultDataDir, PluginDir: DefaultPluginDir, SecretsDir: DefaultSecretsDir, Actions: DefaultActions, Sync: DefaultSync, SyncInterval: DefaultSyncInterval}
+	k := Kelpie{DataDir: DefaultDataDir, PluginDir: DefaultPluginDir, SecretsDir: DefaultSecretsDir, Signatures: DefaultSignatures, Actions: DefaultActions, Sync: DefaultSync, SyncInterval: DefaultSyncInterval}
 	if s := p.first("kelpie"); s != nil {
 		k.DataDir = s.text("data_dir", k.DataDir)
 		k.PluginDir = s.text("plugin_dir", k.PluginDir)
 		k.SecretsDir = s.text("secrets_dir", k.SecretsDir)
+		k.Signatures = s.text("signatures", k.Signatures)
 		k.Actions = plan.Mode(s.text("actions", string(k.Actions)))
 		k.Sync = s.text("sync", k.Sync)
 		k.SyncInterval = s.duration("sync_interval", k.SyncInterval)

@@ -9,7 +9,7 @@ import (
 // language is every block that a configuration may hold at its top.
 func language() bodyType {
 	return bodyType{blocks: []blockType{
-		kelpieBlock(), caseBlock(), variableBlock(), localsBlock(), pluginBlock(),
+		kelpieBlock(), caseBlock(), variableBlock(), localsBlock(), pluginBlock(), publisherBlock(),
 		connectorBlock("connection", "Address, credentials and quota, shared by the connectors of one product.", nil),
 		connectorBlock("detector", "A source of events.", nil),
 		connectorBlock("enrichment", "A source of answers about observables.", nil),
@@ -31,6 +31,7 @@ func kelpieBlock() blockType {
 			text("data_dir", "Folder for everything that Kelpie keeps. A relative one is below the folder that kelpie is started in.").standard(`"data"`),
 			text("plugin_dir", "Folder with the plugins' executables.").standard(`"bin/plugins"`),
 			text("secrets_dir", "Folder with a file for each secret, named as secret() names it.").standard(`"secrets"`),
+			text("signatures", "Whether every plugin must have a publisher, who has signed it. One with a publisher must be signed whatever stands here.").oneOf(Required, Optional).standard(`"optional"`),
 			text("actions", "How far actions go: \"off\" plans nothing, \"dry_run\" plans and asks and lets nothing leave, \"on\" acts.").oneOf("off", "dry_run", "on").standard(`"dry_run"`),
 			text("sync", "When the log reaches the disk: \"always\" before a source is told so, \"interval\" at times, so that a power cut may lose the latest.").oneOf("always", "interval").standard(`"always"`),
 			duration("sync_interval", "How often, with sync = \"interval\".").standard(`"2s"`),

@@ -27,13 +27,16 @@ const (
 	SchemaDir = "kelpie.schemas"
 )
 
-const lockHeader = "# Written by \"kelpie plugin lock\". Keep it under version control.\n"
+const lockHeader = "# Written by \"kelpie init\" and \"kelpie plugin lock\". Keep it under version control.\n"
 
 func lockLanguage() bodyType {
 	return bodyType{blocks: []blockType{{
 		name: "plugin", labels: []string{"name"}, many: true, doc: "One executable.",
 		body: bodyType{attributes: []attribute{
 			text("version", "As it says itself.").must(),
+			text("name", "What it calls itself. By default the label."),
+			text("source", "Where \"kelpie init\" got it. Without it, somebody put it there."),
+			text("publisher", "The key of who has signed it."),
 			textMap("sha256", "Of the executable, by platform.").must(),
 		}},
 	}}}
@@ -77,7 +80,10 @@ func (p *parser) lock() host.Lock {
 		p.inner(top, lockLanguage(), block, counts)
 	}
 	for _, s := range top.blocks {
-		entry := host.LockedPlugin{Name: s.name(), Version: s.text("version", ""), SHA256: map[string]string{}}
+		entry := host.LockedPlugin{
+			Name: s.name(), Version: s.text("version", ""), Own: s.text("name", ""),
+			Source: s.text("source", ""), Publisher: s.text("publisher", ""), SHA256: map[string]string{},
+		}
 		for platform, v := range s.values["sha256"].Fields() {
 			sum, _ := v.Str()
 			if !sumForm.MatchString(sum) || !platformForm.MatchString(platform) {
@@ -100,6 +106,11 @@ func WriteLock(dir string, lock host.Lock) error {
 		file.Body().AppendNewline()
 		body := file.Body().AppendNewBlock("plugin", []string{entry.Name}).Body()
 		body.SetAttributeValue("version", cty.StringVal(entry.Version))
+		for _, a := range []struct{ name, value string }{{"name", entry.Own}, {"source", entry.Source}, {"publisher", entry.Publisher}} {
+			if a.value != "" {
+				body.SetAttributeValue(a.name, cty.StringVal(a.value))
+			}
+		}
 		sums := map[string]cty.Value{}
 		for platform, sum := range entry.SHA256 {
 			sums[platform] = cty.StringVal(sum)
@@ -134,7 +145,7 @@ func ReadSchemas(dir string) (map[string]model.Plugin, error) {
 		}
 		var plugin model.Plugin
 		if err := json.Unmarshal([]byte(text), &plugin); err != nil || plugin.Name != name {
-			return nil, fmt.Errorf("%s is not the description of a plugin %q; run \"kelpie plugin lock\" again", path, name)
+			return nil, fmt.Errorf("%s is not the description of a plugin %q; run \"kelpie plugin lock\" again, or \"kelpie init\" for one that has a source", path, name)
 		}
 		schemas[name] = plugin
 	}
@@ -213,9 +224,9 @@ func (c *Config) Unlocked(lock host.Lock) hcl.Diagnostics {
 		version, ok := locked[name]
 		switch {
 		case !ok:
-			diags = append(diags, complaint(at, "Plugin not locked", "The plugin %q is not in %s, so it is not started. Run \"kelpie plugin lock\".", name, LockName))
+			diags = append(diags, complaint(at, "Plugin not locked", "The plugin %q is not in %s, so it is not started. Run %q.", name, LockName, c.getting(name)))
 		case version != i.plugin.Version:
-			diags = append(diags, complaint(at, "Schema of another version", "%s has the plugin %q of version %q, and %s its schema of version %q. Run \"kelpie plugin lock\".", LockName, name, version, SchemaDir, i.plugin.Version))
+			diags = append(diags, complaint(at, "Schema of another version", "%s has the plugin %q of version %q, and %s its schema of version %q. Run %q.", LockName, name, version, SchemaDir, i.plugin.Version, c.getting(name)))
 		}
 	}
 	return sorted(diags)

@@ -282,6 +282,7 @@ func (p *parser) build() {
 	p.cases()
 	p.pluginBlocks()
 	p.connectors()
+	p.vouched(p.usedPlugins())
 	p.pipelines()
 	p.score()
 	p.responding()
@@ -310,6 +311,8 @@ func (p *parser) unused() {
 			why = "write to = %s in a step"
 		case "pipeline":
 			why = "write alerts = true in it, or on = [%s] in a rule"
+		case "publisher":
+			why = "write publisher = %s in a plugin block"
 		case "variable":
 			if p.constantsUsed["var."+s.name()] {
 				continue
@@ -318,7 +321,7 @@ func (p *parser) unused() {
 		default:
 			continue
 		}
-		if slices.Contains([]string{"connection", "detector", "action", "template", "response", "route", "pipeline"}, s.typ.name) {
+		if slices.Contains([]string{"connection", "detector", "action", "template", "response", "route", "pipeline", "publisher"}, s.typ.name) {
 			why = fmt.Sprintf(why, address)
 		}
 		p.errorf(s.header(), "Unused block", "Nothing uses this %s: %s, or remove the block.", s.typ.name, why)

@@ -4,7 +4,7 @@ package config
 // elsewhere: a plugin that has no schema yet is looked for in plugin_dir, and a case
 // can be shown though the configuration is broken. What cannot be read is its default.
 func Peek(src *Source) (k Kelpie) {
-	k = Kelpie{DataDir: DefaultDataDir, PluginDir: DefaultPluginDir, SecretsDir: DefaultSecretsDir, Actions: DefaultActions, Sync: DefaultSync, SyncInterval: DefaultSyncInterval}
+	k = Kelpie{DataDir: DefaultDataDir, PluginDir: DefaultPluginDir, SecretsDir: DefaultSecretsDir, Signatures: DefaultSignatures, Actions: DefaultActions, Sync: DefaultSync, SyncInterval: DefaultSyncInterval}
 	if src == nil {
 		return k
 	}

@@ -1,13 +1,15 @@
 package config
 
 import (
+	"slices"
+
 	"github.com/kelpie-sec/kelpie/core/host"
 	"github.com/kelpie-sec/kelpie/core/model"
 )
 
 // pluginBlock is what an operator says of a plugin itself, and not of an instance.
 func pluginBlock() blockType {
-	return blockType{name: "plugin", labels: []string{"name"}, many: true, doc: "What a plugin's processes may do on this machine, besides what the plugin declares for the attributes of its blocks.", body: bodyType{attributes: []attribute{
+	return blockType{name: "plugin", labels: []string{"name"}, many: true, doc: "Where a plugin comes from, and what its processes may do on this machine, besides what the plugin declares for the attributes of its blocks.", body: bodyType{attributes: append(originAttributes(), []attribute{
 		boolean("confine", "With false its processes are not confined: they may do whatever Kelpie's account may.").standard("true"),
 		paths("read", "Files and folders that they may read, and programs in them that they may run."),
 		paths("write", "Files and folders that they may write."),
@@ -17,7 +19,7 @@ func pluginBlock() blockType {
 		integer("processes", "How many processes and threads there may be, with all that are started by it.").standard("512"),
 		integer("files", "How many files and connections may be open at once in one process.").standard("4096"),
 		duration("cpu", "CPU time after which a process is ended and started again. By default there is no end."),
-	}}}
+	}...)}}
 }
 
 func paths(name, doc string) attribute {
@@ -36,16 +38,33 @@ const (
 // pluginBlocks reads what the operator says of plugins, by their names.
 func (p *parser) pluginBlocks() {
 	p.confinements = map[string]host.Confinement{}
+	p.publishers()
 	for _, s := range p.each("plugin") {
 		p.confinements[s.name()] = p.confinement(s)
-		used := false
-		for _, i := range p.config.instances {
-			used = used || i.plugin.Name == s.name()
-		}
-		if !used {
-			p.warnf(s.header(), "Without effect", "No block uses a plugin %q. %s", s.name(), suggest(s.name(), p.src.Known))
+		p.config.Origins = append(p.config.Origins, p.origin(s))
+		if !p.takesPart(s.name()) {
+			p.warnf(s.header(), "Without effect", "No block uses a plugin %q. %s", s.name(), p.unusedPlugin(s.name()))
 		}
 	}
+}
+
+func (p *parser) unusedPlugin(name string) string {
+	if slices.Contains(p.src.Known, name) {
+		return "Remove this one, or write a block of one of its connectors."
+	}
+	return suggest(name, p.src.Known)
+}
+
+// takesPart tells whether a connector's block names the plugin.
+func (p *parser) takesPart(plugin string) bool {
+	for _, body := range p.bodies {
+		for _, b := range body.Blocks {
+			if isConnector(b.Type) && b.Type != "connection" && len(b.Labels) == 2 && pluginName(b.Labels[0]) == plugin {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (p *parser) confinement(s *section) host.Confinement {

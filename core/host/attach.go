@@ -59,9 +59,9 @@ func ParseAttached(text string) (map[string]Attached, error) {
 	return all, nil
 }
 
-// DescribeAttached asks an attached plugin what it is.
-func DescribeAttached(ctx context.Context, name string, a Attached) (model.Plugin, error) {
-	l := launch{name: name, attached: &a, roster: newRoster(), log: slog.New(slog.DiscardHandler), timing: Timing{}.withDefaults()}
+// DescribeAttached asks an attached plugin what it is. It must call itself own.
+func DescribeAttached(ctx context.Context, own string, a Attached) (model.Plugin, error) {
+	l := launch{name: own, own: own, attached: &a, roster: newRoster(), log: slog.New(slog.DiscardHandler), timing: Timing{}.withDefaults()}
 	p, err := l.start(ctx)
 	if err != nil {
 		return model.Plugin{}, err

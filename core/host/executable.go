@@ -20,8 +20,8 @@ type executable struct {
 	file   *os.File
 }
 
-// pluginPath is where a plugin's executable is.
-func pluginPath(dir, name string) string {
+// ExecutablePath is where a plugin's executable is.
+func ExecutablePath(dir, name string) string {
 	if runtime.GOOS == "windows" {
 		name += ".exe"
 	}
@@ -33,7 +33,7 @@ func (s *Settings) path(i Instance) string {
 	if i.Path != "" {
 		return i.Path
 	}
-	return pluginPath(s.PluginDir, i.Plugin)
+	return ExecutablePath(s.PluginDir, i.Plugin)
 }
 
 // openExecutable opens and hashes a plugin's file. One that others than its owner and

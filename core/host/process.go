@@ -33,7 +33,8 @@ const (
 
 // launch is what a process is made from.
 type launch struct {
-	name   string
+	name   string // as the configuration calls the plugin; empty: any
+	own    string // what it must call itself
 	path   string
 	env    []string
 	roster *roster
@@ -183,8 +184,8 @@ func (l launch) describe(ctx context.Context, p *process) error {
 	if err != nil {
 		return &permanentError{err}
 	}
-	if l.name != "" && p.about.Name != l.name {
-		return &permanentError{fmt.Errorf("it says that it is plugin %q", p.about.Name)}
+	if l.name != "" && p.about.Name != l.own {
+		return &permanentError{fmt.Errorf("it says that it is plugin %q, and not %q", p.about.Name, l.own)}
 	}
 	return nil
 }

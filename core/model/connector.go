@@ -4,7 +4,9 @@ import "encoding/json"
 
 // Plugin is what a plugin's Describe said, kept beside the lock file.
 type Plugin struct {
-	Name       string      `json:"name"`
+	Name string `json:"name"`
+	// OwnName is what it calls itself, where the configuration calls it by another Name.
+	OwnName    string      `json:"own_name,omitempty"`
 	Version    string      `json:"version"`
 	Homepage   string      `json:"homepage,omitempty"`
 	Connectors []Connector `json:"connectors"`

@@ -132,15 +132,16 @@ func publish(from, to string) ([]string, error) {
 }
 
 func sameFile(a, b string) (bool, error) {
-	x, err := fileSum(a)
+	x, err := FileSum(a)
 	if err != nil {
 		return false, err
 	}
-	y, err := fileSum(b)
+	y, err := FileSum(b)
 	return x == y, err
 }
 
-func fileSum(path string) (string, error) {
+// FileSum is the sha256 of a file, in lower-case hexadecimal.
+func FileSum(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", err

@@ -171,7 +171,7 @@ func listing(t *testing.T, dir string) map[string]string {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		out[path], err = fileSum(path)
+		out[path], err = FileSum(path)
 		return err
 	})
 	if err != nil {

@@ -117,7 +117,7 @@ func (p program) root() *cobra.Command {
 	flags.StringArrayVar(&o.vars, "var", nil, "a variable of the configuration, as name=value")
 	flags.BoolVar(&o.json, "json", false, "print JSON")
 	root.AddCommand(
-		p.runCommand(o), p.validateCommand(o), p.fmtCommand(o),
+		p.initCommand(o), p.runCommand(o), p.validateCommand(o), p.fmtCommand(o),
 		p.caseCommand(o), p.explainCommand(o), p.eventCommand(o), p.consoleCommand(o), p.intentCommand(o),
 		p.heldCommand(o), p.releaseCommand(o),
 		p.pluginCommand(o), p.statusCommand(o), p.auditCommand(o), p.profileCommand(o),

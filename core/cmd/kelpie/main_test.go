@@ -92,7 +92,7 @@ func buildPlugins(t *testing.T) (plugins, locked string) {
 			t.Fatalf("go build %s: %v\n%s", pkg, err, out)
 		}
 	}
-	if _, err := lockPlugins(context.Background(), locked, plugins, nil); err != nil {
+	if _, _, err := lockPlugins(context.Background(), locked, plugins, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	return plugins, locked

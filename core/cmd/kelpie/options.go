@@ -89,8 +89,15 @@ func (o *options) require() error {
 // kelpie reads the kelpie block, whatever else is wrong with the configuration: a case
 // can be looked at all the same, and a plugin that is to be locked has no schema yet.
 func (o *options) kelpie() (config.Kelpie, error) {
+	src, err := o.source()
+	return config.Peek(src), err
+}
+
+// source is the configuration as it was read, whatever is wrong with it; nil: it cannot
+// be read at all.
+func (o *options) source() (*config.Source, error) {
 	p, err := o.parse()
-	return config.Peek(p.source), err
+	return p.source, err
 }
 
 // logger writes what happens to the standard error.

@@ -1,22 +1,19 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/url"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/kelpie-sec/kelpie/core/config"
 	"github.com/kelpie-sec/kelpie/core/host"
 	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/core/release"
 )
 
 func (p program) pluginCommand(o *options) *cobra.Command {
@@ -33,8 +30,11 @@ func (p program) pluginCommand(o *options) *cobra.Command {
 // pluginLine is a plugin in a list: what is locked, and how it runs.
 type pluginLine struct {
 	Name       string        `json:"name"`
+	OwnName    string        `json:"own_name,omitempty"` // what it calls itself, where that is another
 	Version    string        `json:"version"`
 	SHA256     string        `json:"sha256"`
+	Source     string        `json:"source,omitempty"`
+	Publisher  string        `json:"publisher,omitempty"` // the key
 	Connectors []string      `json:"connectors"`
 	Asks       permissions   `json:"asks"`
 	Running    []host.Status `json:"running,omitempty"`
@@ -71,7 +71,10 @@ func (p program) pluginListCommand(o *options) *cobra.Command {
 func pluginLines(lock host.Lock, schemas map[string]model.Plugin, running []host.Status) []pluginLine {
 	lines := []pluginLine{}
 	for _, l := range lock.Plugins {
-		out := pluginLine{Name: l.Name, Version: l.Version, SHA256: l.SHA256[host.Platform()], Connectors: []string{}}
+		out := pluginLine{
+			Name: l.Name, OwnName: l.Own, Version: l.Version, SHA256: l.SHA256[host.Platform()],
+			Source: l.Source, Publisher: l.Publisher, Connectors: []string{},
+		}
 		schema := schemas[l.Name]
 		out.Asks = permissions{Read: schema.Read, Write: schema.Write, Network: schema.Network}
 		for _, k := range schema.Connectors {
@@ -96,6 +99,25 @@ func pluginLines(lock host.Lock, schemas map[string]model.Plugin, running []host
 	return lines
 }
 
+// origin says where a plugin came from, if that is known, and what it calls itself.
+func (l pluginLine) origin() string {
+	text := ""
+	if l.OwnName != "" {
+		text = "calls itself " + l.OwnName
+	}
+	if l.Source == "" {
+		return text
+	}
+	if text != "" {
+		text += ", "
+	}
+	text += "from " + l.Source + ", "
+	if key, err := release.ParseKey(l.Publisher); err == nil {
+		return text + "signed by key " + key.ID()
+	}
+	return text + "signed by nobody"
+}
+
 func printPlugins(w io.Writer, lines []pluginLine) {
 	if len(lines) == 0 {
 		fmt.Fprintln(w, "No plugins are locked; \"kelpie plugin lock\" does it.")
@@ -104,6 +126,9 @@ func printPlugins(w io.Writer, lines []pluginLine) {
 	fmt.Fprintf(w, "%-14s  %-9s  %-12s  %s\n", "PLUGIN", "VERSION", "SHA256", "OFFERS")
 	for _, l := range lines {
 		fmt.Fprintf(w, "%-14s  %-9s  %-12.12s  %s\n", line(l.Name, 14), line(l.Version, 9), safe(l.SHA256), line(strings.Join(l.Connectors, ", "), width-41))
+		if text := l.origin(); text != "" {
+			indented(w, "  ", text)
+		}
 		if len(l.Running) == 0 {
 			printAsked(w, l.Asks)
 		}
@@ -133,126 +158,6 @@ func printPlugins(w io.Writer, lines []pluginLine) {
 			}
 		}
 	}
-}
-
-// inspectTimeout bounds the start of one plugin that is only asked what it is.
-const inspectTimeout = 20 * time.Second
-
-func (p program) pluginLockCommand(o *options) *cobra.Command {
-	var dir string
-	c := &cobra.Command{
-		Use: "lock [NAME…]", Short: "Pin the plugins by their checksums, and keep what they say of themselves",
-		Long: "Pin the plugins by their checksums, and keep what they say of themselves.\n\n" +
-			"Each plugin is started once, without any configuration, and asked what it is. Do this for plugins that you trust: what is locked is run.",
-		RunE: func(c *cobra.Command, names []string) error {
-			if dir == "" {
-				k, err := o.kelpie()
-				if err != nil {
-					return err
-				}
-				dir = k.PluginDir
-			}
-			locked, err := lockPlugins(c.Context(), o.folder(), dir, names)
-			if err != nil {
-				return err
-			}
-			if o.json {
-				return printJSON(p.out, locked)
-			}
-			schemas, err := config.ReadSchemas(o.folder())
-			if err != nil {
-				return err
-			}
-			for _, l := range locked {
-				fmt.Fprintf(p.out, "%s  %s\n", line(l.Name+" "+l.Version, 24), l.SHA256[host.Platform()][:16])
-				for _, left := range schemas[l.Name].LeftOut {
-					indented(p.out, "  ", "without "+left)
-				}
-			}
-			fmt.Fprintf(p.out, "%s locked in %s.\n", plural(len(locked), "plugin"), filepath.Join(o.folder(), config.LockName))
-			return nil
-		},
-	}
-	c.Flags().StringVar(&dir, "plugin-dir", "", "the folder of the plugins, instead of the configuration's")
-	return c
-}
-
-// lockPlugins asks the plugins of a folder what they are, and writes the lock and the
-// schemas. Without names it takes all, and forgets those that are gone.
-func lockPlugins(ctx context.Context, folder, dir string, names []string) ([]host.LockedPlugin, error) {
-	lock, diags := config.ReadLock(folder)
-	if diags.HasErrors() {
-		return nil, diags
-	}
-	schemas, err := config.ReadSchemas(folder)
-	if err != nil {
-		return nil, err
-	}
-	all := len(names) == 0
-	if all {
-		if names, err = executables(dir); err != nil {
-			return nil, err
-		}
-		lock.Plugins = slices.DeleteFunc(lock.Plugins, func(l host.LockedPlugin) bool { return !slices.Contains(names, l.Name) })
-		for name := range schemas {
-			if !slices.Contains(names, name) {
-				delete(schemas, name)
-			}
-		}
-	}
-	var done []host.LockedPlugin
-	for _, name := range names {
-		ctx, cancel := context.WithTimeout(ctx, inspectTimeout)
-		plugin, sum, err := host.Inspect(ctx, filepath.Join(dir, name))
-		cancel()
-		if err != nil {
-			return nil, err
-		}
-		if plugin.Name != name {
-			return nil, fmt.Errorf("%s calls itself %q; rename the file", filepath.Join(dir, name), plugin.Name)
-		}
-		entry := host.LockedPlugin{Name: name, Version: plugin.Version, SHA256: map[string]string{}}
-		i := slices.IndexFunc(lock.Plugins, func(l host.LockedPlugin) bool { return l.Name == name })
-		if i >= 0 && lock.Plugins[i].Version == plugin.Version {
-			// The same release for other platforms stays.
-			entry.SHA256 = lock.Plugins[i].SHA256
-		}
-		entry.SHA256[host.Platform()] = sum
-		if i >= 0 {
-			lock.Plugins[i] = entry
-		} else {
-			lock.Plugins = append(lock.Plugins, entry)
-		}
-		schemas[name] = plugin
-		done = append(done, entry)
-	}
-	list := make([]model.Plugin, 0, len(schemas))
-	for _, s := range schemas {
-		list = append(list, s)
-	}
-	return done, errors.Join(config.WriteSchemas(folder, list), config.WriteLock(folder, lock))
-}
-
-// executables are the names of a folder's programs, sorted.
-func executables(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, &codeError{exitNothing, "there is no folder " + dir + " with plugins; --plugin-dir names another"}
-	}
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	for _, e := range entries {
-		info, err := e.Info()
-		if err != nil {
-			return nil, err
-		}
-		if info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
-			names = append(names, strings.TrimSuffix(e.Name(), ".exe"))
-		}
-	}
-	return names, nil
 }
 
 func (p program) pluginRestartCommand(o *options) *cobra.Command {

@@ -20,6 +20,7 @@ import (
 type attached struct {
 	plugins   map[string]host.Attached
 	described map[string]model.Plugin
+	lock      host.Lock // says what they call themselves
 }
 
 // attach reads KELPIE_REATTACH, and warns of what it asks for.
@@ -28,7 +29,8 @@ func (p program) attach(ctx context.Context, o *options) error {
 	if err != nil {
 		return usage("%v", err)
 	}
-	o.attached = attached{plugins: plugins, described: map[string]model.Plugin{}}
+	lock, _ := config.ReadLock(o.folder()) // what is wrong with it is said when it is used
+	o.attached = attached{plugins: plugins, described: map[string]model.Plugin{}, lock: lock}
 	for _, name := range slices.Sorted(maps.Keys(plugins)) {
 		if err := o.attached.describe(ctx, name); err != nil {
 			return err
@@ -42,9 +44,9 @@ func (p program) attach(ctx context.Context, o *options) error {
 func (a attached) describe(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, inspectTimeout)
 	defer cancel()
-	about, err := host.DescribeAttached(ctx, name, a.plugins[name])
+	about, err := host.DescribeAttached(ctx, ownName(name, a.lock, nil), a.plugins[name])
 	if err == nil {
-		a.described[name] = about
+		a.described[name] = called(about, name)
 	}
 	return err
 }
@@ -74,7 +76,7 @@ func (a attached) trusted(lock host.Lock) host.Lock {
 		return ok
 	})
 	for name, about := range a.described {
-		plugins = append(plugins, host.LockedPlugin{Name: name, Version: about.Version})
+		plugins = append(plugins, host.LockedPlugin{Name: name, Own: about.OwnName, Version: about.Version})
 	}
 	return host.Lock{Plugins: plugins}
 }

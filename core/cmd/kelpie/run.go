@@ -146,6 +146,7 @@ func (o *options) read() (engine.Reading, error) {
 	if r.Diagnostics = append(r.Diagnostics, diags...); !diags.HasErrors() {
 		r.Diagnostics = append(r.Diagnostics, c.config.Refusals()...)
 		r.Diagnostics = append(r.Diagnostics, c.config.Unlocked(o.attached.trusted(lock))...)
+		r.Diagnostics = append(r.Diagnostics, c.config.Unvouched(o.attached.trusted(lock))...)
 	}
 	if r.Diagnostics.HasErrors() {
 		return r, nil

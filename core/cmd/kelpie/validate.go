@@ -29,6 +29,8 @@ func (p program) validateCommand(o *options) *cobra.Command {
 			}
 			if c.config != nil {
 				c.diags = append(c.diags, c.config.NotBuilt...)
+				lock, diags := config.ReadLock(o.folder())
+				c.diags = append(append(c.diags, diags...), c.config.Unvouched(lock)...)
 			}
 			if c.diags.HasErrors() {
 				return p.refuse(o, c.diags, c.source)
