@@ -15,10 +15,7 @@ import (
 // writeArchive writes an executable as the only file of an archive: of the same bytes
 // the same archive, whenever, wherever and by whom.
 func writeArchive(w io.Writer, name string, size int64, executable io.Reader) (File, error) {
-	zipped, err := gzip.NewWriterLevel(w, gzip.BestCompression)
-	if err != nil {
-		return File{}, err
-	}
+	zipped := gzip.NewWriter(w)
 	files := tar.NewWriter(zipped)
 	header := &tar.Header{
 		Typeflag: tar.TypeReg, Name: name, Size: size, Mode: 0o755,

@@ -147,6 +147,9 @@ func (k *calling) run(ctx context.Context, name string) error {
 	if k.plugin, sum, err = host.Inspect(inspecting, k.path); err != nil {
 		return err
 	}
+	if k.configured {
+		k.plugin = k.o.labelled(k.plugin, k.path)
+	}
 	instance, err := k.instance()
 	if err != nil {
 		return err
@@ -323,7 +326,7 @@ func (k *calling) start(ctx context.Context, in host.Instance, sum string) (stop
 		remove = func() error { return os.RemoveAll(state) }
 	}
 	lock := host.Lock{Plugins: []host.LockedPlugin{{
-		Name: k.plugin.Name, Version: k.plugin.Version, SHA256: map[string]string{host.Platform(): sum},
+		Name: k.plugin.Name, Own: k.plugin.OwnName, Version: k.plugin.Version, SHA256: map[string]string{host.Platform(): sum},
 	}}}
 	settings := host.Settings{Lock: lock, LockFile: "what was inspected", StateDir: state, Instances: []host.Instance{in}}
 	for _, folder := range []string{k.config.Kelpie.DataDir, k.config.Kelpie.SecretsDir} {

@@ -76,6 +76,7 @@ func (p program) connectorsFor(ctx context.Context, o *options, binary string) (
 	if err != nil {
 		return nil, nil
 	}
+	about = o.labelled(about, binary)
 	src, diags := config.Load(o.config, config.Options{Variables: vars, Schemas: map[string]model.Plugin{about.Name: about}})
 	var c *config.Config
 	if !diags.HasErrors() {

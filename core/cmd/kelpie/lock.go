@@ -179,6 +179,21 @@ func ownName(label string, lock host.Lock, origins []config.Origin) string {
 	return label
 }
 
+// labelled is what a plugin says of itself, by the name that the configuration has for it:
+// that of its file, if a plugin block says so.
+func (o *options) labelled(plugin model.Plugin, path string) model.Plugin {
+	src, err := o.source()
+	if err != nil || src == nil {
+		return plugin
+	}
+	label := strings.TrimSuffix(filepath.Base(path), ".exe")
+	_, origins, _ := config.Origins(src) // what is wrong with them is said when they are used
+	if slices.ContainsFunc(origins, func(x config.Origin) bool { return x.Label == label && x.Name == plugin.Name }) {
+		return called(plugin, label)
+	}
+	return plugin
+}
+
 // called is what a plugin says of itself, by the name that the configuration has for it.
 func called(plugin model.Plugin, label string) model.Plugin {
 	if plugin.Name != label {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -48,6 +50,7 @@ func (m leakless) Run() int {
 //	until PATTERN PROG … run a program until its output matches
 //	terminate            send SIGTERM to what runs in the background
 //	remove STREAM N      take the message N out of data/log, as nobody should
+//	flip FILE            change a bit in the middle of a file
 //	hangup               send SIGHUP to what runs in the background
 //	mode PERM FILE       check a file's permissions
 //	repeat N TEXT FILE   append a text so many times to a file
@@ -58,12 +61,17 @@ func TestScripts(t *testing.T) {
 		t.Skip("runs real processes")
 	}
 	plugins, locked := buildPlugins(t)
+	acmes := buildReleases(t)
 	testscript.Run(t, testscript.Params{
 		Dir:           "testdata/script",
 		UpdateScripts: os.Getenv("UPDATE") != "",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PLUGINS", plugins)
 			e.Setenv("LOCKED", locked)
+			e.Setenv("ACMES", acmes)
+			web := httptest.NewServer(http.FileServer(http.Dir(e.WorkDir)))
+			e.Defer(web.Close)
+			e.Setenv("WEB", web.URL)
 			return nil
 		},
 		Condition: func(name string) (bool, error) {
@@ -74,7 +82,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"sample": sample, "exits": exits, "until": until, "terminate": terminate, "hangup": hangup,
-			"remove": remove, "mode": mode, "repeat": repeat, "bytes": escaped, "masked": masked,
+			"remove": remove, "mode": mode, "repeat": repeat, "flip": flip, "bytes": escaped, "masked": masked,
 		},
 	})
 }
@@ -96,6 +104,23 @@ func buildPlugins(t *testing.T) (plugins, locked string) {
 		t.Fatal(err)
 	}
 	return plugins, locked
+}
+
+// buildReleases builds versions of one plugin, each a file acme-VERSION.
+func buildReleases(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "acmes")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for version, role := range map[string]string{"1.3.0": "narrow", "1.4.0": "wide", "1.5.0": "liar", "2.0.0": "rival"} {
+		flags := "-s -w -X main.version=" + version + " -X main.role=" + role
+		out, err := exec.Command("go", "build", "-ldflags", flags, "-o", filepath.Join(dir, "acme-"+version), "./testdata/acme").CombinedOutput()
+		if err != nil {
+			t.Fatalf("go build: %v\n%s", err, out)
+		}
+	}
+	return dir
 }
 
 func sample(ts *testscript.TestScript, _ bool, _ []string) {
@@ -204,6 +229,14 @@ func escaped(ts *testscript.TestScript, _ bool, args []string) {
 	appendTo(ts, args[1], []byte(text))
 }
 
+func flip(ts *testscript.TestScript, _ bool, args []string) {
+	path := ts.MkAbs(args[0])
+	text, err := os.ReadFile(path)
+	ts.Check(err)
+	text[len(text)/2] ^= 1
+	ts.Check(os.WriteFile(path, text, 0o644))
+}
+
 func appendTo(ts *testscript.TestScript, name string, data []byte) {
 	f, err := os.OpenFile(ts.MkAbs(name), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	ts.Check(err)
@@ -216,6 +249,7 @@ var (
 	hoursPattern = regexp.MustCompile(`\d+ hours`)
 	agePattern   = regexp.MustCompile(`\b(now|\d+[smh] ago)`)
 	hashPattern  = regexp.MustCompile(`configuration [0-9a-f]{12}`)
+	keyPattern   = regexp.MustCompile(`\b(key )[0-9A-F]{16}\b`)
 	tookPattern  = regexp.MustCompile(`\b\d+\.\d s\b`)
 	// What shadows and those before them took, and in how many calls.
 	paceOfShadows = regexp.MustCompile(`(?m)^( +(?:calls|half of the calls within|99 of 100 within)) .*$`)
@@ -240,6 +274,7 @@ func masked(ts *testscript.TestScript, _ bool, args []string) {
 	text = tookPattern.ReplaceAllString(text, "TOOK")
 	text = paceOfShadows.ReplaceAllString(text, "$1 VARIES")
 	text = lagOfShadows.ReplaceAllString(text, "$1 VARIES\n")
+	text = keyPattern.ReplaceAllString(text, "${1}ID")
 	text = hashPattern.ReplaceAllString(text, "configuration HASH")
 	text = strings.ReplaceAll(text, ts.Getenv("WORK"), "$WORK")
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))

@@ -43,7 +43,9 @@ type narrow struct {
 
 func (n *narrow) Config() any { return &n.config }
 
-func (n *narrow) Enrich(_ context.Context, asks []sdk.Question) ([]sdk.Reply, error) { return says(asks) }
+func (n *narrow) Enrich(_ context.Context, asks []sdk.Question) ([]sdk.Reply, error) {
+	return says(asks)
+}
 
 // wide is that of a later one.
 type wide struct {
@@ -58,9 +60,13 @@ func (w *wide) Enrich(_ context.Context, asks []sdk.Question) ([]sdk.Reply, erro
 
 // says who it is, as a label of every address.
 func says(asks []sdk.Question) ([]sdk.Reply, error) {
+	found := sdk.Suspicious
+	if role == "rival" {
+		found = sdk.Malicious
+	}
 	replies := make([]sdk.Reply, len(asks))
 	for i := range asks {
-		replies[i].Answers = []sdk.Answer{{Verdict: &sdk.Verdict{Disposition: sdk.Suspicious, Score: 50, Confidence: 50, Labels: []string{role + " " + version}}}}
+		replies[i].Answers = []sdk.Answer{{Verdict: &sdk.Verdict{Disposition: found, Score: 50, Confidence: 50, Labels: []string{role + " " + version}}}}
 	}
 	return replies, nil
 }
