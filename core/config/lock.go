@@ -168,6 +168,9 @@ func WriteSchemas(dir string, plugins []model.Plugin) error {
 		if err != nil {
 			return fmt.Errorf("schema of plugin %q: %w", plugin.Name, err)
 		}
+		if len(text) >= MaxFile { // it could not be read again
+			return fmt.Errorf("schema of plugin %q: it has more than the %d KiB that it may have", plugin.Name, MaxFile>>10)
+		}
 		name := plugin.Name + ".json"
 		if err := writeFile(filepath.Join(folder, name), append(text, '\n')); err != nil {
 			return err

@@ -20,6 +20,8 @@ type executable struct {
 	file   *os.File
 }
 
+var errMissing = errors.New("does not exist")
+
 // ExecutablePath is where a plugin's executable is.
 func ExecutablePath(dir, name string) string {
 	if runtime.GOOS == "windows" {
@@ -45,7 +47,7 @@ func openExecutable(path string) (*executable, error) {
 	}
 	file, err := os.OpenFile(path, os.O_RDONLY|openFlags, 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s does not exist", path)
+		return nil, fmt.Errorf("%s %w", path, errMissing)
 	}
 	if err != nil {
 		return nil, err

@@ -75,7 +75,7 @@ func (h *Host) supervise(s *Settings, identity string, instances []*instance) *s
 		held.may = held.may.with(i.need)
 	}
 	l := launch{
-		name: name, own: lock.own(name), path: s.path(instances[0].Instance), env: environment(instances[0].Env, log),
+		name: name, own: lock.own(name), fetch: lock.fetch(name), path: s.path(instances[0].Instance), env: environment(instances[0].Env, log),
 		roster: r, run: h.run, log: log, timing: h.settings.Timing,
 		lock:   func(path, sum string) error { return lock.verify(name, path, sum, file) },
 		kernel: h.kernel, held: held,

@@ -47,6 +47,16 @@ func (l Lock) own(name string) string {
 	return name
 }
 
+// fetch is the command that gets a plugin; empty: somebody puts it there.
+func (l Lock) fetch(name string) string {
+	for _, p := range l.Plugins {
+		if p.Name == name && p.Source != "" {
+			return p.command()
+		}
+	}
+	return ""
+}
+
 // Platform is the key of this machine's executables in a lock: "linux_amd64".
 func Platform() string { return runtime.GOOS + "_" + runtime.GOARCH }
 

@@ -35,6 +35,7 @@ const (
 type launch struct {
 	name   string // as the configuration calls the plugin; empty: any
 	own    string // what it must call itself
+	fetch  string // the command that gets it, if it is not there
 	path   string
 	env    []string
 	roster *roster
@@ -74,6 +75,9 @@ func (l launch) start(ctx context.Context) (*process, error) {
 		l.kernel, l.held = askKernel(), &confinement{}
 	}
 	exe, err := openExecutable(l.path)
+	if errors.Is(err, errMissing) && l.fetch != "" {
+		err = fmt.Errorf("%w: run %q", err, l.fetch)
+	}
 	if err != nil {
 		return nil, l.refused("", err)
 	}

@@ -74,7 +74,14 @@ func TestFilesThatAreRefused(t *testing.T) {
 		spoil func(t *testing.T, s *Settings, path string)
 		want  string
 	}{
-		{"missing", func(t *testing.T, _ *Settings, path string) { os.Remove(path) }, "does not exist"},
+		{"missing", func(t *testing.T, _ *Settings, path string) { os.Remove(path) }, "fake does not exist"},
+		{"not fetched", func(t *testing.T, s *Settings, path string) {
+			s.Lock.Plugins[0].Source = "plugins"
+			os.Remove(path)
+		}, `fake does not exist: run "kelpie init"`},
+		{"not what was fetched", func(t *testing.T, s *Settings, _ string) {
+			s.Lock.Plugins[0].Source, s.Lock.Plugins[0].SHA256 = "plugins", map[string]string{Platform(): strings.Repeat("0", 64)}
+		}, `if you replaced it yourself, run "kelpie init"`},
 		{"a folder", func(t *testing.T, _ *Settings, path string) { os.Remove(path); os.Mkdir(path, 0o755) }, "is not a regular file"},
 		{"a FIFO", func(t *testing.T, _ *Settings, path string) { os.Remove(path); syscall.Mkfifo(path, 0o755) }, "is not a regular file"},
 		{"not executable", func(t *testing.T, _ *Settings, path string) {

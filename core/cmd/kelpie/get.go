@@ -270,10 +270,13 @@ func (f *fetched) reasons() []string {
 		return nil
 	}
 	if n := len(f.more().Words()); n > 0 {
-		all = append(all, "it asks for "+plural(n, "permission")+" that it had not")
+		all = append(all, "it asks for "+plural(n, "permission"))
 	}
 	if f.was == nil {
 		return all
+	}
+	if len(all) > 0 {
+		all[0] += " that it had not"
 	}
 	if f.was.Publisher != "" && f.was.Publisher != f.origin.PublicKey() {
 		all = append(all, "its publisher is another")

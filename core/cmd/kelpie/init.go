@@ -50,8 +50,8 @@ func (p program) initCommand(o *options) *cobra.Command {
 func (p program) initPlugins(ctx context.Context, o *options, g *getter) error {
 	defer g.close()
 	if diags := g.fetch(ctx); diags.HasErrors() {
-		if err := ctx.Err(); err != nil {
-			return err
+		if ctx.Err() != nil {
+			return &codeError{exitFailed, "interrupted; nothing is installed"}
 		}
 		return p.failed(o, diags, g.source)
 	}
