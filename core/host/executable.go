@@ -22,8 +22,8 @@ type executable struct {
 
 var errMissing = errors.New("does not exist")
 
-// ExecutablePath is where a plugin's executable is.
-func ExecutablePath(dir, name string) string {
+// pluginPath is where a plugin's executable is.
+func pluginPath(dir, name string) string {
 	if runtime.GOOS == "windows" {
 		name += ".exe"
 	}
@@ -35,7 +35,7 @@ func (s *Settings) path(i Instance) string {
 	if i.Path != "" {
 		return i.Path
 	}
-	return ExecutablePath(s.PluginDir, i.Plugin)
+	return pluginPath(s.PluginDir, i.Plugin)
 }
 
 // openExecutable opens and hashes a plugin's file. One that others than its owner and

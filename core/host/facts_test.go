@@ -131,7 +131,7 @@ func TestFact03_EachStartIsVerified(t *testing.T) {
 		t.Fatalf("after two restarts of the same file: %s, %s", got.State, got.LastError)
 	}
 	// Another file, which would serve as well.
-	path := ExecutablePath(s.PluginDir, "fake")
+	path := pluginPath(s.PluginDir, "fake")
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -155,7 +155,7 @@ func TestFact04_RunsTheFileThatWasHashed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer run.close()
-	path := ExecutablePath(s.PluginDir, "fake")
+	path := pluginPath(s.PluginDir, "fake")
 	p, err := launch{
 		name: "fake", path: path, env: []string{roleEnv + "=well", "GORACE=atexit_sleep_ms=0"}, run: run,
 		roster: newRoster(), log: quiet(), timing: quick().withDefaults(),
@@ -227,7 +227,7 @@ func TestFact06_EnvironmentIsTheBlocks(t *testing.T) {
 	if dir := got["dir"].(string); !strings.HasPrefix(dir, h.run.path+"/w") {
 		t.Errorf("it works in %s, want a folder of its own", dir)
 	}
-	if path := got["args"].([]any)[0]; path != ExecutablePath(h.settings.PluginDir, "fake") {
+	if path := got["args"].([]any)[0]; path != pluginPath(h.settings.PluginDir, "fake") {
 		t.Errorf("its name is %s", path)
 	}
 }

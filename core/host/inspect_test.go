@@ -21,7 +21,7 @@ import (
 func inspectable(t *testing.T, role string) string {
 	t.Helper()
 	dir, _ := fakeBinary(t, rolePrefix+role)
-	return ExecutablePath(dir, rolePrefix+role)
+	return pluginPath(dir, rolePrefix+role)
 }
 
 func TestInspect(t *testing.T) {

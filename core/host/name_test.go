@@ -15,11 +15,11 @@ func TestOneNameOfTwo(t *testing.T) {
 	second.Plugin = "rival"
 	s := settings(t, quick(), first, second)
 	s.PluginDir, s.Lock = fakeBinary(t, "fake", "rival")
-	other, err := os.ReadFile(ExecutablePath(s.PluginDir, "rival"))
+	other, err := os.ReadFile(pluginPath(s.PluginDir, "rival"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := ExecutablePath(s.PluginDir, "rival")
+	path := pluginPath(s.PluginDir, "rival")
 	if err := os.Remove(path); err != nil { // it may be a link to the first
 		t.Fatal(err)
 	}

@@ -216,7 +216,7 @@ func fakeBinary(t testing.TB, names ...string) (dir string, lock Lock) {
 	}
 	dir = t.TempDir()
 	for _, name := range names {
-		path := ExecutablePath(dir, name)
+		path := pluginPath(dir, name)
 		if err := os.Link(self, path); err != nil {
 			data, err := os.ReadFile(self)
 			if err != nil {

@@ -45,7 +45,7 @@ func TestStartErrors(t *testing.T) {
 			if err := os.Mkdir(bin, 0o755); err != nil {
 				t.Fatal(err)
 			}
-			if err := os.Rename(ExecutablePath(s.PluginDir, "fake"), ExecutablePath(bin, "fake")); err != nil {
+			if err := os.Rename(pluginPath(s.PluginDir, "fake"), pluginPath(bin, "fake")); err != nil {
 				t.Fatal(err)
 			}
 			s.PluginDir = bin
@@ -122,7 +122,7 @@ func TestFilesThatAreRefused(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := settings(t, quick(), enrichment("enrichment.a", "well", ""))
-			c.spoil(t, &s, ExecutablePath(s.PluginDir, "fake"))
+			c.spoil(t, &s, pluginPath(s.PluginDir, "fake"))
 			_, found := startedWith(t, s, quiet())
 			if len(found) != 1 || !strings.Contains(found[0].Detail, c.want) {
 				t.Errorf("diagnostics %v, want one with %q", found, c.want)
@@ -135,7 +135,7 @@ func TestFilesThatAreRefused(t *testing.T) {
 // hashed.
 func TestScriptIsRunByItsInterpreter(t *testing.T) {
 	s := settings(t, quick(), enrichment("enrichment.a", "well", ""))
-	path := ExecutablePath(s.PluginDir, "fake")
+	path := pluginPath(s.PluginDir, "fake")
 	real := filepath.Join(t.TempDir(), "real")
 	if err := os.Rename(path, real); err != nil {
 		t.Fatal(err)
@@ -193,7 +193,7 @@ func TestFilesThatThisMachineCannotRun(t *testing.T) {
 func TestPathOfAnInstance(t *testing.T) {
 	s := settings(t, quick(), enrichment("enrichment.a", "well", ""))
 	path := filepath.Join(s.PluginDir, "fake-1.2.3_linux")
-	if err := os.Rename(ExecutablePath(s.PluginDir, "fake"), path); err != nil {
+	if err := os.Rename(pluginPath(s.PluginDir, "fake"), path); err != nil {
 		t.Fatal(err)
 	}
 	s.Instances[0].Path = path

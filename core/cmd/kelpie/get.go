@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -191,7 +192,12 @@ func (g *getter) settled(f *fetched) bool {
 }
 
 // installed is where a plugin belongs.
-func (g *getter) installed(label string) string { return host.ExecutablePath(g.dir, label) }
+func (g *getter) installed(label string) string {
+	if runtime.GOOS == "windows" {
+		label += ".exe"
+	}
+	return filepath.Join(g.dir, label)
+}
 
 // asLocked compares what the source has of the locked version with the lock.
 func (g *getter) asLocked(f *fetched) config.Diagnostics {

@@ -99,6 +99,7 @@ func (p program) failed(o *options, diags config.Diagnostics, src *config.Source
 
 // consent asks about each plugin that gives reason to.
 func (p program) consent(o *options, g *getter) error {
+	answers := bufio.NewReader(p.in)
 	for _, f := range g.all {
 		if len(f.reasons()) == 0 || g.flags.yes {
 			continue
@@ -112,7 +113,7 @@ func (p program) consent(o *options, g *getter) error {
 			return &codeError{exitFailed, fmt.Sprintf("plugin %s: %s. Nothing is installed; if that is right, say --yes", f.origin.Label, strings.Join(f.reasons(), "; "))}
 		}
 		fmt.Fprintf(p.err, "Take %s: %s? [y/N] ", f.origin.Label, safe(strings.Join(f.reasons(), "; ")))
-		answer, err := bufio.NewReader(p.in).ReadString('\n')
+		answer, err := answers.ReadString('\n')
 		if err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}
