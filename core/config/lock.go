@@ -145,7 +145,7 @@ func ReadSchemas(dir string) (map[string]model.Plugin, error) {
 		}
 		var plugin model.Plugin
 		if err := json.Unmarshal([]byte(text), &plugin); err != nil || plugin.Name != name {
-			return nil, fmt.Errorf("%s is not the description of a plugin %q; run \"kelpie plugin lock\" again, or \"kelpie init\" for one that has a source", path, name)
+			return nil, fmt.Errorf("%s is not the description of a plugin %q; remove it, and run \"kelpie plugin lock\", or \"kelpie init\" for one that has a source", path, name)
 		}
 		schemas[name] = plugin
 	}

@@ -201,6 +201,9 @@ func printFetched(w io.Writer, f *fetched) {
 	for _, text := range f.more().Words() {
 		indented(w, "  ASKS TO ", text)
 	}
+	if !l.Unchanged && l.Was == "" && !f.more().Any() {
+		indented(w, "  ", "asks for nothing of this machine")
+	}
 	for _, text := range f.less().Words() {
 		indented(w, "  asks no more to ", text)
 	}
@@ -210,12 +213,11 @@ func printFetched(w io.Writer, f *fetched) {
 }
 
 func printVouched(w io.Writer, f *fetched, l fetchedPlugin) {
-	switch {
-	case l.Key == "":
+	if f.origin.Key == nil {
 		indented(w, "  ", "NOBODY VOUCHES FOR IT: its block names no publisher, so that whoever can change the source can change the plugin.")
-	default:
-		indented(w, "  ", "signed by publisher "+l.Publisher+", key "+f.origin.Key.ID())
+		return
 	}
+	indented(w, "  ", "signed by publisher "+l.Publisher+", key "+f.origin.Key.ID())
 }
 
 func printChange(w io.Writer, c release.Change) {
@@ -227,14 +229,11 @@ func printChange(w io.Writer, c release.Change) {
 	if c.Name != "" {
 		text += ": " + c.What + " " + c.Name
 	}
-	switch detail := c.Detail; {
-	case sign == "~" && c.Change != "changed":
+	if sign == "~" && c.Change != "changed" {
 		text += " is " + c.Change + " now"
-		fallthrough
-	default:
-		if detail != "" {
-			text += ", " + detail
-		}
+	}
+	if c.Detail != "" {
+		text += ", " + c.Detail
 	}
 	indented(w, "  "+sign+" ", text)
 }
