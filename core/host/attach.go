@@ -61,7 +61,7 @@ func ParseAttached(text string) (map[string]Attached, error) {
 
 // DescribeAttached asks an attached plugin what it is. It must call itself own.
 func DescribeAttached(ctx context.Context, own string, a Attached) (model.Plugin, error) {
-	l := launch{name: own, own: own, attached: &a, roster: newRoster(), log: slog.New(slog.DiscardHandler), timing: Timing{}.withDefaults()}
+	l := launch{name: own, attached: &a, roster: newRoster(), log: slog.New(slog.DiscardHandler), timing: Timing{}.withDefaults()}
 	p, err := l.start(ctx)
 	if err != nil {
 		return model.Plugin{}, err

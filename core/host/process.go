@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,7 +35,7 @@ const (
 // launch is what a process is made from.
 type launch struct {
 	name   string // as the configuration calls the plugin; empty: any
-	own    string // what it must call itself
+	own    string // what it must call itself; empty: the same
 	fetch  string // the command that gets it, if it is not there
 	path   string
 	env    []string
@@ -188,8 +189,8 @@ func (l launch) describe(ctx context.Context, p *process) error {
 	if err != nil {
 		return &permanentError{err}
 	}
-	if l.name != "" && p.about.Name != l.own {
-		return &permanentError{fmt.Errorf("it says that it is plugin %q, and not %q", p.about.Name, l.own)}
+	if own := cmp.Or(l.own, l.name); own != "" && p.about.Name != own {
+		return &permanentError{fmt.Errorf("it says that it is plugin %q, and not %q", p.about.Name, own)}
 	}
 	return nil
 }
