@@ -1,6 +1,6 @@
 // Package scaffold writes new plugins: a connector for a product that does not exist,
 // Acme, which builds, is tested and does what a plugin has to, under another name. What
-// it writes is the package acme beside it.
+// it writes is the package acme beside it, or examples/node.
 package scaffold
 
 import (
@@ -17,10 +17,17 @@ import (
 	"strings"
 
 	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/examples/node"
 )
 
 //go:embed acme/*.go acme/README.md acme/testdata
 var files embed.FS
+
+// The languages that a plugin can be written in.
+const (
+	Go   = "go"
+	Node = "node"
+)
 
 // SDK is the module that a plugin in Go imports.
 const SDK = "github.com/kelpie-sec/kelpie/sdk"
@@ -31,9 +38,11 @@ type Plugin struct {
 	Name string
 	// Kinds of connectors that it is to have, at least one.
 	Kinds []model.ConnectorKind
+	// Language is Go or Node; empty: Go.
+	Language string
 	// Module is the name of its Go module; empty: example.org/kelpie-NAME.
 	Module string
-	// SDKVersion is the version of the SDK, such as v0.1.0. SDKFolder, if not empty, is
+	// SDKVersion, for Go, is the version of the SDK, such as v0.1.0. SDKFolder, if not empty, is
 	// the folder that it is in instead.
 	SDKVersion, SDKFolder string
 	// GoVersion is what its module asks for, such as 1.26.
@@ -51,6 +60,8 @@ func Write(folder string, p Plugin) ([]string, error) {
 	switch {
 	case !nameForm.MatchString(p.Name):
 		return nil, fmt.Errorf("%q is no name of a plugin: lower-case letters, digits and \"_\", beginning with a letter", p.Name)
+	case p.Language != "" && p.Language != Go && p.Language != Node:
+		return nil, fmt.Errorf("a plugin in %q cannot be written, only in %q or %q", p.Language, Go, Node)
 	case len(p.Kinds) == 0:
 		return nil, errors.New("a plugin has at least one connector")
 	}
@@ -85,19 +96,23 @@ func Write(folder string, p Plugin) ([]string, error) {
 
 // files by their names in the folder.
 func (p Plugin) files() (map[string][]byte, error) {
-	all := map[string][]byte{"go.mod": []byte(p.module()), ".gitignore": []byte("/plugins/\n")}
-	err := fs.WalkDir(files, "acme", func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
+	all := map[string][]byte{}
+	from := node.Files()
+	if p.Language != Node {
+		all["go.mod"], all[".gitignore"] = []byte(p.module()), []byte("/plugins/\n")
+		var err error
+		if from, err = fs.Sub(files, "acme"); err != nil {
+			return nil, err
 		}
-		name = strings.TrimPrefix(name, "acme/")
-		if name == "node_test.go" { // about what is not written
-			return nil
+	}
+	err := fs.WalkDir(from, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || name == "node_test.go" { // about what is not written
+			return err
 		}
 		if kind, of := kindOf(name); of && !slices.Contains(p.Kinds, kind) {
 			return nil
 		}
-		text, err := files.ReadFile("acme/" + name)
+		text, err := fs.ReadFile(from, name)
 		if err != nil {
 			return err
 		}
@@ -152,12 +167,12 @@ func (p Plugin) rewrite(name, text string) ([]byte, error) {
 }
 
 // without tells whether a line or paragraph is about a connector that the plugin has not:
-// the call in main.go that describes it, and in the README its line and its block.
+// what describes it in main.go or main.js, and in the README its line and its block.
 func (p Plugin) without(text string) bool {
 	for kind, begins := range map[model.ConnectorKind][]string{
-		model.Detector:   {"detector(),", "| `detector.go`", `detector "acme"`, "pipeline ", "response ", "  step ", "`KELPIE_RECORD="},
-		model.Enrichment: {"enrichment(),", "| `enrichment.go`", `enrichment "acme"`},
-		model.Action:     {"action(),", "| `action.go`", `action "acme"`, "pipeline ", "response ", "  step "},
+		model.Detector:   {"detector(),", "require('./detector')", "| `detector.", `detector "acme"`, `pipeline "`, `response "`, `  step "`, "`KELPIE_RECORD="},
+		model.Enrichment: {"enrichment(),", "require('./enrichment')", "| `enrichment.", `enrichment "acme"`},
+		model.Action:     {"action(),", "require('./action')", "| `action.", `action "acme"`, `pipeline "`, `response "`, `  step "`},
 	} {
 		if !slices.Contains(p.Kinds, kind) && slices.ContainsFunc(begins, func(b string) bool { return strings.HasPrefix(text, b) }) {
 			return true

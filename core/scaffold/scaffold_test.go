@@ -66,14 +66,65 @@ func TestWrite(t *testing.T) {
 	}
 }
 
+// TestWriteNode: the same of a plugin in JavaScript.
+func TestWriteNode(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds with npm")
+	}
+	for _, program := range []string{"node", "npm"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skip("there is no " + program + " here")
+		}
+	}
+	for name, kinds := range map[string][]model.ConnectorKind{
+		"my_vendor": {model.Detector, model.Enrichment, model.Action}, "eyes": {model.Detector}, "facts": {model.Enrichment}, "hands": {model.Action},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			folder := filepath.Join(t.TempDir(), name)
+			files, err := Write(folder, Plugin{Name: name, Kinds: kinds, Language: Node})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, file := range files {
+				text, err := os.ReadFile(filepath.Join(folder, file))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if strings.Contains(strings.ToLower(string(text)), "acme") {
+					t.Errorf("%s speaks of acme", file)
+				}
+				if kind, of := kindOf(file); of && !slices.Contains(kinds, kind) {
+					t.Errorf("%s is there", file)
+				}
+			}
+			command(t, folder, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline")
+			command(t, folder, "npm", "test")
+			command(t, folder, "npm", "run", "build")
+			about, _, err := host.Inspect(t.Context(), filepath.Join(folder, "plugins", name))
+			if err != nil || about.Name != name || len(about.Connectors) != len(kinds) {
+				t.Fatalf("it says that it is %+v, %v", about, err)
+			}
+			if len(kinds) == 3 { // else nothing uses it
+				validate(t, folder, about)
+			}
+		})
+	}
+}
+
 func run(t *testing.T, folder string, args ...string) {
 	t.Helper()
-	c := exec.CommandContext(t.Context(), "go", args...)
+	command(t, folder, "go", args...)
+}
+
+func command(t *testing.T, folder, program string, args ...string) {
+	t.Helper()
+	c := exec.CommandContext(t.Context(), program, args...)
 	c.Dir = folder
 	// What the modules of this one need is at hand.
 	c.Env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOWORK=off")
 	if out, err := c.CombinedOutput(); err != nil {
-		t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, out)
+		t.Fatalf("%s %s: %v\n%s", program, strings.Join(args, " "), err, out)
 	}
 }
 
@@ -109,6 +160,7 @@ func TestRefused(t *testing.T) {
 		"a path":              {Name: "../x", Kinds: kinds},
 		"no name":             {Kinds: kinds},
 		"no connectors":       {Name: "x"},
+		"no such language":    {Name: "x", Kinds: kinds, Language: "cobol"},
 	} {
 		folder := filepath.Join(t.TempDir(), "x")
 		if files, err := Write(folder, p); err == nil {

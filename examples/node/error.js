@@ -2,7 +2,6 @@
 // try may succeed, after what time.
 'use strict';
 
-const path = require('node:path');
 const grpc = require('@grpc/grpc-js');
 const protobuf = require('protobufjs');
 
@@ -28,7 +27,7 @@ class HandledError extends Error {
   }
 }
 
-const root = protobuf.loadSync(path.join(__dirname, 'contract.proto'));
+const root = protobuf.Root.fromJSON(require('./contract.json'));
 const types = Object.fromEntries(['Status', 'ErrorInfo', 'RetryInfo'].map((name) => [name, root.lookupType(`plugin.${name}`)]));
 
 function any(name, value) {
@@ -45,7 +44,7 @@ function told(err) {
 function wire(err) {
   const { code, message, fault } = told(err);
   const details = [any('ErrorInfo', { domain: 'kelpie.plugin', reason: fault })];
-  if (err.reason === 'retry') details.push(any('RetryInfo', { retryDelay: { seconds: Math.ceil(err.after) } }));
+  if (err.reason === 'retry') details.push(any('RetryInfo', { retry_delay: { seconds: Math.ceil(err.after) } }));
   const metadata = new grpc.Metadata();
   metadata.set('grpc-status-details-bin', Buffer.from(types.Status.encode(types.Status.fromObject({ code, message, details })).finish()));
   return { code, details: message, metadata };

@@ -1,6 +1,6 @@
 // The plugin's side of Kelpie's contract, for connectors in JavaScript: the handshake,
-// the services, errors and the log. ../../docs/handshake.md says what it does and why;
-// acme.js is how it is used.
+// the services, errors and the log. docs/handshake.md in Kelpie's sources says what it
+// does and why; main.js is how it is used.
 'use strict';
 
 const fs = require('node:fs');
@@ -8,6 +8,7 @@ const path = require('node:path');
 const grpc = require('@grpc/grpc-js');
 const loader = require('@grpc/proto-loader');
 const selfsigned = require('selfsigned');
+const contract = require('./contract.json');
 const { Configured } = require('./configured');
 const { wire, HandledError } = require('./error');
 
@@ -22,7 +23,7 @@ function log(level, message, fields = {}) {
   fs.writeSync(2, JSON.stringify(line) + '\n');
 }
 
-/** serve runs a plugin until the core ends it. See acme.js for what a plugin is. */
+/** serve runs a plugin until the core ends it. See main.js for what a plugin is. */
 async function serve(plugin) {
   if (process.env[COOKIE[0]] !== COOKIE[1]) {
     process.stderr.write(`This is ${plugin.name} ${plugin.version}, a plugin of Kelpie. It is not started by hand.\n`);
@@ -88,39 +89,33 @@ function certificate() {
 }
 
 function register(server, instances, end) {
-  const load = (file) =>
-    grpc.loadPackageDefinition(loader.loadSync(file, { keepCase: true, longs: Number, enums: String, defaults: true, includeDirs: protoDirs() }));
-  const contract = (name) => load(`kelpie/plugin/v1/${name}.proto`).kelpie.plugin.v1;
-  server.addService(contract('plugin').PluginService.service, {
+  const loaded = grpc.loadPackageDefinition(loader.fromJSON(contract, { keepCase: true, longs: Number, enums: String, defaults: true }));
+  const { PluginService, DetectorService, EnrichmentService, ActionService } = loaded.kelpie.plugin.v1;
+  server.addService(PluginService.service, {
     Describe: unary(() => instances.describe()),
     Configure: unary((request) => instances.configure(request)),
     Health: unary((request) => instances.health(request)),
     Close: unary((request) => instances.close(request)),
   });
-  server.addService(contract('detector').DetectorService.service, { Detect: (call) => instances.detect(call) });
-  server.addService(contract('enrichment').EnrichmentService.service, {
+  server.addService(DetectorService.service, { Detect: (call) => instances.detect(call) });
+  server.addService(EnrichmentService.service, {
     Enrich: unary((request, signal) => instances.enrich(request, signal)),
   });
-  server.addService(contract('action').ActionService.service, {
+  server.addService(ActionService.service, {
     Execute: unary((request, signal) => instances.execute(request, signal)),
     Undo: unary((request, signal) => instances.undo(request, signal)),
     Check: unary((request, signal) => instances.check(request, signal)),
     Answers: (call) => call.emit('error', { code: grpc.status.UNIMPLEMENTED, details: 'no action of this plugin hands back answers' }),
   });
-  server.addService(load('contract.proto').plugin.GRPCController.service, {
+  server.addService(loaded.plugin.GRPCController.service, {
     Shutdown: (_, reply) => {
       reply(null, {});
       end();
     },
   });
-  server.addService(load('health.proto').grpc.health.v1.Health.service, {
+  server.addService(loaded.grpc.health.v1.Health.service, {
     Check: (_, reply) => reply(null, { status: 'SERVING' }),
   });
-}
-
-/** protoDirs are where the contract is: beside this file, or in Kelpie's sources. */
-function protoDirs() {
-  return [__dirname, path.join(__dirname, 'proto'), path.join(__dirname, '..', '..', 'sdk', 'proto')].filter((dir) => fs.existsSync(dir));
 }
 
 /** unary makes a handler of a function; an exception ends one call, not the process. */

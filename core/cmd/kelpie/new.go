@@ -19,23 +19,25 @@ import (
 
 // newPlugin is what "plugin new" made.
 type newPlugin struct {
-	Name   string   `json:"name"`
-	Folder string   `json:"folder"`
-	Files  []string `json:"files"`
+	Name     string   `json:"name"`
+	Folder   string   `json:"folder"`
+	Language string   `json:"language"`
+	Files    []string `json:"files"`
 }
 
 func (p program) pluginNewCommand(o *options) *cobra.Command {
 	var wanted struct {
 		detector, enrichment, action bool
+		language                     string
 		folder, module, sdk          string
 	}
 	c := &cobra.Command{
 		Use: "new NAME", Short: "Begin a plugin: one that builds, is tested and passes the check", Args: cobra.ExactArgs(1),
 		Long: "Begin a plugin: one that builds, is tested and passes the check.\n\n" +
-			"It is a Go module of its own, for a product that does not exist; make it yours file by file. Without flags it has a connector of each kind.",
-		Example: "  kelpie plugin new acme --detector --enrichment",
+			"It is a Go module or a Node package of its own, for a product that does not exist; make it yours file by file, as docs/first-connector.md does. Without flags it has a connector of each kind, in Go.",
+		Example: "  kelpie plugin new acme --detector --enrichment\n  kelpie plugin new acme --lang node",
 		RunE: func(_ *cobra.Command, args []string) error {
-			plugin := scaffold.Plugin{Name: args[0], Module: wanted.module, GoVersion: goVersion()}
+			plugin := scaffold.Plugin{Name: args[0], Language: wanted.language, Module: wanted.module, GoVersion: goVersion()}
 			for kind, is := range map[model.ConnectorKind]bool{
 				model.Detector: wanted.detector, model.Enrichment: wanted.enrichment, model.Action: wanted.action,
 			} {
@@ -48,7 +50,17 @@ func (p program) pluginNewCommand(o *options) *cobra.Command {
 			}
 			slices.Sort(plugin.Kinds)
 			var err error
-			if plugin.SDKVersion, plugin.SDKFolder, err = sdkOf(wanted.sdk); err != nil {
+			switch wanted.language {
+			case scaffold.Go:
+				plugin.SDKVersion, plugin.SDKFolder, err = sdkOf(wanted.sdk)
+			case scaffold.Node:
+				if wanted.sdk != "" || wanted.module != "" {
+					err = errors.New("--sdk and --module are for plugins in Go; one in Node needs neither")
+				}
+			default:
+				err = fmt.Errorf("--lang is %s or %s, not %q", scaffold.Go, scaffold.Node, wanted.language)
+			}
+			if err != nil {
 				return err
 			}
 			folder := wanted.folder
@@ -62,7 +74,7 @@ func (p program) pluginNewCommand(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			made := newPlugin{plugin.Name, folder, files}
+			made := newPlugin{plugin.Name, folder, wanted.language, files}
 			if o.json {
 				return printJSON(p.out, made)
 			}
@@ -73,6 +85,7 @@ func (p program) pluginNewCommand(o *options) *cobra.Command {
 	c.Flags().BoolVar(&wanted.detector, "detector", false, "with a detector")
 	c.Flags().BoolVar(&wanted.enrichment, "enrichment", false, "with an enrichment")
 	c.Flags().BoolVar(&wanted.action, "action", false, "with an action")
+	c.Flags().StringVar(&wanted.language, "lang", scaffold.Go, "the language: go or node")
 	c.Flags().StringVar(&wanted.folder, "folder", "", "where it is written (default kelpie-NAME)")
 	c.Flags().StringVar(&wanted.module, "module", "", "the name of its Go module (default example.org/kelpie-NAME)")
 	c.Flags().StringVar(&wanted.sdk, "sdk", "", "the folder of the SDK, where none is published")
@@ -81,7 +94,11 @@ func (p program) pluginNewCommand(o *options) *cobra.Command {
 
 func printNew(w io.Writer, made newPlugin) {
 	fmt.Fprintf(w, "Plugin %s is in %s: %s.\n\n", made.Name, line(made.Folder, width-20), plural(len(made.Files), "file"))
-	fmt.Fprintf(w, "  cd %s\n  go mod tidy && go test ./...\n  go build -o plugins/%s .\n  kelpie plugin check plugins/%s\n\n", safe(made.Folder), made.Name, made.Name)
+	build := fmt.Sprintf("go mod tidy && go test ./...\n  go build -o plugins/%s .", made.Name)
+	if made.Language == scaffold.Node {
+		build = "npm install && npm test\n  npm run build"
+	}
+	fmt.Fprintf(w, "  cd %s\n  %s\n  kelpie plugin check plugins/%s\n\n", safe(made.Folder), build, made.Name)
 	fmt.Fprintln(w, "README.md says what is where, and how to run it.")
 }
 
