@@ -32,6 +32,9 @@ func TestMain(m *testing.M) {
 		keep(os.Stdin)
 		return
 	}
+	if address := os.Getenv(programEnv); address != "" {
+		os.Exit(deskProgram(address))
+	}
 	if path := os.Getenv(hostEnv); path != "" {
 		hostProgram(path)
 		return
