@@ -8,7 +8,6 @@ package connectortest
 
 import (
 	"bytes"
-	"crypto/subtle"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -73,8 +72,9 @@ func WriteJSON(w http.ResponseWriter, value any) {
 	_ = e.Encode(value) // who does not read it any more has gone
 }
 
-// Require has requests refused with 401 that do not bear a token; an empty one lets all
-// come. To change it is how a token expires.
+// Require has requests refused with 401 that do not bear a token, in whatever header, alone
+// or after a word such as Bearer; an empty one lets all come. To change it is how a token
+// expires.
 func (a *API) Require(token string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -141,7 +141,7 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {
-	case a.token != "" && subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), []byte("Bearer "+a.token)) != 1:
+	case a.token != "" && !bears(r.Header, a.token):
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		http.Error(w, `{"error": "the token is not valid"}`, http.StatusUnauthorized)
 	case a.quota == 0:
@@ -152,6 +152,18 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	return true
+}
+
+func bears(header http.Header, token string) bool {
+	for _, values := range header {
+		for _, value := range values {
+			_, after, _ := strings.Cut(value, " ")
+			if value == token || after == token {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (a *API) fault() (Fault, bool) {

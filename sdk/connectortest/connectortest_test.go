@@ -166,6 +166,14 @@ func TestTokenAndQuota(t *testing.T) {
 	if status("one") != 401 || status("two") != 200 {
 		t.Error("the older token is good")
 	}
+	for header, value := range map[string]string{"X-API-Key": "two", "Authorization": "ApiKey two"} {
+		if s, _ := ask(t, a, "GET", "/x", header, value); s != 200 {
+			t.Errorf("the token in %s: %s is not taken", header, value)
+		}
+	}
+	if s, _ := ask(t, a, "GET", "/x", "X-API-Key", "two of them"); s != 401 {
+		t.Error("a text with the token in it is taken")
+	}
 	a.Quota(1, 9*time.Second)
 	if status("two") != 200 {
 		t.Error("the quota is less than 1")
@@ -181,7 +189,7 @@ func TestTokenAndQuota(t *testing.T) {
 	for _, c := range a.Calls() {
 		got = append(got, c.Status)
 	}
-	if fmt.Sprint(got) != "[401 200 401 200 200 429 200]" {
+	if fmt.Sprint(got) != "[401 200 401 200 200 200 401 200 429 200]" {
 		t.Errorf("calls %v", got)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -94,16 +95,24 @@ func (c *client) call(ctx context.Context, method, path, key string, send, into 
 	if resp.StatusCode/100 != 2 {
 		return failed(resp)
 	}
+	if into == nil { // what it says does not matter
+		return nil
+	}
 	if err := json.Unmarshal(answer, into); err != nil {
 		return &sdk.Error{Reason: sdk.Failed, Fault: sdk.FaultVendor, Err: fmt.Errorf("acme's answer is not as expected: %w", err)}
 	}
 	return nil
 }
 
+// errNotThere is Acme's answer about what it does not have.
+var errNotThere = errors.New("acme has no such thing")
+
 // failed is what an answer with another status than 2xx means.
 func failed(resp *http.Response) error {
 	e := &sdk.Error{Fault: sdk.FaultVendor, Err: fmt.Errorf("acme answers %s", resp.Status)}
 	switch resp.StatusCode {
+	case http.StatusNotFound:
+		e.Err = errNotThere
 	case http.StatusUnauthorized, http.StatusForbidden:
 		e.Reason = sdk.Denied
 	case http.StatusBadRequest, http.StatusUnprocessableEntity:

@@ -13,7 +13,7 @@ import (
 // clientOf is a client of an API of the test.
 func clientOf(t *testing.T, api *connectortest.API) client {
 	t.Helper()
-	c := client{connection: connection{URL: api.URL, Token: "a-token"}}
+	c := client{connection: connection{URL: api.URL, Token: token}}
 	if complaints := c.Validate(); len(complaints) > 0 {
 		t.Fatal(complaints)
 	}
@@ -37,10 +37,8 @@ func TestDescribed(t *testing.T) {
 
 // TestErrors: each trouble says whose fault it is, and when to ask again.
 func TestErrors(t *testing.T) {
-	api := connectortest.NewAPI(t)
-	api.JSON("GET /v1/alerts", map[string]any{})
-	api.Require("a-token")
-	c := clientOf(t, api)
+	f := newFar(t)
+	c := clientOf(t, f.API)
 	for name, want := range map[string]struct {
 		fault  connectortest.Fault
 		reason sdk.Reason
@@ -58,7 +56,7 @@ func TestErrors(t *testing.T) {
 			var answer struct {
 				Next string `json:"next"`
 			}
-			api.Next(want.fault)
+			f.Next(want.fault)
 			err := c.call(t.Context(), http.MethodGet, "/v1/alerts", "", nil, &answer)
 			var told *sdk.Error
 			if !errors.As(err, &told) || told.Reason != want.reason || told.RetryAfter != want.wait || told.Fault != sdk.FaultVendor {
@@ -66,7 +64,7 @@ func TestErrors(t *testing.T) {
 			}
 		})
 	}
-	api.Require("another-token") // ours has expired
+	f.Require("another-token") // ours has expired
 	var told *sdk.Error
 	if err := c.call(t.Context(), http.MethodGet, "/v1/alerts", "", nil, &struct{}{}); !errors.As(err, &told) || told.Reason != sdk.Denied {
 		t.Errorf("a token that has expired: %v", err)

@@ -62,7 +62,7 @@ func event(raw json.RawMessage) sdk.Event {
 		Blocked  *bool     `json:"blocked"`
 	}
 	if err := json.Unmarshal(raw, &alert); err != nil {
-		return sdk.Event{Raw: raw, Problem: err.Error()}
+		return sdk.Event{ID: alert.ID, Raw: raw, Problem: err.Error()}
 	}
 	e := sdk.Event{
 		ID:       alert.ID, // the vendor's own; an alert that grew is a new revision of it

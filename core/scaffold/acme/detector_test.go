@@ -34,12 +34,11 @@ func TestAlerts(t *testing.T) {
 
 // TestAlertsAgain: a cursor gives the same events, however often it is asked.
 func TestAlertsAgain(t *testing.T) {
-	api, list := connectortest.NewAPI(t), &connectortest.List{Size: 2}
-	for _, id := range []string{"a-1", "a-2", "a-3"} {
-		list.Add(map[string]any{"id": id, "version": 1, "name": "Something", "host": "ws-17"})
+	f := newFar(t)
+	if err := f.fill([][]byte{[]byte(`{"id": "a-1"}`), []byte(`{"id": "a-2"}`), []byte(`{"id": "a-3"}`)}); err != nil {
+		t.Fatal(err)
 	}
-	api.List("GET /v1/alerts", list)
-	d := &alerts{client: clientOf(t, api)}
+	d := &alerts{client: clientOf(t, f.API)}
 	for range 2 {
 		page, err := d.Fetch(t.Context(), []byte("1"))
 		if err != nil || len(page.Events) != 2 || page.Events[0].ID != "a-2" || page.More {

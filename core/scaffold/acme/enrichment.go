@@ -43,14 +43,11 @@ func (h *hosts) about(ctx context.Context, name string) sdk.Reply {
 		Roles []string `json:"roles"`
 	}
 	err := h.call(ctx, http.MethodGet, "/v1/hosts?name="+url.QueryEscape(name), "", nil, &host)
-	if told := (*sdk.Error)(nil); errors.As(err, &told) && told.Reason == sdk.Invalid {
-		return sdk.Reply{} // a name that it cannot have: it knows nothing of it
+	if told := (*sdk.Error)(nil); errors.Is(err, errNotThere) || errors.As(err, &told) && told.Reason == sdk.Invalid {
+		return sdk.Reply{} // asked, and it has nothing, or cannot have it
 	}
 	if err != nil {
 		return sdk.Reply{Err: err}
-	}
-	if host.Name == "" {
-		return sdk.Reply{} // asked, and it has nothing
 	}
 	return sdk.Reply{Answers: []sdk.Answer{{Asset: &sdk.Asset{Name: host.Name, Owner: host.Owner, Roles: host.Roles}}}}
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"net/http"
 	"testing"
 	"time"
 
@@ -11,29 +10,17 @@ import (
 
 // TestHosts: each question is answered by itself.
 func TestHosts(t *testing.T) {
-	api := connectortest.NewAPI(t)
-	api.Handle("GET /v1/hosts", func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Query().Get("name") != "ws-17" {
-			connectortest.WriteJSON(w, map[string]any{})
-			return
-		}
-		connectortest.WriteJSON(w, map[string]any{"name": "ws-17", "owner": "kim@example.org", "roles": []string{"workstation"}})
-	})
-	h := &hosts{client: clientOf(t, api)}
-	ask := func(names ...string) []sdk.Reply {
-		t.Helper()
-		var questions []sdk.Question
-		for _, name := range names {
-			questions = append(questions, sdk.Question{Observable: sdk.Observable{Kind: sdk.Host, Value: name}})
-		}
-		replies, err := h.Enrich(t.Context(), questions)
-		if err != nil || len(replies) != len(names) {
-			t.Fatalf("%d replies, %v", len(replies), err)
-		}
-		return replies
+	f := newFar(t)
+	h := &hosts{client: clientOf(t, f.API)}
+	f.Next(connectortest.RetryAfter(9 * time.Second))
+	var questions []sdk.Question
+	for _, name := range []string{"ws-17", "ws-17", "nobody"} {
+		questions = append(questions, sdk.Question{Observable: sdk.Observable{Kind: sdk.Host, Value: name}})
 	}
-	api.Next(connectortest.RetryAfter(9 * time.Second))
-	replies := ask("ws-17", "ws-17", "nobody")
+	replies, err := h.Enrich(t.Context(), questions)
+	if err != nil || len(replies) != len(questions) {
+		t.Fatalf("%d replies, %v", len(replies), err)
+	}
 	if told, ok := replies[0].Err.(*sdk.Error); !ok || told.RetryAfter != 9*time.Second {
 		t.Errorf("above the limit: %+v", replies[0])
 	}
