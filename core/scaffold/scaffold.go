@@ -49,21 +49,52 @@ type Plugin struct {
 	GoVersion string
 }
 
-// ErrExists means that the folder has something in it already.
-var ErrExists = errors.New("the folder is not empty")
+var (
+	// ErrExists means that the folder has something in it already.
+	ErrExists = errors.New("the folder is not empty")
+	// ErrRefused means that no such plugin can be written; the error says why.
+	ErrRefused = errors.New("it cannot be written")
+)
 
-var nameForm = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
+const maxName = 63
+
+var (
+	nameForm   = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
+	moduleForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._~-]*(/[A-Za-z0-9._~-]+)*$`)
+)
+
+// refusal is an ErrRefused in words of its own.
+type refusal string
+
+func (r refusal) Error() string        { return string(r) }
+func (r refusal) Is(target error) bool { return target == ErrRefused }
+
+// check refuses what cannot be written.
+func (p Plugin) check() error {
+	switch {
+	case len(p.Name) > maxName:
+		return refusal(fmt.Sprintf("a plugin's name has at most %d characters, and this has %d", maxName, len(p.Name)))
+	case !nameForm.MatchString(p.Name):
+		text := fmt.Sprintf("%q is no name of a plugin: lower-case letters, digits and \"_\", beginning with a letter", p.Name)
+		if near := strings.NewReplacer("-", "_", " ", "_", ".", "_").Replace(strings.ToLower(p.Name)); nameForm.MatchString(near) {
+			text += fmt.Sprintf("; %q is one", near)
+		}
+		return refusal(text)
+	case p.Language != "" && p.Language != Go && p.Language != Node:
+		return refusal(fmt.Sprintf("a plugin in %q cannot be written, only in %q or %q", p.Language, Go, Node))
+	case p.Module != "" && !moduleForm.MatchString(p.Module):
+		return refusal(fmt.Sprintf("%q is no name of a Go module, which is such as example.org/kelpie-acme", p.Module))
+	case len(p.Kinds) == 0:
+		return refusal("a plugin has at least one connector")
+	}
+	return nil
+}
 
 // Write writes a plugin into a folder, which is made if need be and must be empty. It
 // returns the names of the files, sorted.
 func Write(folder string, p Plugin) ([]string, error) {
-	switch {
-	case !nameForm.MatchString(p.Name):
-		return nil, fmt.Errorf("%q is no name of a plugin: lower-case letters, digits and \"_\", beginning with a letter", p.Name)
-	case p.Language != "" && p.Language != Go && p.Language != Node:
-		return nil, fmt.Errorf("a plugin in %q cannot be written, only in %q or %q", p.Language, Go, Node)
-	case len(p.Kinds) == 0:
-		return nil, errors.New("a plugin has at least one connector")
+	if err := p.check(); err != nil {
+		return nil, err
 	}
 	if p.Module == "" {
 		p.Module = "example.org/kelpie-" + strings.ReplaceAll(p.Name, "_", "-")

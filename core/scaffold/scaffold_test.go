@@ -160,11 +160,13 @@ func TestRefused(t *testing.T) {
 		"a path":              {Name: "../x", Kinds: kinds},
 		"no name":             {Kinds: kinds},
 		"no connectors":       {Name: "x"},
+		"a long name":         {Name: strings.Repeat("a", 64), Kinds: kinds},
+		"no module's name":    {Name: "x", Kinds: kinds, Module: "not a module"},
 		"no such language":    {Name: "x", Kinds: kinds, Language: "cobol"},
 	} {
 		folder := filepath.Join(t.TempDir(), "x")
-		if files, err := Write(folder, p); err == nil {
-			t.Errorf("%s: %v", name, files)
+		if files, err := Write(folder, p); !errors.Is(err, ErrRefused) {
+			t.Errorf("%s: %v, %v", name, files, err)
 		}
 		if _, err := os.Stat(folder); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s: something was written: %v", name, err)

@@ -235,7 +235,7 @@ func (s Settings) check() error {
 		return fmt.Errorf("the plugin's binary: %w", err)
 	}
 	if !info.Mode().IsRegular() {
-		return errors.New(s.Binary + " is no file that can be run")
+		return errors.New(s.Binary + " is no file that can be run; name the plugin's program")
 	}
 	_, err = filepath.Abs(s.Binary)
 	return err

@@ -8,12 +8,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
@@ -120,7 +123,7 @@ func (t *trial) launch() (*process, error) {
 		return nil, err
 	}
 	if err := p.cmd.Start(); err != nil {
-		return nil, fail("Build it for this machine, and make it executable.", "it cannot be run: %v", err)
+		return nil, unfit(p.cmd.Path, err)
 	}
 	t.running = append(t.running, p)
 	go func() { // ends with the process, which kill waits for
@@ -159,6 +162,21 @@ func (p *process) logged(line string) {
 	if len(p.tail) > tailLines {
 		p.tail = p.tail[1:]
 	}
+}
+
+// unfit says why the system does not run a file, and what to do.
+func unfit(path string, err error) error {
+	switch info, statErr := os.Stat(path); {
+	case statErr == nil && info.Mode()&0o111 == 0:
+		return fail("Make it executable: chmod +x "+path, "it is not executable")
+	case errors.Is(err, fs.ErrPermission):
+		return fail("Look at its rights and its interpreter's, and whether its file system is mounted with noexec.", "the system does not let it run")
+	case errors.Is(err, syscall.ENOEXEC):
+		return fail("Build it for this machine; a script begins with #! and its interpreter.", "it is no program for %s on %s, and no script", runtime.GOOS, runtime.GOARCH)
+	case errors.Is(err, fs.ErrNotExist) && statErr == nil:
+		return fail("Install what the file names: for a script that stands in its first line, behind #!.", "its interpreter or loader is not on this machine")
+	}
+	return fail("Build it for this machine, and make it executable.", "it cannot be run: %v", err)
 }
 
 func (p *process) awaitLine(ctx context.Context) error {

@@ -9,9 +9,11 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -52,7 +54,7 @@ func (p program) pluginCheckCommand(o *options) *cobra.Command {
 		},
 	}
 	flags := c.Flags()
-	flags.StringArrayVar(&check.acts, "act", nil, "really do this: VERB=KIND:VALUE, such as notify=address:soc@example.org")
+	flags.StringArrayVar(&check.acts, "act", nil, "really do this, several times, and leave it done: VERB=KIND:VALUE, such as notify=address:soc@example.org")
 	flags.StringVar(&check.record, "record", "", "a file with the ids of the last release, to compare with")
 	flags.BoolVar(&check.update, "update", false, "write the file of --record")
 	flags.BoolVar(&check.free, "unconfined", false, "let it do whatever you may")
@@ -89,8 +91,12 @@ func (p program) connectorsFor(ctx context.Context, o *options, binary string) (
 }
 
 func (p program) checkPlugin(ctx context.Context, o *options, check checkOptions, binary string, given *config.Config) error {
-	if _, err := os.Stat(binary); errors.Is(err, fs.ErrNotExist) {
-		return &codeError{exitNothing, "there is no program " + binary}
+	info, err := os.Stat(binary)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+		return &codeError{exitNothing, "there is no program " + safe(binary) + "; name the one that was built, such as plugins/acme"}
+	case err == nil && info.IsDir():
+		return usage("%s is a folder; name the program in it, such as %s", safe(binary), safe(filepath.Join(binary, "acme")))
 	}
 	settings := conformance.Settings{Binary: binary, Record: check.record, Update: check.update, Only: check.only}
 	if check.update && check.record == "" {
@@ -143,7 +149,7 @@ func (p program) checkPlugin(ctx context.Context, o *options, check checkOptions
 	if err != nil {
 		return err
 	}
-	if err := p.printReport(o, report); err != nil {
+	if err := p.printReport(o, report, len(settings.Instances)); err != nil {
 		return err
 	}
 	if !report.Conforms() {
@@ -248,13 +254,16 @@ type checkReport struct {
 	Badge    string `json:"badge"`
 }
 
-func (p program) printReport(o *options, r *conformance.Report) error {
+func (p program) printReport(o *options, r *conformance.Report, given int) error {
 	if o.json {
 		return printJSON(p.out, checkReport{r, r.Conforms(), r.Summary(), r.Badge()})
 	}
 	name := strings.TrimSpace(r.Plugin + " " + r.Version)
 	if name == "" {
 		name = r.Binary
+	}
+	if given == 0 && r.Plugin != "" {
+		fmt.Fprintln(p.out, "\nMost of what was skipped needs a configured instance: give blocks of this plugin\nwith --config FILE.")
 	}
 	_, err := fmt.Fprintf(p.out, "\n%s: %s.\nFor its README: %s\n", line(name, width-30), r.Summary(), r.Badge())
 	return err

@@ -134,8 +134,9 @@ func (p program) root() *cobra.Command {
 func args(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(c *cobra.Command, a []string) error {
-			if err := check(c, a); err != nil {
-				return usage("%v\nSee \"%s --help\".", err, c.CommandPath())
+			if err := check(c, a); err != nil { // which counts them, and says so in its own words
+				return usage("it is called as \"%s\", and was given %s.\nSee \"%s --help\".",
+					strings.TrimSuffix(c.UseLine(), " [flags]"), plural(len(a), "argument"), c.CommandPath())
 			}
 			return nil
 		}

@@ -4,12 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -55,10 +58,10 @@ func (p program) pluginNewCommand(o *options) *cobra.Command {
 				plugin.SDKVersion, plugin.SDKFolder, err = sdkOf(wanted.sdk)
 			case scaffold.Node:
 				if wanted.sdk != "" || wanted.module != "" {
-					err = errors.New("--sdk and --module are for plugins in Go; one in Node needs neither")
+					err = usage("--sdk and --module are for plugins in Go; one in Node needs neither")
 				}
 			default:
-				err = fmt.Errorf("--lang is %s or %s, not %q", scaffold.Go, scaffold.Node, wanted.language)
+				err = usage("--lang is %s or %s, not %q", scaffold.Go, scaffold.Node, wanted.language)
 			}
 			if err != nil {
 				return err
@@ -68,17 +71,17 @@ func (p program) pluginNewCommand(o *options) *cobra.Command {
 				folder = "kelpie-" + strings.ReplaceAll(plugin.Name, "_", "-")
 			}
 			files, err := scaffold.Write(folder, plugin)
-			if errors.Is(err, scaffold.ErrExists) {
-				return fmt.Errorf("there is something in %s already; --folder names another", folder)
-			}
 			if err != nil {
-				return err
+				return notWritten(folder, err)
 			}
 			made := newPlugin{plugin.Name, folder, wanted.language, files}
 			if o.json {
 				return printJSON(p.out, made)
 			}
 			printNew(p.out, made)
+			if tools := lacking(wanted.language); len(tools) > 0 {
+				fmt.Fprintf(p.err, "\nThese commands need %s, which the PATH does not have; https://go.dev/dl and\nhttps://nodejs.org have installers.\n", strings.Join(tools, " and "))
+			}
 			return nil
 		},
 	}
@@ -90,6 +93,33 @@ func (p program) pluginNewCommand(o *options) *cobra.Command {
 	c.Flags().StringVar(&wanted.module, "module", "", "the name of its Go module (default example.org/kelpie-NAME)")
 	c.Flags().StringVar(&wanted.sdk, "sdk", "", "the folder of the SDK, where none is published")
 	return c
+}
+
+// notWritten says why there is no plugin now, and what to do.
+func notWritten(folder string, err error) error {
+	switch {
+	case errors.Is(err, scaffold.ErrRefused):
+		return usage("%v", err)
+	case errors.Is(err, scaffold.ErrExists):
+		return fmt.Errorf("there is something in %s already; --folder names another", safe(folder))
+	case errors.Is(err, syscall.ENOTDIR):
+		return fmt.Errorf("%s is a file, or in one, and no folder; --folder names another", safe(folder))
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return fmt.Errorf("%s cannot be written to by you; --folder names another", safe(folder))
+	}
+	return err
+}
+
+// lacking are the programs that a plugin in a language is built with and that are not here.
+func lacking(language string) []string {
+	needed := []string{"go"}
+	if language == scaffold.Node {
+		needed = []string{"node", "npm"}
+	}
+	return slices.DeleteFunc(needed, func(tool string) bool {
+		_, err := exec.LookPath(tool)
+		return err == nil
+	})
 }
 
 func printNew(w io.Writer, made newPlugin) {
