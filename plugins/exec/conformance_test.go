@@ -177,8 +177,10 @@ func TestConformance(t *testing.T) {
 	const secret = "a-word-that-turns-up-nowhere"
 	instance := func(kind sdk.Kind, name, path string, more map[string]any) conformance.Instance {
 		config := map[string]any{
-			"program": program, "environment": map[string]any{programEnv: server.URL + path},
-			"secrets": map[string]any{"DESK_TOKEN": secret},
+			"program": program,
+			// One that looks for data races would sleep for a second before it ends.
+			"environment": map[string]any{programEnv: server.URL + path, "GORACE": "atexit_sleep_ms=0"},
+			"secrets":     map[string]any{"DESK_TOKEN": secret},
 		}
 		maps.Copy(config, more)
 		return conformance.Instance{Name: fmt.Sprintf("%s.%s", kind, name), Kind: kind, Config: config, Secrets: []string{secret}, Limit: d.Limit, Stall: d.Stall}
