@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io/fs"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -21,8 +20,8 @@ import (
 )
 
 const (
-	guide     = "../../docs/first-connector.md"
-	connector = "testdata/connector" // the files that the guide's author changes, as they are in the end
+	guide   = "../../docs/first-connector.md"
+	changes = "connector.diff" // that the guide's author makes
 )
 
 // begun is what the guide begins with, in a folder of its own.
@@ -46,18 +45,19 @@ func begun(t *testing.T) string {
 // TestGuideChanges: what the guide shows is how its author's files differ from what
 // "plugin new" writes.
 func TestGuideChanges(t *testing.T) {
-	folder := begun(t)
+	begin, end := begun(t), begun(t)
+	change(t, end)
 	text := read(t, guide)
 	shown := 0
 	for _, block := range regexp.MustCompile("(?s)```(diff|go|hcl)\n(.*?)```").FindAllStringSubmatch(text, -1) {
 		language, body := block[1], block[2]
 		if language == "hcl" {
-			contains(t, "config.hcl", read(t, filepath.Join(connector, "config.hcl")), body)
+			contains(t, "config.hcl", read(t, filepath.Join(end, "config.hcl")), body)
 			continue
 		}
 		head, body, _ := strings.Cut(body, "\n")
 		name := strings.TrimPrefix(strings.TrimPrefix(head, "--- "), "// ")
-		before, after := read(t, filepath.Join(folder, name)), read(t, filepath.Join(connector, name))
+		before, after := read(t, filepath.Join(begin, name)), read(t, filepath.Join(end, name))
 		shown++
 		if language == "go" {
 			contains(t, name, after, body)
@@ -102,16 +102,9 @@ func TestGuide(t *testing.T) {
 		t.Skip("builds a plugin")
 	}
 	folder := begun(t)
-	if err := os.RemoveAll(filepath.Join(folder, "testdata", "api")); err != nil {
-		t.Fatal(err)
-	}
-	lay(t, folder)
+	change(t, folder)
 	for _, args := range [][]string{{"mod", "tidy"}, {"vet", "./..."}, {"test", "-short", "./..."}} {
-		c := exec.CommandContext(t.Context(), "go", args...)
-		c.Dir, c.Env = folder, append(os.Environ(), "GOFLAGS=-mod=mod", "GOWORK=off")
-		if out, err := c.CombinedOutput(); err != nil {
-			t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, out)
-		}
+		run(t, folder, "go", args...)
 	}
 	const key = "demo-key-of-the-guide"
 	s := newService(key, 100_000, time.Now)
@@ -135,25 +128,23 @@ func TestGuide(t *testing.T) {
 	}
 }
 
-// lay puts the files of the guide's author over those of a plugin.
-func lay(t *testing.T, folder string) {
+// change makes the changes of the guide's author.
+func change(t *testing.T, folder string) {
 	t.Helper()
-	err := filepath.WalkDir(connector, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		name, err := filepath.Rel(connector, path)
-		if err != nil {
-			return err
-		}
-		to := filepath.Join(folder, name)
-		if d.IsDir() {
-			return os.MkdirAll(to, 0o755)
-		}
-		return os.WriteFile(to, []byte(read(t, path)), 0o644)
-	})
+	file, err := filepath.Abs(changes)
 	if err != nil {
 		t.Fatal(err)
+	}
+	run(t, folder, "git", "apply", "--whitespace=nowarn", file)
+}
+
+func run(t *testing.T, folder, program string, args ...string) {
+	t.Helper()
+	c := exec.CommandContext(t.Context(), program, args...)
+	// Not in whatever repository the folder may be in; what the module needs is at hand.
+	c.Dir, c.Env = folder, append(os.Environ(), "GIT_CEILING_DIRECTORIES="+filepath.Dir(folder), "GOFLAGS=-mod=mod", "GOWORK=off")
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("%s %s: %v\n%s", program, strings.Join(args, " "), err, out)
 	}
 }
 
