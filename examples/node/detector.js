@@ -9,6 +9,7 @@ const detector = {
   kind: 'detector',
   summary: "Acme's alerts.",
   cursorVersion: 1,
+  finite: true, // "kelpie run --once" reads what there is, and ends
   config: { every: { type: 'duration', default: '30s', doc: 'How often to ask when there is nothing more.' } },
   validate,
   open: ({ every }, api) => ({

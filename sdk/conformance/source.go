@@ -89,7 +89,7 @@ func (t *trial) gather(ctx context.Context, p *process, g gathering) ([]*pluginv
 	trouble := ""
 	for g.want < 0 && events(all) < enough || events(all) < g.want {
 		limit := t.settings.Patience
-		if g.want < 0 && (len(all) > 0 || len(g.cursor) > 0) {
+		if g.want < 0 && !t.connector().GetFinite() && (len(all) > 0 || len(g.cursor) > 0) {
 			limit = min(limit, quiet)
 		}
 		m, err := s.next(limit)

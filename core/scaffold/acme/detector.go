@@ -16,6 +16,7 @@ func detector() sdk.Connector {
 		Kind:          sdk.KindDetector,
 		Summary:       "Acme's alerts.",
 		CursorVersion: 1,
+		Finite:        true, // "kelpie run --once" reads what there is, and ends
 		New:           func() sdk.Instance { return &alerts{} },
 	}
 }
