@@ -195,11 +195,11 @@ func printWords(w io.Writer, all []shadow.Words) {
 			widths[i] = max(widths[i], len(fmt.Sprint(counts[[2]string{row, col}])))
 		}
 	}
-	fmt.Fprintf(w, "\n  %-12s", "first")
+	fmt.Fprintf(w, "\n  %-12s", "first/shadow")
 	for i, col := range cols {
 		fmt.Fprintf(w, "  %*s", widths[i], col)
 	}
-	fmt.Fprintln(w, "  (shadow)")
+	fmt.Fprintln(w)
 	for _, row := range rows {
 		fmt.Fprintf(w, "  %-12s", row)
 		for i, col := range cols {
@@ -367,7 +367,8 @@ func printTitles(w io.Writer, what string, all []shadow.Title) {
 	if len(all) == 0 {
 		return
 	}
-	heading(w, what+": severity, how many, the latest (UTC)")
+	fmt.Fprintln(w)
+	indented(w, "", what+": severity, how many, the latest (UTC)")
 	for _, t := range all {
 		fmt.Fprintf(w, "  %3d %6d  %s  %s\n", t.Severity, t.Count, stamp(t.Time), line(t.Title, width-35))
 		fmt.Fprintf(w, "  %31s  %s\n", "", line(t.Value.Kind+" "+t.Value.Value, width-35))
