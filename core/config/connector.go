@@ -370,7 +370,7 @@ func (p *parser) enrichment(i *instance) {
 	i.settings.Timeout = e.Timeout
 	if i.shadow != nil {
 		p.common(s, takes, i.shadow)
-		e.Shadow = i.shadow.address()
+		e.Shadow = p.identity(i.shadow)
 		p.config.Enrich.Shadows = append(p.config.Enrich.Shadows, e)
 		return
 	}
