@@ -21,6 +21,8 @@ type PluginStatus struct {
 	State     host.State       `json:"state"`
 	Since     time.Time        `json:"since"`
 	Instances []InstanceStatus `json:"instances"`
+	// DroppedLogs are lines of its output that were too many to be logged.
+	DroppedLogs int64 `json:"dropped_logs,omitempty"`
 }
 
 // InstanceStatus is how an instance is. Its counts are those of its address since
@@ -36,6 +38,8 @@ type InstanceStatus struct {
 	Restarts int          `json:"restarts"`
 	Ending   *host.Ending `json:"ending,omitempty"`
 	Calls    []Calls      `json:"calls"`
+	// Failure is why a call or a session last failed.
+	Failure *host.Failure `json:"failure,omitempty"`
 	// InFlight are calls that the plugin has not answered yet, and open sessions.
 	InFlight int `json:"in_flight"`
 	// HeldBack are questions or steps that wait: for a limit, for their turn or their
@@ -68,7 +72,7 @@ func (s *Server) pluginStatus(r *http.Request) (any, error) {
 func (st *Status) pluginStatus() []PluginStatus {
 	all := []PluginStatus{}
 	for _, p := range st.Plugins {
-		out := PluginStatus{Plugin: p.Plugin, Version: p.Version, PID: p.PID, State: p.State, Since: p.Since, Instances: []InstanceStatus{}}
+		out := PluginStatus{Plugin: p.Plugin, Version: p.Version, PID: p.PID, State: p.State, Since: p.Since, DroppedLogs: p.DroppedLogs, Instances: []InstanceStatus{}}
 		for i := range p.Instances {
 			out.Instances = append(out.Instances, st.instance(&p.Instances[i]))
 		}
@@ -80,7 +84,7 @@ func (st *Status) pluginStatus() []PluginStatus {
 func (st *Status) instance(in *host.InstanceStatus) InstanceStatus {
 	out := InstanceStatus{
 		Instance: in.Address, State: in.State, Since: in.Since, Trouble: in.Trouble, Leaving: in.Leaving,
-		Restarts: in.Restarts, Ending: in.Ending, Calls: []Calls{}, InFlight: in.InFlight, Quota: in.Quota,
+		Restarts: in.Restarts, Ending: in.Ending, Failure: in.Failure, Calls: []Calls{}, InFlight: in.InFlight, Quota: in.Quota,
 	}
 	for _, c := range in.Calls {
 		one := Calls{Calls: c}

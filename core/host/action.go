@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"time"
@@ -148,7 +149,7 @@ func (a *Action) check(ctx context.Context, c ActionCheck) (sdk.Result, error) {
 func (a *Action) count(m method, r sdk.Result, err error) {
 	a.instance.tally.call(m, err)
 	if err == nil && (r.Outcome == sdk.OutcomeFailed || r.Outcome == sdk.OutcomeUnknown) {
-		a.instance.tally.failed(m, sdk.FaultVendor)
+		a.instance.tally.failed(m, sdk.FaultVendor, cmp.Or(r.Message, "its outcome is "+string(r.Outcome)))
 	}
 }
 

@@ -65,12 +65,22 @@ func TestEnrichErrors(t *testing.T) {
 func TestEnrichEnds(t *testing.T) {
 	hang := enrichment("enrichment.hang", "well", "hang")
 	hang.Timeout = 50 * time.Millisecond
-	killed := enrichment("enrichment.kill", "well", "kill")
+	killed := enrichment("enrichment.kill", "well", "hang")
 	crash := enrichment("enrichment.crash", "well", "crash")
 	h := started(t, settings(t, quick(), hang, killed, crash), quiet())
 	_, err := enricher(t, h, "enrichment.hang").Enrich(t.Context(), ask(1))
 	checkError(t, err, Error{Fault: sdk.FaultPlugin, Err: context.DeadlineExceeded}, `plugin "fake" did not answer in time`)
 
+	p := current(h.supervisors[0])
+	stop := make(chan struct{})
+	go func() {
+		defer close(stop)
+		for p.calls.count() == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		p.runner.signal(signalKill)
+	}()
+	defer func() { <-stop }()
 	_, err = enricher(t, h, "enrichment.kill").Enrich(t.Context(), ask(1))
 	checkError(t, err, Error{Reason: sdk.Retry, Fault: sdk.FaultPlugin, Err: ErrCrashed}, "ended during the call: signal: killed")
 

@@ -117,6 +117,14 @@ func (k kernel) enter(c *confinement, exe *os.File, own []string) (ground, error
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return g, fmt.Errorf("no new privileges: %w", err)
 	}
+	var shared []string
+	if os.Geteuid() == 0 && !c.becomes {
+		// What this thread starts is the first in a name space of processes, and all that is
+		// in it ends with the first.
+		if unix.Unshare(unix.CLONE_NEWPID) != nil {
+			shared = []string{"processes that leave the plugin's group: this machine allows no name space of its own for them, in which they end with the plugin"}
+		}
+	}
 	if c.user == "" { // another user has none of them anyway
 		if err := dropCapabilities(); err != nil {
 			return g, err
@@ -135,6 +143,7 @@ func (k kernel) enter(c *confinement, exe *os.File, own []string) (ground, error
 			return g, fmt.Errorf("memory of the core: %w", err)
 		}
 	}
+	g.lacks = shared
 	internet := len(c.may.connect)+len(c.may.listen) > 0
 	if c.becomes {
 		return g, filterCalls(internet, unix.Getppid(), unix.Getppid())
@@ -299,7 +308,7 @@ func (c *confinement) as(cmd *exec.Cmd, own []string) error {
 		if c.limits.Processes > 0 && os.Geteuid() != 0 {
 			// Processes are counted by account, and Kelpie's are not the plugin's to use up:
 			// in a name space of its own they are counted by themselves.
-			cmd.SysProcAttr.Cloneflags = unix.CLONE_NEWUSER
+			cmd.SysProcAttr.Cloneflags = unix.CLONE_NEWUSER | unix.CLONE_NEWPID
 		}
 		return nil
 	}
@@ -368,6 +377,37 @@ func (c *confinement) give(file *os.File) {
 	}
 }
 
+// closed gives the folder above a path through which the process's user may not pass;
+// empty: there is none.
+func (c *confinement) closed(path string) string {
+	credential, err := credentialOf(c.user)
+	if c.user == "" || err != nil {
+		return ""
+	}
+	closed := ""
+	for path != filepath.Dir(path) {
+		path = filepath.Dir(path)
+		info, err := os.Stat(path)
+		if err != nil {
+			continue
+		}
+		owner, ok := info.Sys().(*syscall.Stat_t)
+		pass := fs.FileMode(0o001)
+		switch {
+		case !ok:
+			continue
+		case owner.Uid == credential.Uid:
+			pass = 0o100
+		case owner.Gid == credential.Gid || slices.Contains(credential.Groups, owner.Gid):
+			pass = 0o010
+		}
+		if info.Mode().Perm()&pass == 0 {
+			closed = path
+		}
+	}
+	return closed
+}
+
 // letPass lets other users through folders of the core's, to what is theirs; they see
 // nothing of what else is there.
 func letPass(folder string, depth int) error {
@@ -431,8 +471,8 @@ func loosen(a *syscall.SysProcAttr, refusal error) string {
 	}
 	switch {
 	case a.Cloneflags&unix.CLONE_NEWUSER != 0:
-		a.Cloneflags &^= unix.CLONE_NEWUSER
-		return "the number of processes: this machine allows no user name spaces, in which the plugin's would be counted by themselves"
+		a.Cloneflags &^= unix.CLONE_NEWUSER | unix.CLONE_NEWPID
+		return "the number of processes, and those that leave its group: this machine allows no user name spaces, in which the plugin's would be counted by themselves, and end with it"
 	case a.Ptrace:
 		a.Ptrace = false
 		return "the limits in the first moment after its start: this machine allows no tracing"

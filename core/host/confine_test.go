@@ -123,7 +123,7 @@ func (p place) misdeeds() []string {
 }
 
 // refusals are the kernel's.
-var refusals = []string{"permission denied", "operation not permitted", "protocol not supported"}
+var refusals = []string{"permission denied", "operation not permitted", "no such process", "protocol not supported"}
 
 // Who declares no network gets no socket of the Internet, and io_uring nobody.
 func TestNoNetworkWithoutAsking(t *testing.T) {

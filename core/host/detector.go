@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -199,7 +200,7 @@ func (s *Session) receive(f *frame) error {
 func (s *Session) note(st *SessionStatus) {
 	troubled := st.State == SessionTroubled
 	if troubled && !s.troubled {
-		s.instance.tally.failed(detecting, sdk.FaultVendor)
+		s.instance.tally.failed(detecting, sdk.FaultVendor, cmp.Or(st.Message, "its source cannot be read"))
 	}
 	s.troubled = troubled
 }
@@ -289,7 +290,7 @@ func (s *Session) failed(err error) error {
 	if s.ended == nil {
 		s.ended = err
 		if err != nil && !errors.Is(err, io.EOF) {
-			s.instance.tally.failed(detecting, faultIn(err))
+			s.instance.tally.failed(detecting, faultIn(err), reasonIn(err))
 		}
 	}
 	return s.ended

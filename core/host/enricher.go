@@ -52,8 +52,8 @@ func (e *Enricher) Enrich(ctx context.Context, asks []model.Ask) (Enriched, erro
 	result, err := e.enrich(ctx, asks)
 	t := e.instance.tally
 	t.call(enriching, err)
-	if fault, failed := result.fault(); failed {
-		t.failed(enriching, fault)
+	if worst := result.worst(); worst != nil {
+		t.failed(enriching, worst.Fault, worst.Message)
 	}
 	if left := result.QuotaLeft; left != nil {
 		t.quota(*left, result.QuotaResets, time.Now())
@@ -61,15 +61,15 @@ func (e *Enricher) Enrich(ctx context.Context, asks []model.Ask) (Enriched, erro
 	return result, err
 }
 
-// fault of the replies that failed: one of several, the plugin's before the vendor's.
-func (r *Enriched) fault() (worst sdk.Fault, failed bool) {
+// worst of the replies that failed: the plugin's fault before the vendor's; nil: none did.
+func (r *Enriched) worst() (worst *Error) {
 	rank := func(f sdk.Fault) int { return slices.Index(faults[:], f) }
 	for i := range r.Replies {
-		if err := r.Replies[i].Err; err != nil && (!failed || rank(err.Fault) < rank(worst)) {
-			worst, failed = err.Fault, true
+		if err := r.Replies[i].Err; err != nil && (worst == nil || rank(err.Fault) < rank(worst.Fault)) {
+			worst = err
 		}
 	}
-	return worst, failed
+	return worst
 }
 
 func (e *Enricher) enrich(ctx context.Context, asks []model.Ask) (Enriched, error) {

@@ -9,8 +9,10 @@ import (
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/kelpie-sec/kelpie/sdk"
 )
@@ -26,6 +28,7 @@ func (i *instance) explain(ctx context.Context, p *process, err error) error {
 		return err
 	}
 	if known := (*Error)(nil); errors.As(err, &known) {
+		known.Instance = i.Address
 		return err
 	}
 	e := &Error{Instance: i.Address, Fault: sdk.FaultPlugin}
@@ -87,18 +90,14 @@ func broken(code codes.Code, said string) bool {
 		code == codes.Unknown && strings.Contains(said, "EOF")
 }
 
-// localBreach recognises errors that our own side of gRPC makes of what it was given.
+// localBreach recognises errors that gRPC makes of an answer, on our side or the plugin's.
 // It has no codes of its own for them, so that their texts must do; the tests hold
 // them.
 func localBreach(code codes.Code, said string) *Error {
 	limit := fmt.Sprintf("larger than %d MiB", sdk.MaxMessage>>20)
 	switch {
-	case code == codes.ResourceExhausted && strings.Contains(said, "trying to send message larger than max"):
-		return &Error{
-			Reason: sdk.Invalid, Fault: sdk.FaultInput, Err: ErrTooLarge, NotSent: true,
-			Message: "the request is " + limit,
-		}
-	case code == codes.ResourceExhausted && strings.Contains(said, "received message larger than max"),
+	case code == codes.ResourceExhausted && strings.Contains(said, "trying to send message larger than max"), // the answer
+		code == codes.ResourceExhausted && strings.Contains(said, "received message larger than max"),
 		code == codes.ResourceExhausted && strings.Contains(said, "message after decompression larger than max"):
 		return &Error{
 			Reason: sdk.Invalid, Fault: sdk.FaultPlugin, Err: ErrTooLarge,
@@ -110,13 +109,36 @@ func localBreach(code codes.Code, said string) *Error {
 			why = "the plugin answered with text that is not valid UTF-8"
 		}
 		return &Error{Reason: sdk.Failed, Fault: sdk.FaultPlugin, Err: ErrContract, Message: why}
-	case code == codes.Internal && strings.Contains(said, "error while marshaling"):
+	case code == codes.Internal && strings.Contains(said, "error while marshaling"): // the answer
+		return &Error{
+			Reason: sdk.Failed, Fault: sdk.FaultPlugin, Err: ErrContract,
+			Message: "the plugin answered with text that is not valid UTF-8",
+		}
+	}
+	return nil
+}
+
+// unsent tells a request that could not be sent from an answer that could not be: both
+// sides of gRPC say it in the same words, and of the latter something may have happened.
+func unsent(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+	err := invoke(ctx, method, request, reply, conn, options...)
+	message, ok := request.(proto.Message)
+	if code := status.Code(err); !ok || code != codes.ResourceExhausted && code != codes.Internal {
+		return err
+	}
+	switch data, wrong := proto.Marshal(message); {
+	case wrong != nil:
 		return &Error{
 			Reason: sdk.Invalid, Fault: sdk.FaultInput, Err: ErrContract, NotSent: true,
 			Message: "the request holds text that is not valid UTF-8",
 		}
+	case len(data) > sdk.MaxMessage:
+		return &Error{
+			Reason: sdk.Invalid, Fault: sdk.FaultInput, Err: ErrTooLarge, NotSent: true,
+			Message: fmt.Sprintf("the request is larger than %d MiB", sdk.MaxMessage>>20),
+		}
 	}
-	return nil
+	return err
 }
 
 // reasonOf a code, where no RetryInfo says more.

@@ -253,10 +253,6 @@ func (f *fake) Enrich(ctx context.Context, r *pluginv1.EnrichRequest) (*pluginv1
 			os.WriteFile(mark, nil, 0o600)
 			os.Exit(4)
 		}
-	case "kill":
-		p, _ := os.FindProcess(os.Getpid())
-		p.Kill()
-		<-ctx.Done()
 	case "hang":
 		<-ctx.Done()
 		return nil, ctx.Err()
@@ -268,6 +264,7 @@ func (f *fake) Enrich(ctx context.Context, r *pluginv1.EnrichRequest) (*pluginv1
 	case "child":
 		child := exec.Command("/bin/sleep", "1000")
 		child.Stderr = originalStderr
+		child.SysProcAttr = &syscall.SysProcAttr{Setsid: c.Times == 1} // out of its parent's group
 		if err := child.Start(); err != nil {
 			return nil, status.Error(codes.Internal, err.Error())
 		}

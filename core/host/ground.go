@@ -55,6 +55,7 @@ type ground struct {
 	// narrowed are the folders that hold what is not for the process: of them it has only
 	// files that are there now.
 	narrowed []string
+	lacks    []string // what its confinement lacks, as it has turned out
 }
 
 // survey finds out what a process may touch. Files that it may write, and that are not

@@ -272,7 +272,7 @@ func (s *supervisor) status(inForce map[string]*instance) Status {
 		t := i.tally
 		one := InstanceStatus{
 			Address: i.Address, State: i.state, Since: i.since, Trouble: i.trouble, Leaving: inForce[i.Address] != i,
-			Calls: t.read(), Restarts: int(t.restarts.Load()), Ending: t.ending.Load(), Quota: t.readQuota(),
+			Calls: t.read(), Restarts: int(t.restarts.Load()), Ending: t.ending.Load(), Failure: t.failure.Load(), Quota: t.readQuota(),
 			InFlight: int(t.flying.Load()), Waiting: int(t.waiting.Load()),
 		}
 		if s.state != Running {

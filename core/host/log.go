@@ -146,7 +146,7 @@ func (o *output) parse(line []byte) (slog.Level, string, []slog.Attr) {
 			return l.level, strings.TrimSpace(text[len(l.bracket):]), nil
 		}
 	}
-	if strings.HasPrefix(text, "panic: ") || strings.HasPrefix(text, "fatal error: ") {
+	if slices.ContainsFunc(panics, func(p string) bool { return strings.HasPrefix(text, p) }) {
 		o.panicking, o.panicked = true, 0
 	}
 	if o.panicking {
@@ -154,6 +154,10 @@ func (o *output) parse(line []byte) (slog.Level, string, []slog.Attr) {
 	}
 	return slog.LevelInfo, text, nil
 }
+
+// panics are how the last words of a Go program begin: what comes long after is its stacks
+// and registers.
+var panics = []string{"panic: ", "fatal error: ", "runtime: ", "runtime/cgo: ", "SIGABRT: ", "SIGSEGV: "}
 
 var levels = []struct {
 	name, bracket string

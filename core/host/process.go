@@ -139,6 +139,7 @@ func dialOptions() []grpc.DialOption {
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(sdk.MaxMessage), grpc.MaxCallSendMsgSize(sdk.MaxMessage)),
 		grpc.WithInitialWindowSize(streamWindow),
 		grpc.WithInitialConnWindowSize(connectionWindow),
+		grpc.WithChainUnaryInterceptor(unsent),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithDisableRetry(), // an action is not tried again by anybody but respond
 	}

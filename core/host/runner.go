@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -84,7 +85,7 @@ func (r *runner) prepare(wanted *exec.Cmd, socketDir string) error {
 func (r *runner) Start(ctx context.Context) error {
 	first, err := r.spawn()
 	if err != nil {
-		return &StartError{Plugin: r.name, Path: r.exe.path, Err: r.exe.unfit(err)}
+		return &StartError{Plugin: r.name, Path: r.exe.path, Err: r.refusal(err)}
 	}
 	began := time.Now()
 	select {
@@ -110,6 +111,16 @@ func (r *runner) Start(ctx context.Context) error {
 	r.signal(signalKill)
 	<-r.done
 	return &StartError{Plugin: r.name, Path: r.exe.path, Line: r.line, Tail: r.output.last(), Err: err}
+}
+
+// refusal says why the system did not start the process.
+func (r *runner) refusal(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		if folder := r.held.closed(r.dir); folder != "" {
+			return &permanentError{fmt.Errorf("it runs as user %q, who may not pass through %s: run \"chmod o+x\" on that, or let Kelpie's data be elsewhere", r.held.user, folder)}
+		}
+	}
+	return r.exe.unfit(err)
 }
 
 // spawn starts the process, and gives the first line that it prints.
@@ -229,6 +240,7 @@ func (r *runner) launch() (err error) {
 	if r.granted, err = r.kernel.enter(r.held, r.exe.file, own); err != nil {
 		return err
 	}
+	r.lacks = append(r.lacks, r.granted.lacks...)
 	if r.kernel.grants() && !r.held.off {
 		r.stamp = r.granted.stamp()
 	}

@@ -54,11 +54,12 @@ type InstanceStatus struct {
 	Leaving bool
 
 	// Of its address since the Host began, whatever process or configuration served it:
-	// its calls, how many times its process was started again and why it last ended by
-	// itself, and the quota as the vendor told it last (nil: it never did).
+	// its calls and why one last failed, how many times its process was started again and
+	// why it last ended by itself, and the quota as the vendor told it last (nil: never).
 	Calls    []Calls
 	Restarts int
 	Ending   *Ending
+	Failure  *Failure
 	Quota    *Quota
 	// InFlight are calls that are with the plugin, and sessions. Waiting are calls that
 	// wait for the process to be up.

@@ -6,6 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -127,15 +130,41 @@ func TestRestartEndsInGoodOrder(t *testing.T) {
 }
 
 // What a plugin started goes with it, and does not hold up its next start.
+// What a plugin has started ends with it, also what has left its group.
 func TestChildrenGoWithThePlugin(t *testing.T) {
-	h := started(t, settings(t, quick(), enrichment("enrichment.a", "well", "child")), quiet())
-	child := int(details(t, enricher(t, h, "enrichment.a"))["pid"].(float64))
-	if !alive(child) {
-		t.Fatal("the child does not run")
+	for name, leaves := range map[string]int{"in its group": 0, "in a session of its own": 1} {
+		t.Run(name, func(t *testing.T) {
+			a := enrichment("enrichment.a", "well", "child")
+			a.Config = fmt.Appendf(nil, `{"do":"child","times":%d}`, leaves)
+			a.Confinement.Limits = DefaultLimits()
+			h := started(t, settings(t, quick(), a), quiet())
+			details(t, enricher(t, h, "enrichment.a"))
+			all := childrenOf(h.Status()[0].PID)
+			if len(all) != 1 {
+				t.Fatalf("it has started %d processes", len(all))
+			}
+			syscall.Kill(h.Status()[0].PID, syscall.SIGKILL)
+			eventually(t, 20*time.Second, "started again", func() bool { return h.Status()[0].Restarts == 1 })
+			if alive(all[0]) {
+				t.Error("the child lives on")
+			}
+		})
 	}
-	syscall.Kill(h.Status()[0].PID, syscall.SIGKILL)
-	eventually(t, 20*time.Second, "started again", func() bool { return h.Status()[0].Restarts == 1 })
-	eventually(t, 5*time.Second, "the child is gone", func() bool { return !alive(child) })
+}
+
+// childrenOf a process, by their numbers.
+func childrenOf(pid int) []int {
+	var found []int
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, list := range lists {
+		text, _ := os.ReadFile(list)
+		for _, word := range strings.Fields(string(text)) {
+			if n, err := strconv.Atoi(word); err == nil {
+				found = append(found, n)
+			}
+		}
+	}
+	return found
 }
 
 func TestHungPluginIsStartedAgain(t *testing.T) {

@@ -30,7 +30,8 @@ func (m method) String() string {
 var faults = [...]sdk.Fault{sdk.FaultPlugin, sdk.FaultVendor, sdk.FaultInput, ""}
 
 // tally counts the calls of an address, over all processes and instances that have
-// served it since the Host began. To count allocates nothing and waits for nobody.
+// served it since the Host began. To count waits for nobody and, where nothing fails,
+// allocates nothing.
 type tally struct {
 	methods [methods]counts
 	flying  atomic.Int64 // calls with the plugin, and sessions
@@ -38,6 +39,7 @@ type tally struct {
 
 	restarts atomic.Int64
 	ending   atomic.Pointer[Ending]
+	failure  atomic.Pointer[Failure]
 
 	// The quota as the vendor told it last; told is 0 if it never did. Each is right by
 	// itself, which is enough to be shown.
@@ -81,18 +83,29 @@ func (t *tally) took(m method, d time.Duration) {
 func (t *tally) call(m method, err error) {
 	t.methods[m].calls.Add(1)
 	if err != nil {
-		t.failed(m, faultIn(err))
+		t.failed(m, faultIn(err), reasonIn(err))
 	}
 }
 
-// failed counts an error.
-func (t *tally) failed(m method, fault sdk.Fault) {
+// failed counts an error, and keeps the reason of the last that is somebody's fault.
+func (t *tally) failed(m method, fault sdk.Fault, reason string) {
+	if fault != "" {
+		t.failure.Store(&Failure{Reason: reason, Fault: fault, At: time.Now().UTC()})
+	}
 	for n, f := range faults {
 		if f == fault {
 			t.methods[m].errors[n].Add(1)
 			return
 		}
 	}
+}
+
+// reasonIn an error, without the instance's name before it.
+func reasonIn(err error) string {
+	if e := (*Error)(nil); errors.As(err, &e) {
+		return e.Message
+	}
+	return "it failed, and nobody said why" // what others say may hold a secret
 }
 
 func faultIn(err error) sdk.Fault {
@@ -174,6 +187,13 @@ type Ending struct {
 	At     time.Time `json:"at"`
 	// Tail is what it last said on its standard error, at most 20 lines.
 	Tail []string `json:"tail,omitempty"`
+}
+
+// Failure is why a call or a session last failed, in whole or in part.
+type Failure struct {
+	Reason string    `json:"reason"` // for people
+	Fault  sdk.Fault `json:"fault"`
+	At     time.Time `json:"at"`
 }
 
 // read gives the counts of the methods that were called.

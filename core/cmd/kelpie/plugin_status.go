@@ -58,12 +58,15 @@ func printPluginStatus(w io.Writer, s api.PluginStatus, now time.Time) {
 	}
 	indented(w, "", text)
 	printEnding(w, s, now)
+	if s.DroppedLogs > 0 {
+		indented(w, "  prints too much: ", plural(int(s.DroppedLogs), "line")+" not logged")
+	}
 	if s.State == host.Failed {
 		indented(w, "  do: ", fmt.Sprintf("mend it, then \"kelpie plugin restart %s\"", line(s.Plugin, 30)))
 	}
 	fmt.Fprintf(w, "  %-30s %-10s %8s %6s %5s %5s %5s\n", "INSTANCE", "STATE", "CALLS", "ERRORS", "HELD", "P50", "P99")
 	for i := range s.Instances {
-		printInstance(w, &s.Instances[i])
+		printInstance(w, &s.Instances[i], now)
 	}
 }
 
@@ -93,7 +96,7 @@ func printEnding(w io.Writer, s api.PluginStatus, now time.Time) {
 	}
 }
 
-func printInstance(w io.Writer, in *api.InstanceStatus) {
+func printInstance(w io.Writer, in *api.InstanceStatus, now time.Time) {
 	var calls, errors uint64
 	var busiest *api.Calls
 	for i := range in.Calls {
@@ -119,6 +122,9 @@ func printInstance(w io.Writer, in *api.InstanceStatus) {
 		for i := range in.Calls {
 			printCalls(w, &in.Calls[i])
 		}
+	}
+	if f := in.Failure; f != nil {
+		indented(w, "    last failed: ", fmt.Sprintf("%s UTC (%s): %s", stamp(f.At), ago(f.At, now), f.Reason))
 	}
 	if in.InFlight > 0 {
 		fmt.Fprintf(w, "    in flight: %d\n", in.InFlight)

@@ -20,12 +20,15 @@ const wantPluginStatus = `vendor 1.2.3: running since 2026-03-01 12:00:00 UTC (2
   it last said:
     | panic: runtime error: index out of range \x1b[31m
     | goroutine 1 [running]:
+  prints too much: 12 lines not logged
   INSTANCE                       STATE         CALLS ERRORS  HELD   P50   P99
   enrichment.feed                running         120      9    31  45ms  1.2s
     trouble: the vendor is away, since 2026-03-01 12:00:00 UTC
     enrich: 120 calls; failed: 2 by the plugin's fault, 6 by the vendor's fault,
             1 by the input's fault; 4 cancelled; half within 45ms, 99 of 100
             within 1.2s
+    last failed: 2026-03-01 13:00:00 UTC (1h ago): plugin "vendor" answered for
+                 another instance, "x"
     in flight: 2
     held back: its limit is used up until 2026-03-01 14:01:00 UTC
     quota left: 17 by the vendor's word at 2026-03-01 12:00:00 UTC, until
@@ -39,7 +42,7 @@ func TestPluginStatusText(t *testing.T) {
 	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	var out bytes.Buffer
 	printPluginStatus(&out, api.PluginStatus{
-		Plugin: "vendor", Version: "1.2.3", PID: 4711, State: host.Running, Since: noon,
+		Plugin: "vendor", Version: "1.2.3", PID: 4711, DroppedLogs: 12, State: host.Running, Since: noon,
 		Instances: []api.InstanceStatus{
 			{
 				Instance: "enrichment.feed", State: host.Running, Since: noon, Trouble: "the vendor is away", Restarts: 3,
@@ -47,6 +50,7 @@ func TestPluginStatusText(t *testing.T) {
 					"panic: runtime error: index out of range \x1b[31m", "goroutine 1 [running]:",
 				}},
 				Calls:    []api.Calls{{Calls: host.Calls{Method: "enrich", Calls: 120, Plugin: 2, Vendor: 6, Input: 1, Nobody: 4}, P50: 0.045, P99: 1.2}},
+				Failure:  &host.Failure{Reason: `plugin "vendor" answered for another instance, "x"`, Fault: "plugin", At: noon.Add(time.Hour)},
 				InFlight: 2, HeldBack: 31, HeldBecause: "its limit is used up until 2026-03-01 14:01:00 UTC",
 				Quota:  &host.Quota{Left: 17, Told: noon, Resets: noon.Add(12 * time.Hour)},
 				Minute: enrich.Room{Limit: 4}, Day: enrich.Room{Limit: 500, Left: 480},
