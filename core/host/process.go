@@ -3,6 +3,7 @@ package host
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -99,7 +100,12 @@ func (l launch) start(ctx context.Context) (*process, error) {
 		}
 	}
 	p.runner = l.newRunner(exe, dir)
-	p.client = plugin.NewClient(l.config(p.runner))
+	transport, certificate, err := newCertificate()
+	if err != nil {
+		return nil, &StartError{Plugin: l.name, Path: exe.path, Err: err}
+	}
+	p.runner.certificate = certificate
+	p.client = plugin.NewClient(l.config(p.runner, transport))
 	if err := p.connect(ctx); err != nil {
 		p.kill()
 		return nil, l.failed(p, err)
@@ -112,7 +118,7 @@ func (l launch) start(ctx context.Context) (*process, error) {
 }
 
 // config of go-plugin for one start: a client and its configuration serve once.
-func (l launch) config(r *runner) *plugin.ClientConfig {
+func (l launch) config(r *runner, transport *tls.Config) *plugin.ClientConfig {
 	unexpected := func(stream string) io.Writer {
 		return &lineWriter{do: func(line []byte) { r.output.unexpected(stream, line) }}
 	}
@@ -120,7 +126,7 @@ func (l launch) config(r *runner) *plugin.ClientConfig {
 		HandshakeConfig:  sdk.Handshake(),
 		VersionedPlugins: map[int]plugin.PluginSet{sdk.ProtocolVersion: {sdk.PluginName: connection{}}},
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
-		AutoMTLS:         true,
+		TLSConfig:        transport,
 		SkipHostEnv:      true,
 		StartTimeout:     l.timing.Start,
 		RunnerFunc: func(_ hclog.Logger, wanted *exec.Cmd, socketDir string) (goplugin.Runner, error) {

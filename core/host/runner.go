@@ -40,6 +40,8 @@ type runner struct {
 	kernel kernel
 	held   *confinement
 	output *output
+	// certificate of the only client that the process is to serve.
+	certificate string
 
 	cmd       *exec.Cmd
 	socketDir string
@@ -77,6 +79,7 @@ func (r *runner) prepare(wanted *exec.Cmd, socketDir string) error {
 	r.cmd = r.exe.command()
 	r.cmd.Dir = r.dir
 	r.cmd.Env = append(append([]string{}, r.env...), wanted.Env...)
+	r.cmd.Env = append(r.cmd.Env, certificateEnv+"="+r.certificate)
 	return nil
 }
 

@@ -65,9 +65,9 @@ func dial(socket string, server *x509.Certificate, client []tls.Certificate, see
 	)
 }
 
-// newCertificate is like the core's: of a key on P-521, for localhost.
+// newCertificate is like the core's: of a key on P-256, for localhost.
 func newCertificate() (pair tls.Certificate, text string, err error) {
-	key, err := ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return pair, "", err
 	}
