@@ -9,7 +9,7 @@ GOFUMPT     := mvdan.cc/gofumpt@v0.12.0
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BUF         := github.com/bufbuild/buf/cmd/buf@v1.75.0
 
-.PHONY: build kelpie run test test-race lint generate generate-check contract docs bench bounds torture torture-disk clean
+.PHONY: build kelpie run test test-race lint generate generate-check contract docs bench bounds misbehaving torture torture-disk clean
 
 ## build: the program and all plugins, their lock and schemas, into bin/
 build: kelpie $(addprefix plugin-,$(PLUGINS))
@@ -76,6 +76,11 @@ bench:
 ## bound. And the start after a kill with a million signals, which take a while, and 10 GB
 bounds:
 	$(GO) test -run '^$$' -bench 'Bound|Start' -benchtime 1x -timeout 90m ./core/faulttest
+
+## misbehaving: honest work beside plugins that crash, hang, leak, flood and lie, ten seconds
+## for each, in turns with honest work alone; JSON=file
+misbehaving:
+	$(GO) test -count 1 -timeout 60m -v -run '^TestMisbehaving$$' ./core/faulttest -args -long $(if $(JSON),-json $(abspath $(JSON)))
 
 ## torture: the fault harness: aimed kills, then SEEDS random schedules (100), several
 ## worlds at once (WORLDS, 5); SEED=n runs one of them again, SHORT=1 a few; JSON=file

@@ -76,7 +76,7 @@ action "counter" "sink" {
 
 // bench is a folder in which the shipped programs run.
 type bench struct {
-	b   *testing.B
+	b   testing.TB
 	p   Programs
 	dir string
 }

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/kelpie-sec/kelpie/core/api"
 	"github.com/kelpie-sec/kelpie/core/detect"
 )
@@ -180,10 +182,20 @@ func (u *up) counted() (received, decided uint64) {
 	return s.Sources[0].Total, s.Sources[0].Counted
 }
 
+// ended tells whether the core has, and leaves it to be waited for.
+func (u *up) ended() bool {
+	var info unix.Siginfo
+	err := unix.Waitid(unix.P_PID, u.cmd.Process.Pid, &info, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil)
+	return err != nil && err != unix.EINTR || info.Signo != 0
+}
+
 // wait waits for a condition.
 func (u *up) wait(limit time.Duration, what string, ok func() bool) {
 	u.w.b.Helper()
 	for deadline := time.Now().Add(limit); !ok(); time.Sleep(2 * time.Millisecond) {
+		if u.ended() {
+			u.w.b.Fatalf("void: the core ended by itself\n%s", u.errs)
+		}
 		if time.Now().After(deadline) {
 			u.w.b.Fatalf("void: waited %s for %s\n%s", limit, what, u.errs)
 		}

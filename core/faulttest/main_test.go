@@ -12,6 +12,7 @@ var (
 	seeds   = flag.Int("seeds", 100, "how many seeds")
 	from    = flag.Uint64("seed", 0, "the one seed to run; 0: the aimed kills, and seeds from 1 on")
 	worlds  = flag.Int("worlds", 5, "how many worlds at once")
+	long    = flag.Bool("long", false, "the long form of TestMisbehaving: ten seconds for each, and all of them")
 	result  = flag.String("json", "", "the file that the summary is written to")
 )
 

@@ -31,7 +31,7 @@ func Build(dir string, tags string) (Programs, error) {
 		return p, err
 	}
 	plugins := []string{"./plugins/file", "./plugins/email", "./plugins/table"}
-	for _, name := range []string{"counter", "contain", "script", "lookup", "vendor", "flood"} {
+	for _, name := range []string{"counter", "contain", "script", "lookup", "vendor", "flood", "rogue"} {
 		plugins = append(plugins, "./core/faulttest/"+name)
 	}
 	for out, packages := range map[string][]string{
