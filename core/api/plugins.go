@@ -23,6 +23,9 @@ type PluginStatus struct {
 	Instances []InstanceStatus `json:"instances"`
 	// DroppedLogs are lines of its output that were too many to be logged.
 	DroppedLogs int64 `json:"dropped_logs,omitempty"`
+	// Behind is since when it comes after everything else on the machine, since it wanted
+	// all processors for too many threads at once.
+	Behind time.Time `json:"behind,omitzero"`
 }
 
 // InstanceStatus is how an instance is. Its counts are those of its address since
@@ -72,7 +75,7 @@ func (s *Server) pluginStatus(r *http.Request) (any, error) {
 func (st *Status) pluginStatus() []PluginStatus {
 	all := []PluginStatus{}
 	for _, p := range st.Plugins {
-		out := PluginStatus{Plugin: p.Plugin, Version: p.Version, PID: p.PID, State: p.State, Since: p.Since, DroppedLogs: p.DroppedLogs, Instances: []InstanceStatus{}}
+		out := PluginStatus{Plugin: p.Plugin, Version: p.Version, PID: p.PID, State: p.State, Since: p.Since, DroppedLogs: p.DroppedLogs, Behind: p.Behind, Instances: []InstanceStatus{}}
 		for i := range p.Instances {
 			out.Instances = append(out.Instances, st.instance(&p.Instances[i]))
 		}

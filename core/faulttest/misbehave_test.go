@@ -69,7 +69,7 @@ var misbehaviours = []misbehaviour{
 		"rogue: failed since", "a plugin must not print before sdk.Serve", `"hello, this is the best plugin of all"`, "plugin restart rogue",
 	}},
 	{name: "noise", kind: "enrichment", way: "noise", told: []string{"prints too much: "}},
-	{name: "fork bomb", kind: "enrichment", way: "bomb", told: []string{"rogue"}},
+	{name: "fork bomb", kind: "enrichment", way: "bomb", told: []string{"wants all processors: it comes after everything else since"}},
 	{name: "trickle of a detector", kind: "detector", way: "trickle", long: true, later: []string{ended, thrice}},
 	{name: "trickle of an enrichment", kind: "enrichment", way: "trickle", told: []string{late}, later: []string{ended, thrice}},
 }

@@ -253,6 +253,13 @@ func (f *fake) Enrich(ctx context.Context, r *pluginv1.EnrichRequest) (*pluginv1
 			os.WriteFile(mark, nil, 0o600)
 			os.Exit(4)
 		}
+	case "busy":
+		for range c.Times {
+			if err := exec.Command("/bin/sh", "-c", "while :; do :; done").Start(); err != nil {
+				return nil, status.Error(codes.Internal, err.Error())
+			}
+		}
+		first.Answers[0].Details = []byte("{}")
 	case "hang":
 		<-ctx.Done()
 		return nil, ctx.Err()

@@ -256,7 +256,7 @@ func (s *supervisor) status(inForce map[string]*instance) Status {
 	out := Status{
 		Plugin: s.launch.name, Version: s.about.Version, Path: s.launch.path, SHA256: s.sha256,
 		PID: s.pid, State: s.state, Since: s.since, Restarts: max(0, s.starts-1),
-		LastError: s.lastError, ErrorAt: s.errorAt, Why: s.why, Line: s.line, Tail: slices.Clone(s.tail), DroppedLogs: s.dropped,
+		LastError: s.lastError, ErrorAt: s.errorAt, Why: s.why, Line: s.line, Tail: slices.Clone(s.tail), DroppedLogs: s.dropped, Behind: s.behind,
 		Confined: s.launch.confined(s.process),
 	}
 	if a := s.launch.attached; a != nil {

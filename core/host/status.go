@@ -36,8 +36,12 @@ type Status struct {
 	Tail      []string
 	// DroppedLogs counts lines that were too many to be logged.
 	DroppedLogs int64
-	Confined    Confined
-	Instances   []InstanceStatus
+	// Behind is since when the process comes after everything else on the machine, since it
+	// wanted all processors for too many threads at once, until somebody starts it again;
+	// zero: it does not.
+	Behind    time.Time
+	Confined  Confined
+	Instances []InstanceStatus
 	// Attached: somebody else has started it, from a file that nobody has verified. Path
 	// is its socket, and PID the one that was told of, until another serves that.
 	Attached bool

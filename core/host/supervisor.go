@@ -53,6 +53,7 @@ type supervisor struct {
 	why, line   string
 	tail        []string
 	dropped     int64
+	behind      time.Time    // since when the process comes after all others; zero: it does not
 	diagnostics []Diagnostic // of the last start
 	deadline    time.Time    // of the stop, once that is asked for
 }
@@ -100,7 +101,7 @@ func (s *supervisor) run(ctx context.Context) {
 			s.end(p, patience)
 		}
 		if err == nil { // asked to stop, or to start again
-			s.calm()
+			s.forgive()
 			continue
 		}
 		s.crashed(p, err)
@@ -182,6 +183,12 @@ func (s *supervisor) watch(ctx context.Context, p *process) error {
 	var looking <-chan bool
 	retry := newRetry(t)
 	defer retry.timer.Stop()
+	watch := time.NewTicker(greedEvery)
+	defer watch.Stop()
+	s.mu.Lock()
+	greed := greed{pid: p.runner.pid, last: !s.behind.IsZero()} // as it was before it ended
+	s.mu.Unlock()
+	greed.yield()
 	for {
 		select {
 		case <-ctx.Done():
@@ -205,11 +212,34 @@ func (s *supervisor) watch(ctx context.Context, p *process) error {
 				s.log.Info("a file that the plugin may touch is there now, or is another; it is started again, so that it may touch that")
 				return nil
 			}
+		case <-watch.C:
+			if !p.attached && greed.look() {
+				s.tamed()
+			}
 		case <-retry.timer.C:
 			s.configureRefused(ctx, p)
 			retry.next()
 		}
 	}
+}
+
+// greedEvery is how often it is looked at what a process leaves of the processors.
+const greedEvery = time.Second
+
+// tamed keeps that the process has come to be behind all others.
+func (s *supervisor) tamed() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.behind = time.Now()
+	s.log.Warn("the plugin keeps all processors busy with many threads at once; from now on it comes after everything else")
+}
+
+// forgive forgets all that earlier processes did.
+func (s *supervisor) forgive() {
+	s.calm()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.behind = time.Time{}
 }
 
 // kill ends whatever process there is, at once.
@@ -317,7 +347,7 @@ func (s *supervisor) rest(ctx context.Context, err error) {
 		select {
 		case <-ctx.Done():
 		case <-s.restart:
-			s.calm()
+			s.forgive()
 		}
 		return
 	}
@@ -327,7 +357,7 @@ func (s *supervisor) rest(ctx context.Context, err error) {
 	select {
 	case <-ctx.Done():
 	case <-s.restart:
-		s.calm()
+		s.forgive()
 	case <-timer.C:
 	}
 }

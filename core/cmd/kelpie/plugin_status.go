@@ -58,6 +58,9 @@ func printPluginStatus(w io.Writer, s api.PluginStatus, now time.Time) {
 	}
 	indented(w, "", text)
 	printEnding(w, s, now)
+	if !s.Behind.IsZero() {
+		indented(w, "  wants all processors: ", fmt.Sprintf("it comes after everything else since %s UTC (%s)", stamp(s.Behind), ago(s.Behind, now)))
+	}
 	if s.DroppedLogs > 0 {
 		indented(w, "  prints too much: ", plural(int(s.DroppedLogs), "line")+" not logged")
 	}

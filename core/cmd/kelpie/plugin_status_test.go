@@ -20,6 +20,8 @@ const wantPluginStatus = `vendor 1.2.3: running since 2026-03-01 12:00:00 UTC (2
   it last said:
     | panic: runtime error: index out of range \x1b[31m
     | goroutine 1 [running]:
+  wants all processors: it comes after everything else since 2026-03-01 13:00:00
+                        UTC (1h ago)
   prints too much: 12 lines not logged
   INSTANCE                       STATE         CALLS ERRORS  HELD   P50   P99
   enrichment.feed                running         120      9    31  45ms  1.2s
@@ -42,7 +44,7 @@ func TestPluginStatusText(t *testing.T) {
 	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	var out bytes.Buffer
 	printPluginStatus(&out, api.PluginStatus{
-		Plugin: "vendor", Version: "1.2.3", PID: 4711, DroppedLogs: 12, State: host.Running, Since: noon,
+		Plugin: "vendor", Version: "1.2.3", PID: 4711, DroppedLogs: 12, Behind: noon.Add(time.Hour), State: host.Running, Since: noon,
 		Instances: []api.InstanceStatus{
 			{
 				Instance: "enrichment.feed", State: host.Running, Since: noon, Trouble: "the vendor is away", Restarts: 3,
