@@ -210,15 +210,17 @@ func (w *bench) beside(m *misbehaviour, events int, patterns []string) beside {
 	}
 	var out beside
 	settled := 0 // events until it was noticed what the rogue does
-	if m != nil && m.way == "bomb" {
+	if m != nil && m.way == bomb {
 		u.told(patterns)
-		settled = len(w.calls())
+		if settled = len(w.calls()); settled > events/2 {
+			w.b.Fatalf("void: %d of %d events had passed when the rogue was noticed", settled, events)
+		}
 	}
 	u.wait(patience, "the calls", func() bool { return len(w.calls()) >= events })
 	out.peak, out.lookup = u.memory().peak, u.lookups()
 	if m != nil {
 		out.status = u.told(patterns)
-		if m.way == "bomb" {
+		if m.way == bomb {
 			u.defuse()
 		}
 		out.peak = max(out.peak, u.memory().peak)

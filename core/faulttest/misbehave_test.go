@@ -25,6 +25,9 @@ type misbehaviour struct {
 	long        bool  // of the long form alone, since another is much like it
 }
 
+// bomb is the way of the fork bomb.
+const bomb = "bomb"
+
 const (
 	ended    = `last ended: `
 	inCall   = `plugin "rogue" ended during the call: exit status`
@@ -69,7 +72,7 @@ var misbehaviours = []misbehaviour{
 		"rogue: failed since", "a plugin must not print before sdk.Serve", `"hello, this is the best plugin of all"`, "plugin restart rogue",
 	}},
 	{name: "noise", kind: "enrichment", way: "noise", told: []string{"prints too much: "}},
-	{name: "fork bomb", kind: "enrichment", way: "bomb", told: []string{"wants all processors: it comes after everything else since"}},
+	{name: "fork bomb", kind: "enrichment", way: bomb, told: []string{"wants all processors: it comes after everything else since"}},
 	{name: "trickle of a detector", kind: "detector", way: "trickle", long: true, later: []string{ended, thrice}},
 	{name: "trickle of an enrichment", kind: "enrichment", way: "trickle", told: []string{late}, later: []string{ended, thrice}},
 }
@@ -151,6 +154,9 @@ func (c *comparison) disturbed(t *testing.T, m *misbehaviour) disturbance {
 	events, floor, patterns := honestRate, shortFloor, m.told
 	if *long {
 		events, floor, patterns = 10*honestRate, longFloor, slices.Concat(m.told, m.later)
+	}
+	if m.way == bomb { // some of it passes until that is noticed
+		events = 10 * honestRate
 	}
 	var d disturbance
 	for try := range tries {
