@@ -22,7 +22,7 @@ type misbehaviour struct {
 	// told is what "kelpie plugin status rogue" says; later what it says after some time.
 	told, later []string
 	bound       int64 // of the core's memory; 0: calmBound
-	long        bool  // of the long form alone, since another is much like it
+	long        bool  // of the long form alone: it takes its time, or another is much like it
 }
 
 // bomb is the way of the fork bomb.
@@ -56,7 +56,7 @@ var misbehaviours = []misbehaviour{
 	}},
 	{name: "enrichment hangs", kind: "enrichment", way: "hang", long: true, told: []string{pluginIs, late}},
 	{name: "action hangs", kind: "action", way: "hang", told: []string{pluginIs, late}},
-	{name: "SIGSTOP", kind: "action", hold: true, told: []string{late}, later: []string{ended, thrice}},
+	{name: "SIGSTOP", kind: "action", hold: true, long: true, told: []string{late}, later: []string{ended, thrice}},
 	{name: "leak", kind: "enrichment", way: "leak", told: []string{
 		ended, "it ended by itself: exit status 2", "out of memory", inCall,
 	}},
@@ -72,9 +72,9 @@ var misbehaviours = []misbehaviour{
 		"rogue: failed since", "a plugin must not print before sdk.Serve", `"hello, this is the best plugin of all"`, "plugin restart rogue",
 	}},
 	{name: "noise", kind: "enrichment", way: "noise", told: []string{"prints too much: "}},
-	{name: "fork bomb", kind: "enrichment", way: bomb, told: []string{"wants all processors: it comes after everything else since"}},
+	{name: "fork bomb", kind: "enrichment", way: bomb, long: true, told: []string{"wants all processors: it comes after everything else since"}},
 	{name: "trickle of a detector", kind: "detector", way: "trickle", long: true, later: []string{ended, thrice}},
-	{name: "trickle of an enrichment", kind: "enrichment", way: "trickle", told: []string{late}, later: []string{ended, thrice}},
+	{name: "trickle of an enrichment", kind: "enrichment", way: "trickle", long: true, told: []string{late}, later: []string{ended, thrice}},
 }
 
 // Floors below which a 99th percentile is as good as undisturbed: what a busy machine of
@@ -154,9 +154,6 @@ func (c *comparison) disturbed(t *testing.T, m *misbehaviour) disturbance {
 	events, floor, patterns := honestRate, shortFloor, m.told
 	if *long {
 		events, floor, patterns = 10*honestRate, longFloor, slices.Concat(m.told, m.later)
-	}
-	if m.way == bomb { // some of it passes until that is noticed
-		events = 10 * honestRate
 	}
 	var d disturbance
 	for try := range tries {
