@@ -57,7 +57,7 @@ func (c *check) books(b Books, last bool) {
 		c.account(b.When, &l.Sources[i], last)
 	}
 	for _, f := range c.w.Feeds {
-		if !names[f.Name()] {
+		if !names[f.Name()] && f.Offered() > 0 {
 			c.wrong("%s, the ledger knows nothing of %s", b.When, f.Name())
 		}
 	}

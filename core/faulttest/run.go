@@ -68,6 +68,9 @@ func (w *World) count(t *Tally) error {
 		t.Faults[string(manner)] += n
 	}
 	for _, f := range w.Feeds {
+		if l, ok := f.(liar); ok {
+			t.Faults["beside a rogue detector: "+l.way]++
+		}
 		script, ok := f.(*scriptFeed)
 		if !ok {
 			continue

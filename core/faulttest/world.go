@@ -51,6 +51,7 @@ func NewWorld(p Programs, dir string, seed uint64) (*World, error) {
 		newScriptFeed("plays", stream(seed, "plays"), 600+r.IntN(600), groups, 0),
 		newScriptFeed("repeats", stream(seed, "repeats"), 300+r.IntN(300), groups, 1+r.IntN(8)),
 	}
+	w.Feeds = append(w.Feeds, newLiars(seed)...)
 	w.api = dialAPI(w.path("data/kelpie.sock"))
 	var err error
 	if w.Far, err = newFarEnd(seed, dir); err != nil {
