@@ -216,3 +216,18 @@ func TestCodes(t *testing.T) {
 		}
 	}
 }
+
+// What a plugin could not answer was asked all the same: gRPC has the same words for a
+// request that could not be sent.
+func TestAnswerThatCannotBeSent(t *testing.T) {
+	h := started(t, settings(t, quick(), enrichment("enrichment.large", "well", "unsaid"), enrichment("enrichment.text", "well", "unsayable")), quiet())
+	_, err := enricher(t, h, "enrichment.large").Enrich(t.Context(), ask(1))
+	checkError(t, err, Error{Reason: sdk.Invalid, Fault: sdk.FaultPlugin, Err: ErrTooLarge}, "larger than 16 MiB")
+	_, err = enricher(t, h, "enrichment.text").Enrich(t.Context(), ask(1))
+	checkError(t, err, Error{Reason: sdk.Failed, Fault: sdk.FaultPlugin, Err: ErrContract}, "not valid UTF-8")
+	for _, in := range h.Status()[0].Instances {
+		if in.Failure == nil || in.Failure.Fault != sdk.FaultPlugin || in.Failure.Reason == "" {
+			t.Errorf("%s: why it failed is not kept: %+v", in.Address, in.Failure)
+		}
+	}
+}

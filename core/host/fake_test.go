@@ -253,6 +253,10 @@ func (f *fake) Enrich(ctx context.Context, r *pluginv1.EnrichRequest) (*pluginv1
 			os.WriteFile(mark, nil, 0o600)
 			os.Exit(4)
 		}
+	case "unsaid":
+		return nil, status.Error(codes.ResourceExhausted, "grpc: trying to send message larger than max (17000000 vs. 16777216)")
+	case "unsayable":
+		return nil, status.Error(codes.Internal, "grpc: error while marshaling: string field contains invalid UTF-8")
 	case "busy":
 		for range c.Times {
 			if err := exec.Command("/bin/sh", "-c", "while :; do :; done").Start(); err != nil {
