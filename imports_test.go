@@ -23,7 +23,7 @@ var owners = []struct {
 }{
 	{"github.com/hashicorp/hcl", []string{"core/config", "core/expr"}},
 	{"github.com/zclconf/go-cty", []string{"core/config", "core/expr"}},
-	{"github.com/hashicorp/go-plugin", []string{"core/host", "core/faulttest/lookup", "sdk"}},
+	{"github.com/hashicorp/go-plugin", []string{"core/host", "core/faulttest/lookup", "core/faulttest/rogue", "sdk"}},
 	{"aead.dev/minisign", []string{"core/release"}},
 	{"github.com/hashicorp/go-version", []string{"core/release"}},
 	{"github.com/dgraph-io/ristretto", []string{"core/enrich"}},
@@ -33,7 +33,7 @@ var owners = []struct {
 	{"modernc.org/sqlite", []string{"core/store"}},
 	{"github.com/pressly/goose", []string{"core/store"}},
 	{sdk + "/conformance", []string{"core/cmd/kelpie", "sdk"}},
-	{sdk + "/pluginv1", []string{"core/host", "core/faulttest/lookup", "sdk"}},
+	{sdk + "/pluginv1", []string{"core/host", "core/faulttest/lookup", "core/faulttest/rogue", "sdk"}},
 }
 
 // stages do not import each other; decide ties the three deterministic ones, and
