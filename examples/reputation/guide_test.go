@@ -123,8 +123,8 @@ func TestGuide(t *testing.T) {
 			instance(sdk.KindDetector, "detector.alerts"), instance(sdk.KindEnrichment, "enrichment.addresses"), blocks,
 		},
 	})
-	if got := report.Summary(); !strings.HasPrefix(got, "33 passed, ") {
-		t.Errorf("the service lets %s, want 33 passed", got)
+	if got := report.Summary(); !strings.HasPrefix(got, "34 passed, ") {
+		t.Errorf("the service lets %s, want 34 passed", got)
 	}
 }
 
