@@ -35,6 +35,5 @@ func Become(path string, g Grant, private []string) error {
 	if _, err := unix.FcntlInt(exe.file.Fd(), unix.F_SETFD, 0); err != nil {
 		return err
 	}
-	err = unix.Exec(fmt.Sprintf("/proc/self/fd/%d", exe.file.Fd()), []string{exe.path}, os.Environ())
-	return exe.unfit(err)
+	return unix.Exec(fmt.Sprintf("/proc/self/fd/%d", exe.file.Fd()), []string{exe.path}, os.Environ())
 }

@@ -123,7 +123,7 @@ func (t *trial) launch() (*process, error) {
 		return nil, err
 	}
 	if err := p.cmd.Start(); err != nil {
-		return nil, unfit(p.cmd.Path, err)
+		return nil, unfit(t.binary, err)
 	}
 	t.running = append(t.running, p)
 	go func() { // ends with the process, which kill waits for
@@ -165,6 +165,20 @@ func (p *process) logged(line string) {
 }
 
 // unfit says why the system does not run a file, and what to do.
+// What a launcher exits with that could not run the plugin.
+const (
+	exitUnfit    = 126
+	exitHomeless = 127
+)
+
+// unlaunched is why a launcher did not run the plugin; the launcher has said more.
+func (p *process) unlaunched(why error) error {
+	if len(p.trial.settings.Launcher) == 0 {
+		return fail("End with another code: a shell says by this one that it could not run a program.", "it ended (%s) without a handshake", p.ending())
+	}
+	return unfit(p.trial.binary, why)
+}
+
 func unfit(path string, err error) error {
 	switch info, statErr := os.Stat(path); {
 	case statErr == nil && info.Mode()&0o111 == 0:
@@ -190,6 +204,12 @@ func (p *process) awaitLine(ctx context.Context) error {
 		case p.line = <-p.first:
 			return nil
 		default:
+		}
+		switch p.cmd.ProcessState.ExitCode() {
+		case exitUnfit:
+			return p.unlaunched(syscall.ENOEXEC)
+		case exitHomeless:
+			return p.unlaunched(fs.ErrNotExist)
 		}
 		return fail("Run it by hand with the environment that docs/handshake.md lists, and see what it says.", "it ended (%s) without a handshake", p.ending())
 	case <-limit.C:

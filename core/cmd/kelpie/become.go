@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -42,7 +44,8 @@ func confining(grant host.Grant, private []string) (line []string, remove func()
 	return []string{self, "plugin", "become", file.Name()}, remove, nil
 }
 
-// pluginBecomeCommand is for this program itself: nobody types it.
+// pluginBecomeCommand is for this program itself: nobody types it. It exits as a shell that
+// can't run a program.
 func (p program) pluginBecomeCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "become GRANT BIN", Hidden: true, Args: cobra.ExactArgs(2),
@@ -55,7 +58,11 @@ func (p program) pluginBecomeCommand() *cobra.Command {
 			if err := json.Unmarshal(data, &b); err != nil {
 				return fmt.Errorf("%s: %w", args[0], err)
 			}
-			return host.Become(args[1], b.Grant, b.Private)
+			err = host.Become(args[1], b.Grant, b.Private)
+			if errors.Is(err, fs.ErrNotExist) {
+				return &codeError{127, err.Error()}
+			}
+			return &codeError{126, err.Error()}
 		},
 	}
 }
