@@ -369,7 +369,8 @@ func (f *fetched) place(path string) (func() error, error) {
 	return back, os.Rename(f.path, path)
 }
 
-// entry of the lock: of the release, and of the locked one what is for further platforms.
+// entry of the lock: of the release, and of the locked one what is for further platforms,
+// if it has the same publisher: nobody else's sums become his.
 func (f *fetched) entry() host.LockedPlugin {
 	e := host.LockedPlugin{
 		Name: f.origin.Label, Version: f.version, Source: f.origin.Source, Publisher: f.origin.PublicKey(), SHA256: f.release.Manifest.Sums(),
@@ -377,7 +378,7 @@ func (f *fetched) entry() host.LockedPlugin {
 	if f.origin.Name != f.origin.Label {
 		e.Own = f.origin.Name
 	}
-	if f.was != nil && f.was.Version == f.version && !f.again {
+	if f.was != nil && f.was.Version == f.version && !f.again && f.was.Publisher == e.Publisher {
 		maps.Copy(e.SHA256, f.was.SHA256)
 	}
 	return e
