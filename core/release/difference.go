@@ -3,7 +3,9 @@ package release
 import (
 	"bytes"
 	"cmp"
+	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -191,22 +193,90 @@ type Permissions struct {
 
 // Grown are the permissions that a plugin asks for and did not before; with the two the
 // other way about, those that it asks for no more.
+//
+// What an attribute in one of them is by default counts as well, as "{path}=/etc/acme":
+// with another default it lets a plugin touch something else.
 func Grown(was, is model.Plugin) Permissions {
-	return Permissions{Read: beyond(was.Read, is.Read), Write: beyond(was.Write, is.Write), Network: beyond(was.Network, is.Network)}
+	old, now := defaults(was), defaults(is)
+	ports := old.with(was.Network)
+	return Permissions{
+		Read:  beyond(old.with(was.Read), now.with(is.Read)),
+		Write: beyond(old.with(was.Write), now.with(is.Write)),
+		Network: slices.DeleteFunc(beyond(ports, now.with(is.Network)), func(text string) bool {
+			kind, _, _ := strings.Cut(text, ":")
+			return slices.Contains(ports, kind+":*")
+		}),
+	}
 }
 
 // Any tells whether there are any.
 func (p Permissions) Any() bool { return len(p.Read)+len(p.Write)+len(p.Network) > 0 }
 
 func beyond(was, is []string) []string {
+	had := map[string]bool{}
+	for _, text := range was {
+		had[text] = true
+	}
 	var more []string
 	for _, text := range is {
-		kind, _, _ := strings.Cut(text, ":")
-		if !slices.Contains(was, text) && !slices.Contains(was, kind+":*") {
+		if !had[text] {
 			more = append(more, text)
 		}
 	}
 	return more
+}
+
+// defaultsOf are the defaults of a plugin's attributes, by their names.
+type defaultsOf map[string][]string
+
+func defaults(p model.Plugin) defaultsOf {
+	d, seen := defaultsOf{}, map[string]bool{}
+	add := func(s model.Schema) {
+		for _, a := range s.Attributes {
+			switch text := string(a.Default); text {
+			case "", "null", `""`, "[]", "{}":
+			default:
+				var plain string
+				if json.Unmarshal(a.Default, &plain) == nil {
+					text = plain
+				}
+				if key := a.Name + "=" + text; !seen[key] {
+					seen[key], d[a.Name] = true, append(d[a.Name], text)
+				}
+			}
+		}
+	}
+	if p.Connection != nil {
+		add(*p.Connection)
+	}
+	for _, c := range p.Connectors {
+		add(c.Schema)
+	}
+	return d
+}
+
+var braces = regexp.MustCompile(`\{([a-z][a-z0-9_]*)\}`)
+
+// with adds to permissions, for each attribute that they name, what it is by default.
+func (d defaultsOf) with(permissions []string) []string {
+	all, seen := slices.Clone(permissions), map[string]bool{}
+	for _, text := range permissions {
+		kind, _, _ := strings.Cut(text, ":")
+		if kind != "tcp" && kind != "listen" {
+			kind = ""
+		} else {
+			kind += ":"
+		}
+		for _, found := range braces.FindAllStringSubmatch(text, -1) {
+			if attribute := kind + found[0]; !seen[attribute] {
+				seen[attribute] = true
+				for _, value := range d[found[1]] {
+					all = append(all, attribute+"="+value)
+				}
+			}
+		}
+	}
+	return all
 }
 
 // Words say what the permissions let a plugin do, a phrase for each: "read what path
@@ -238,6 +308,9 @@ func (p Permissions) Words() []string {
 
 // named says what a path or port of a schema is: "{path}" is what that attribute says.
 func named(text string) string {
+	if name, value, ok := strings.Cut(text, "}="); ok && strings.HasPrefix(name, "{") {
+		return "what its attribute " + name[1:] + " names by default: " + value
+	}
 	if name, ok := strings.CutPrefix(text, "{"); ok && strings.HasSuffix(name, "}") && strings.Count(text, "{") == 1 {
 		return "what its attribute " + strings.TrimSuffix(name, "}") + " names"
 	}

@@ -1,6 +1,7 @@
 package release
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -87,5 +88,36 @@ func TestPermissions(t *testing.T) {
 	}
 	if gone := Grown(is, was); !cmp.Equal(gone.Words(), []string{"connect to every TCP port"}) || !gone.Any() || Grown(is, is).Any() {
 		t.Error(gone)
+	}
+}
+
+// TestPermissionsByDefault: with another default a plugin touches something else, though
+// what it asks for has the same words.
+func TestPermissionsByDefault(t *testing.T) {
+	plugin := func(path, url string) model.Plugin {
+		attributes := func(name, value string) model.Schema {
+			return model.Schema{Attributes: []model.Attribute{{Name: name, Default: json.RawMessage(value)}}}
+		}
+		connection := attributes("url", url)
+		return model.Plugin{
+			Read: []string{"{path}/data", "/a:*"}, Network: []string{"tcp:{url}"}, Connection: &connection,
+			Connectors: []model.Connector{{Schema: attributes("path", path)}},
+		}
+	}
+	was, is := plugin(`""`, `"https://a.example"`), plugin(`"/etc"`, `"http://a.example"`)
+	is.Read = append(is.Read, "/a")
+	want := []string{
+		"read /a", "read what its attribute path names by default: /etc",
+		"connect to the TCP port of what its attribute url names by default: http://a.example",
+	}
+	if diff := cmp.Diff(want, Grown(was, is).Words()); diff != "" {
+		t.Error(diff)
+	}
+	was.Network = []string{"tcp:*"}
+	if got := Grown(was, is).Network; len(got) > 0 {
+		t.Errorf("of every port: %v", got)
+	}
+	if same := Grown(is, is); same.Any() {
+		t.Error(same)
 	}
 }
