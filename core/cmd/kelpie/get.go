@@ -76,12 +76,22 @@ func (p program) getter(o *options, flags initOptions, names []string) (*getter,
 		f := &fetched{origin: origin}
 		for i := range g.lock.Plugins {
 			if g.lock.Plugins[i].Name == origin.Label {
-				f.was, f.before = &g.lock.Plugins[i], g.schemas[origin.Label]
+				f.was, f.before = &g.lock.Plugins[i], known(g.lock.Plugins[i], origin, g.schemas[origin.Label])
 			}
 		}
 		g.all = append(g.all, f)
 	}
 	return g, nil
+}
+
+// known is what a locked plugin said of itself: nothing, if the schema is of another
+// version, as after an end between schemas and lock, or the plugin is another. What it
+// asks for is then all new.
+func known(was host.LockedPlugin, origin config.Origin, schema model.Plugin) model.Plugin {
+	if schema.Version != was.Version || was.OwnName() != origin.Name {
+		return model.Plugin{}
+	}
+	return schema
 }
 
 // fetch finds, verifies and downloads what is not here yet. It runs nothing.
