@@ -31,13 +31,17 @@ func writeArchive(w io.Writer, name string, size int64, executable io.Reader) (F
 	return File{Size: size, SHA256: hexSum(sum)}, errors.Join(files.Close(), zipped.Close())
 }
 
-// unpack writes the only file of an archive, which must be the one that is expected.
+// maxWrapping bounds what an archive may have beside its file: headers and padding.
+const maxWrapping = 1 << 20
+
+// unpack writes the only file of an archive, which must be the one that is expected. It
+// unzips no more than that takes.
 func unpack(w io.Writer, archive io.Reader, name string, want File) error {
 	zipped, err := gzip.NewReader(archive)
 	if err != nil {
 		return errors.New("it is no archive")
 	}
-	files := tar.NewReader(zipped)
+	files := tar.NewReader(io.LimitReader(zipped, want.Size+maxWrapping))
 	header, err := files.Next()
 	switch {
 	case err != nil:

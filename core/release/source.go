@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -50,7 +51,8 @@ func OpenSource(where, dir string) (*Source, error) {
 
 func folder(dir string) open {
 	return func(_ context.Context, name string) (io.ReadCloser, error) {
-		f, err := os.Open(filepath.Join(dir, name))
+		// It may be a FIFO, which must not block who looks.
+		f, err := os.OpenFile(filepath.Join(dir, name), os.O_RDONLY|syscall.O_NONBLOCK, 0)
 		if err != nil {
 			return nil, err
 		}

@@ -82,6 +82,28 @@ func tarOf(t *testing.T, headers ...tar.Header) []byte {
 	return b.Bytes()
 }
 
+// wrapped is an archive of one file, with far more headers than it needs.
+func wrapped(t *testing.T, h tar.Header) []byte {
+	t.Helper()
+	var plain bytes.Buffer
+	w := tar.NewWriter(&plain)
+	h.Format, h.PAXRecords = tar.FormatPAX, map[string]string{"ACME.more": strings.Repeat("x", 1<<19)}
+	if err := w.WriteHeader(&h); err != nil {
+		t.Fatal(err)
+	}
+	const block = 512
+	extended := plain.Bytes()[:plain.Len()-block]
+	var b bytes.Buffer
+	zipped := gzip.NewWriter(&b)
+	_, err := zipped.Write(bytes.Repeat(extended, 4))
+	_, errFile := zipped.Write(append(plain.Bytes(), bytes.Repeat([]byte("x"), int(h.Size))...))
+	_, errEnd := zipped.Write(make([]byte, block-h.Size%block+2*block))
+	if err := errors.Join(err, errFile, errEnd, zipped.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
 func TestTampered(t *testing.T) {
 	s, other := signer(t), signer(t)
 	const archive, manifest, sums, minisig = "acme_1.4.0_linux_amd64.tar.gz", "acme_1.4.0_manifest.json", "acme_1.4.0_SHA256SUMS", "acme_1.4.0_SHA256SUMS.minisig"
@@ -146,6 +168,7 @@ func TestTampered(t *testing.T) {
 			f.forge(tarOf(f.t, tar.Header{Name: "acme", Linkname: "/etc/passwd", Typeflag: tar.TypeLink}))
 		}, "one regular file"},
 		{"two files", false, func(f folderOf) { f.forge(tarOf(f.t, file("acme", size(f)), file("more", 1))) }, `it holds "more" too`},
+		{"headers without end", false, func(f folderOf) { f.forge(wrapped(f.t, file("acme", size(f)))) }, "it is no archive"},
 		{"no file", false, func(f folderOf) { f.forge(tarOf(f.t)) }, "it is no archive"},
 		{"no archive", false, func(f folderOf) { f.forge([]byte("hello")) }, "it is no archive"},
 		{"manifest of a newer format", false, func(f folderOf) {
