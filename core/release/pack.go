@@ -22,6 +22,8 @@ import (
 type Binary struct {
 	Platform string // "linux_amd64"
 	Path     string
+	// SHA256 that the file must have; empty: any.
+	SHA256 string
 }
 
 // Pack makes the files of a release in a folder, and writes the folder's index anew. It
@@ -99,6 +101,9 @@ func pack(dir string, m Manifest, b Binary) (Build, error) {
 	count := &counter{w: io.MultiWriter(out, sum)}
 	build.Executable, err = writeArchive(count, executableName(m.Name, b.Platform), info.Size(), in)
 	build.Size, build.SHA256 = count.n, hexSum(sum)
+	if err == nil && b.SHA256 != "" && b.SHA256 != build.Executable.SHA256 {
+		err = errors.New("it changed while it was packed")
+	}
 	return build, errors.Join(err, out.Sync(), out.Close())
 }
 

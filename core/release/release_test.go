@@ -39,7 +39,7 @@ func packed(t *testing.T, dir, version string, s *Signer) Manifest {
 		if err := os.WriteFile(path, []byte(strings.Repeat("program "+platform+" "+version+"\n", 1000)), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		all = append(all, Binary{platform, path})
+		all = append(all, Binary{Platform: platform, Path: path})
 	}
 	m, _, err := Pack(dir, acme(version), all, s)
 	if err != nil {
@@ -140,18 +140,25 @@ func TestReleaseIsMadeOnce(t *testing.T) {
 	if err := os.WriteFile(path, []byte("another"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	_, _, err := Pack(dir, acme("1.0.0"), []Binary{{"darwin_arm64", path}, {"linux_amd64", path}}, nil)
+	_, _, err := Pack(dir, acme("1.0.0"), []Binary{{Platform: "darwin_arm64", Path: path}, {Platform: "linux_amd64", Path: path}}, nil)
 	if err == nil || !strings.Contains(err.Error(), "raise the plugin's version") {
 		t.Error(err)
 	}
 	if diff := cmp.Diff(before, listing(t, dir)); diff != "" {
 		t.Error(diff)
 	}
-	if _, _, err := Pack(dir, acme("1.0.1"), []Binary{{"linux_amd64", path}, {"linux_amd64", path}}, nil); err == nil {
+	if _, _, err := Pack(dir, acme("1.0.1"), []Binary{{Platform: "linux_amd64", Path: path}, {Platform: "linux_amd64", Path: path}}, nil); err == nil {
 		t.Error("a platform is taken twice")
 	}
 	if _, _, err := Pack(dir, acme("1.0.1"), nil, nil); err == nil {
 		t.Error("a release for nothing is made")
+	}
+	inspected := Binary{Platform: "linux_amd64", Path: path, SHA256: sumOf([]byte("what was inspected"))}
+	if _, _, err := Pack(dir, acme("1.0.1"), []Binary{inspected}, nil); err == nil || !strings.Contains(err.Error(), "it changed while it was packed") {
+		t.Error(err)
+	}
+	if diff := cmp.Diff(before, listing(t, dir)); diff != "" {
+		t.Error(diff)
 	}
 }
 

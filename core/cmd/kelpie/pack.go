@@ -96,12 +96,10 @@ func pack(ctx context.Context, dir string, binaries []release.Binary, signer *re
 	if err != nil {
 		return packed{}, err
 	}
+	binaries[i].SHA256 = sum
 	m, files, err := release.Pack(dir, about, binaries, signer)
 	if err != nil {
 		return packed{}, err
-	}
-	if m.Platforms[host.Platform()].Executable.SHA256 != sum {
-		return packed{}, fmt.Errorf("%s changed while it was packed", binaries[i].Path)
 	}
 	made := packed{Name: m.Name, Version: m.Version, Platforms: []string{}, Folder: dir, Files: files}
 	for platform := range m.Platforms {
