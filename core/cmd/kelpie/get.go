@@ -159,18 +159,35 @@ func (g *getter) choose(ctx context.Context, f *fetched, source *release.Source)
 	switch {
 	case f.version == "":
 		return f.origin.Complaint("version", "No such version", noVersion(f.origin, versions))
-	case f.was == nil || release.Compare(f.version, f.was.Version) >= 0 || slices.Contains(g.named, f.origin.Label):
+	case f.notNewer() == "" || slices.Contains(g.named, f.origin.Label):
 		return nil
 	case !allowed:
-		return f.origin.Complaint("version", "An older version", fmt.Sprintf(
-			"The source has %s for it, which is older than %s in %s. To go back, name the plugin: \"kelpie init --upgrade %s\".",
-			f.version, f.was.Version, config.LockName, f.origin.Label))
+		return f.origin.Complaint("version", "Not a newer version", fmt.Sprintf(
+			"The source has %s for it, which is %s %s in %s. To go back, name the plugin: \"kelpie init --upgrade %s\".",
+			f.version, f.notNewer(), f.was.Version, config.LockName, f.origin.Label))
 	}
-	f.notes = append(f.notes, fmt.Sprintf(
-		"the newest in %s is %s, which is older than what is locked; if you have not taken %s back, somebody hides it. To go back, name the plugin: \"kelpie init --upgrade %s\"",
-		f.origin.Source, f.version, f.was.Version, f.origin.Label))
+	if !slices.Contains(versions, f.was.Version) {
+		f.notes = append(f.notes, fmt.Sprintf(
+			"the newest in %s is %s, which is %s what is locked; if you have not taken %s back, somebody hides it. To go back, name the plugin: \"kelpie init --upgrade %s\"",
+			f.origin.Source, f.version, f.notNewer(), f.was.Version, f.origin.Label))
+	}
 	f.version = f.was.Version
 	return nil
+}
+
+// notNewer says what the version is to the locked one, if it is neither newer nor the same.
+// "1.4.0+b" is no newer than "1.4.0+a": nobody can say which was first.
+func (f *fetched) notNewer() string {
+	if f.was == nil || f.version == f.was.Version {
+		return ""
+	}
+	switch order := release.Compare(f.version, f.was.Version); {
+	case order < 0:
+		return "older than"
+	case order == 0:
+		return "another build of"
+	}
+	return ""
 }
 
 func noVersion(o config.Origin, versions []string) string {
@@ -300,13 +317,30 @@ func (f *fetched) reasons() []string {
 			all[len(all)-1] = "it had a publisher, and has none"
 		}
 	}
-	if release.Compare(f.version, f.was.Version) < 0 {
-		all = append(all, "it is older than what is locked")
+	if how := f.notNewer(); how != "" {
+		all = append(all, "it is "+how+" what is locked")
 	}
 	if f.again {
 		all = append(all, "it is another file of the version that is locked")
 	}
+	if n := f.unlocked(); n > 0 {
+		all = append(all, "the lock has nothing of it for "+plural(n, "platform")+" that the source has")
+	}
 	return all
+}
+
+// unlocked counts the platforms of the locked version that the lock does not have. A
+// publisher vouches for them; without one they are as new as another version.
+func (f *fetched) unlocked() int {
+	n := 0
+	if f.was.Version == f.version && f.origin.Key == nil {
+		for platform := range f.release.Manifest.Platforms {
+			if f.was.SHA256[platform] == "" {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // inspect starts each once, confined, and holds it to what its release says.

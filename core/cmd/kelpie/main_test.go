@@ -113,7 +113,7 @@ func buildReleases(t *testing.T) string {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for version, role := range map[string]string{"1.3.0": "narrow", "1.4.0": "wide", "1.5.0": "liar", "2.0.0": "rival"} {
+	for version, role := range map[string]string{"1.3.0": "narrow", "1.3.0+new": "narrow", "1.3.0+old": "narrow", "1.4.0": "wide", "1.5.0": "liar", "2.0.0": "rival"} {
 		flags := "-s -w -X main.version=" + version + " -X main.role=" + role
 		out, err := exec.Command("go", "build", "-ldflags", flags, "-o", filepath.Join(dir, "acme-"+version), "./testdata/acme").CombinedOutput()
 		if err != nil {
