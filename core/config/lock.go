@@ -27,6 +27,9 @@ const (
 	SchemaDir = "kelpie.schemas"
 )
 
+// ErrBusy is a folder whose lock and schemas somebody else is changing.
+var ErrBusy = errors.New("another \"kelpie init\" or \"kelpie plugin lock\" is at work in this folder; wait until it has ended")
+
 const lockHeader = "# Written by \"kelpie init\" and \"kelpie plugin lock\". Keep it under version control.\n"
 
 func lockLanguage() bodyType {

@@ -35,6 +35,11 @@ func (p program) initCommand(o *options) *cobra.Command {
 			if err := o.require(); err != nil {
 				return err
 			}
+			leave, err := config.Alone(o.folder())
+			if err != nil {
+				return err
+			}
+			defer leave()
 			g, err := p.getter(o, flags, names)
 			if err != nil {
 				return err

@@ -40,6 +40,11 @@ func (p program) pluginLockCommand(o *options) *cobra.Command {
 					origins = append([]config.Origin{}, all...)
 				}
 			}
+			leave, err := config.Alone(o.folder())
+			if err != nil {
+				return err
+			}
+			defer leave()
 			locked, lost, err := lockPlugins(c.Context(), o.folder(), dir, names, origins)
 			if err != nil {
 				return err
