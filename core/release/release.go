@@ -91,6 +91,8 @@ func (m Manifest) check(name, version string) error {
 		return errors.New("it is of another plugin or version")
 	case len(m.Platforms) == 0:
 		return errors.New("it is for no platform")
+	case !readable(m.Plugin.Read) || !readable(m.Plugin.Write) || !readable(m.Plugin.Network):
+		return fmt.Errorf("the plugin asks for more than a person reads: at most %d permissions of each kind, with %d letters", maxPermissions, maxPermission)
 	}
 	for platform, b := range m.Platforms {
 		switch {
@@ -103,6 +105,16 @@ func (m Manifest) check(name, version string) error {
 		}
 	}
 	return nil
+}
+
+// A person is asked about permissions, and has to read them.
+const (
+	maxPermissions = 64
+	maxPermission  = 256
+)
+
+func readable(permissions []string) bool {
+	return len(permissions) <= maxPermissions && !slices.ContainsFunc(permissions, func(text string) bool { return len(text) > maxPermission })
 }
 
 // SameAs tells whether a plugin says of itself what another, or a manifest, has of it.

@@ -179,6 +179,14 @@ func TestTampered(t *testing.T) {
 			f.m.Version = "1.5.0"
 			f.remake("-", "-")
 		}, "it is of another plugin or version"},
+		{"manifest with more permissions than anybody reads", false, func(f folderOf) {
+			f.m.Plugin.Network = strings.Split(strings.Repeat("tcp:443 ", 100), " ")
+			f.remake("-", "-")
+		}, "more than a person reads"},
+		{"manifest with a permission that nobody reads", false, func(f folderOf) {
+			f.m.Plugin.Read = []string{strings.Repeat("/x", 1000)}
+			f.remake("-", "-")
+		}, "more than a person reads"},
 		{"manifest with a path", false, func(f folderOf) {
 			b := f.m.Platforms["linux_amd64"]
 			b.Archive = "../../etc/passwd"

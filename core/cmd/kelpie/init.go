@@ -184,6 +184,13 @@ func (f *fetched) line() fetchedPlugin {
 	return l
 }
 
+// What is shown of a release is bounded, so that who has made it cannot push out of sight
+// who vouches for it, and what it asks for.
+const (
+	maxChanges = 100
+	maxColumns = 6 * width // of one change
+)
+
 // printFetched shows what is new about a plugin.
 func printFetched(w io.Writer, f *fetched) {
 	l := f.line()
@@ -200,8 +207,11 @@ func printFetched(w io.Writer, f *fetched) {
 		indented(w, "", head+" from "+l.Source)
 		printVouched(w, f, l)
 	}
-	for _, c := range l.Changes {
+	for _, c := range l.Changes[:min(len(l.Changes), maxChanges)] {
 		printChange(w, c)
+	}
+	if rest := len(l.Changes) - maxChanges; rest > 0 {
+		indented(w, "  ", fmt.Sprintf("and %s more, which --json shows", plural(rest, "change")))
 	}
 	for _, text := range f.more().Words() {
 		indented(w, "  ASKS TO ", text)
@@ -240,7 +250,7 @@ func printChange(w io.Writer, c release.Change) {
 	if c.Detail != "" {
 		text += ", " + c.Detail
 	}
-	indented(w, "  "+sign+" ", text)
+	indented(w, "  "+sign+" ", line(text, maxColumns))
 }
 
 // wanted are the plugins that have a source: all, or those that are named.

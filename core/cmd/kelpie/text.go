@@ -112,7 +112,7 @@ func wrap(s string, n int) []string {
 	var lines []string
 	current := ""
 	for _, word := range strings.Fields(safe(s)) {
-		for columns(word) > n {
+		for beyond(word, n) {
 			if current != "" {
 				lines, current = append(lines, current), ""
 			}
@@ -137,6 +137,12 @@ func wrap(s string, n int) []string {
 		lines = append(lines, current)
 	}
 	return lines
+}
+
+// beyond tells whether a text takes more than n columns, without reading all of a long one.
+func beyond(s string, n int) bool {
+	_, rest := cut(s, n)
+	return rest != ""
 }
 
 // indented prints text below a first column: first on the first line, spaces on the
