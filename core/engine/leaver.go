@@ -79,13 +79,24 @@ func (f *flow) seeOff(ctx context.Context, l *leaver) {
 
 // needed tells why an action can't go yet; empty: it can.
 func (f *flow) needed(ctx context.Context, l *leaver) (string, error) {
+	const waits = "steps wait for what became of them"
 	if !l.Replaced {
 		pending, err := f.k.store.PendingActions(ctx)
 		if err != nil {
 			return "", err
 		}
 		if slices.Contains(pending, l.Address()) {
-			return "steps wait for what became of them", nil
+			return waits, nil
+		}
+	}
+	// What it was called for may be held as soon as that is known.
+	called, err := f.k.store.Called(ctx, l.Address())
+	if err != nil {
+		return "", err
+	}
+	for _, a := range called {
+		if one, err := f.maker(l.Address(), a); err == nil && one == l {
+			return waits, nil
 		}
 	}
 	holds, err := f.k.store.Holds(ctx, false)
@@ -118,6 +129,11 @@ func (f *flow) did(ctx context.Context, address, intent string) (*leaver, error)
 	if len(attempts) > 0 {
 		last = attempts[len(attempts)-1]
 	}
+	return f.maker(address, last)
+}
+
+// maker tells the same of an attempt.
+func (f *flow) maker(address string, last respond.Attempt) (*leaver, error) {
 	s := f.changes
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -138,18 +154,17 @@ func (f *flow) did(ctx context.Context, address, intent string) (*leaver, error)
 	return nil, errGone
 }
 
-// withLeaving adds the actions that stay for undo alone.
+// withLeaving adds the actions that stay for undo alone, where none is in force. One that
+// was replaced may be the last at its address: who replaced it can be gone before it.
 func (s *changes) withLeaving(r respond.Settings) respond.Settings {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := r
 	out.Actions = map[string]respond.Action{}
 	for _, l := range s.leaving {
-		if !l.Replaced {
-			a := l.settings
-			a.UndoOnly = true
-			out.Actions[l.Address()] = a
-		}
+		a := l.settings
+		a.UndoOnly = true
+		out.Actions[l.Address()] = a
 	}
 	for address, a := range r.Actions {
 		a.Others = slices.ContainsFunc(s.leaving, func(l *leaver) bool { return l.Address() == address })

@@ -133,6 +133,74 @@ func TestWhoDidItUndoesIt(t *testing.T) {
 	}
 }
 
+// TestSwappedDuringACall: what an action does while it is swapped is held by it as well,
+// and it stays until that is undone.
+func TestSwappedDuringACall(t *testing.T) {
+	w := newWorld(t, edit(t, blocking, "action \"north\" \"fence\" {", "action \"north\" \"fence\" {\n  after = \"answer\""))
+	w.ownPlugins()
+	w.twin("north", "1.0.0", 1)
+	w.twin("south", "1.0.0", 1)
+	r := w.live(nil)
+	r.until("the call", func() bool { return len(w.noted("act")) == 1 })
+	w.configure(edit(t, blocking, `action "north"`, `action "south"`))
+	if a := r.apply(false); a.Outcome != api.Applied {
+		t.Fatalf("%s: %s\n%s", a.Outcome, a.Error, a.Diagnostics)
+	}
+	want := []string{"action.fence: steps wait for what became of them"}
+	r.until("who is called", func() bool { return slices.Equal(r.leaving(), want) })
+	w.write("answer", "")
+	want = []string{"action.fence: it holds block indicator of 198.51.100.1"}
+	r.until("who did it", func() bool { return slices.Equal(r.leaving(), want) })
+	r.release()
+	r.until("the release", func() bool { return r.hold().State == model.HoldReleased })
+	r.until("the end of who did it", func() bool { return len(r.leaving()) == 0 })
+	r.end()
+	if got := w.noted("undo"); len(got) != 1 || !strings.HasPrefix(got[0], "north undo ") || !strings.HasSuffix(got[0], " north") {
+		t.Errorf("undone: %q", got)
+	}
+}
+
+// TestSwappedAndRemoved: an action holds something, is swapped for another, and that one is
+// removed: who did it still undoes it, also where it had to be brought back.
+func TestSwappedAndRemoved(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		t.Run(map[bool]string{false: "by reloads", true: "by a restart and a reload"}[restart], func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, blocking)
+			w.ownPlugins()
+			w.twin("north", "1.0.0", 1)
+			w.twin("south", "1.0.0", 1)
+			r := w.live(nil)
+			r.until("the hold", func() bool { return r.hold().State == model.HoldInForce })
+			w.configure(edit(t, blocking, `action "north"`, `action "south"`))
+			if restart {
+				r.end()
+				r = w.live(nil)
+			} else if a := r.apply(false); a.Outcome != api.Applied {
+				t.Fatalf("%s: %s\n%s", a.Outcome, a.Error, a.Diagnostics)
+			}
+			w.configure(edit(t, blocking, `action "north" "fence"`, `action "south" "elsewhere"`, "action.fence", "action.elsewhere"))
+			if a := r.apply(false); a.Outcome != api.Applied {
+				t.Fatalf("%s: %s\n%s", a.Outcome, a.Error, a.Diagnostics)
+			}
+			want := []string{"action.fence: it holds block indicator of 198.51.100.1"}
+			r.until("who did it, alone", func() bool { return slices.Equal(r.leaving(), want) })
+			r.release()
+			r.until("the end of the order", func() bool {
+				s := r.hold().State
+				return s == model.HoldReleased || s == model.HoldStuck
+			})
+			if h := r.hold(); h.State != model.HoldReleased {
+				t.Errorf("it is %s: %s", h.State, h.Message)
+			}
+			r.end()
+			if got := w.noted("undo"); len(got) != 1 || !strings.HasPrefix(got[0], "north undo ") {
+				t.Errorf("undone: %q", got)
+			}
+		})
+	}
+}
+
 // TestWhoDidItCantBeBroughtBack: then its undo is nobody else's, and comes before a person.
 func TestWhoDidItCantBeBroughtBack(t *testing.T) {
 	south := edit(t, blocking, `action "north"`, `action "south"`, `detector "north"`, `detector "south"`)

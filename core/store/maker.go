@@ -56,6 +56,16 @@ func (s *Store) Makers(ctx context.Context) ([]Maker, error) {
 	return all, nil
 }
 
+// attemptsCalled are those of an action's pending steps that are not known to have done
+// nothing.
+const attemptsCalled = `SELECT a.doc FROM intents i INDEXED BY intents_pending JOIN attempts a ON a.intent = i.number
+	WHERE i.state = 'pending' AND i.action = ? AND a.state != 'failed' ORDER BY i.number, a.number`
+
+// Called lists the attempts of an action's pending steps that took effect, or may have.
+func (s *Store) Called(ctx context.Context, action string) ([]respond.Attempt, error) {
+	return queryDocs[respond.Attempt](ctx, s, attemptsCalled, action)
+}
+
 // ConfigVersion returns a configuration that was in force, by its hash.
 func (s *Store) ConfigVersion(ctx context.Context, hash string) (decide.ConfigVersion, error) {
 	return getDoc[decide.ConfigVersion](ctx, s, `SELECT doc FROM config_versions WHERE hash = ?`, hash)

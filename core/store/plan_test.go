@@ -40,6 +40,8 @@ func TestEveryQueryHasAnIndex(t *testing.T) {
 		"pending intents":     {query: pendingIntents},
 		"oldest intents":      {query: oldestIntents},
 		"attempts":            {query: attemptsOf, may: `SCALAR SUBQUERY`},
+		"attempts in doubt":   {query: attemptsInDoubt, may: `SCAN i USING COVERING INDEX intents_pending|USE TEMP B-TREE FOR ORDER BY`}, // all are wanted
+		"attempts called":     {query: attemptsCalled, may: `USE TEMP B-TREE FOR ORDER BY`},
 		"pending asks":        {query: pendingAsks},
 		"urgent asks":         {query: urgentAsks},
 		"pending enrichments": {query: pendingEnrichments, may: `SCAN found|SETUP|RECURSIVE STEP|CO-ROUTINE|MATERIALIZE|SCALAR SUBQUERY|SCAN CONSTANT ROW`},

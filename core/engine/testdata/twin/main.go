@@ -33,6 +33,7 @@ type config struct {
 	Until  sdk.Path `kelpie:"until" doc:"No event comes any more when this file is there."`
 	Mark   string   `kelpie:"mark" doc:"Makes a block another one."`
 	Token  string   `kelpie:"token,secret" doc:"Some secret."`
+	After  sdk.Path `kelpie:"after" doc:"What is done is answered when this file is there."`
 }
 
 type twin struct {
@@ -118,11 +119,10 @@ func (d *detector) Detect(ctx context.Context, start sdk.Start, out sdk.Sender) 
 	return ctx.Err()
 }
 
-func (d *detector) over() bool {
-	if d.config.Until == "" {
-		return false
-	}
-	_, err := os.Stat(string(d.config.Until))
+func (d *detector) over() bool { return d.config.Until != "" && there(d.config.Until) }
+
+func there(file sdk.Path) bool {
+	_, err := os.Stat(string(file))
 	return err == nil
 }
 
@@ -167,9 +167,14 @@ func (e *enrichment) Enrich(_ context.Context, questions []sdk.Question) ([]sdk.
 
 type action struct{ twin }
 
-func (a *action) Execute(_ context.Context, call sdk.Call) (sdk.Result, error) {
+func (a *action) Execute(ctx context.Context, call sdk.Call) (sdk.Result, error) {
 	if err := a.note("act", call.Key, call.Target.Value); err != nil {
 		return sdk.Result{}, err
+	}
+	for a.config.After != "" && !there(a.config.After) {
+		if !pause(ctx, 5*time.Millisecond) {
+			return sdk.Result{}, ctx.Err()
+		}
 	}
 	return sdk.Result{Outcome: sdk.OutcomeDone, UndoToken: []byte(name + ":" + call.Key)}, nil
 }
@@ -198,6 +203,6 @@ func main() {
 				{Name: "block_indicator", Targets: []string{sdk.IP}, Summary: "Note.", Undo: true},
 			}},
 		},
-		Permissions: sdk.Permissions{Read: []string{"{until}"}, Write: []string{"{notes}"}},
+		Permissions: sdk.Permissions{Read: []string{"{until}", "{after}"}, Write: []string{"{notes}"}},
 	})
 }
