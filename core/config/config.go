@@ -44,6 +44,7 @@ type Config struct {
 	instances []*instance
 	kelpie    *section // nil: there is none
 	parts     map[part][sha256.Size]byte
+	movable   map[string]hcl.Range // where the blocks are that can be moved, by their addresses of now
 }
 
 // Refusals are the reasons not to run this configuration: NotBuilt, as errors.

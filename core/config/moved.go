@@ -145,6 +145,17 @@ func (p *parser) names() map[string]string {
 	return names
 }
 
+// places are where the blocks are that can be moved, by their addresses of now.
+func (p *parser) places() map[string]hcl.Range {
+	places := map[string]hcl.Range{}
+	for _, kind := range movable {
+		for _, s := range p.each(kind) {
+			places[s.address()] = s.header()
+		}
+	}
+	return places
+}
+
 // Shown is the address of now of a block that is known by an identity.
 func (c *Config) Shown(identity string) string {
 	if now := c.Names[identity]; now != "" {
@@ -164,26 +175,57 @@ func (c *Config) identityOf(address string) string {
 }
 
 // Moved complains about moves that can't be made from a configuration that was in force
-// before, and warns of what begins anew since its moved block is gone.
+// before, and warns of what begins anew since its moved block is gone or is about nothing.
 func (c *Config) Moved(before *Config) hcl.Diagnostics {
 	var diags hcl.Diagnostics
+	for shown, at := range c.movable {
+		d := before.beginning(c.identityOf(shown), shown)
+		if d != nil {
+			d.Subject = &at
+			diags = append(diags, d)
+		}
+	}
 	was := map[string]*instance{}
 	for _, i := range before.instances {
 		was[i.settings.Address] = i
 	}
 	for _, i := range c.instances {
-		identity, shown := i.settings.Address, i.section.address()
+		identity := i.settings.Address
 		old := was[identity]
-		if identity != shown && old != nil && (old.plugin.Name != i.plugin.Name || old.connector.Name != i.connector.Name) {
+		if identity != i.section.address() && old != nil && (old.plugin.Name != i.plugin.Name || old.connector.Name != i.connector.Name) {
 			diags = append(diags, complaint(i.section.header(), "Moved to another plugin",
 				"%s was of plugin %q, and what is renamed goes on as what it was. Swap the plugin under the old name first and rename it then; or remove the moved block, and it starts anew.",
 				before.Shown(identity), old.plugin.Name))
 		}
-		if first := before.identityOf(shown); first != shown && first != identity {
-			d := complaint(i.section.header(), "Starts anew", "%s was %s, and went on as that: without its moved block it is another one. What it has read, counted and done before is not known to it.", shown, first)
-			d.Severity = hcl.DiagWarning
-			diags = append(diags, d)
-		}
 	}
 	return sorted(diags)
+}
+
+// beginning says what is wrong with a block of the next configuration, which is known by
+// an identity there and has an address; nil: nothing. What was known by another identity
+// must not lose that by a move: it would do all again.
+func (c *Config) beginning(identity, shown string) *hcl.Diagnostic {
+	_, from := c.movable[identity]
+	_, known := c.movable[c.Shown(identity)]
+	_, had := c.movable[shown]
+	known = known && c.identityOf(c.Shown(identity)) == identity
+	var d *hcl.Diagnostic
+	switch first, own := c.identityOf(identity), c.identityOf(shown); {
+	case identity != shown && from && first == shown:
+		return complaint(hcl.Range{}, "Moved back", "%s was %s before it was %s, and goes on as that without a moved block. Remove both.", shown, shown, identity)
+	case identity != shown && from && first != identity:
+		return complaint(hcl.Range{}, "Moved on", "%s was %s before, and goes on as that: its moves begin there. Write the moved block from %s to %s.", identity, first, first, shown)
+	case own != shown && own != identity:
+		d = complaint(hcl.Range{}, "Starts anew", "%s was %s, and went on as that: without its moved block it is another one. What it has read, counted and done before is not known to it.", shown, own)
+	case identity == shown && c.Shown(identity) != shown:
+		d = complaint(hcl.Range{}, "Goes on as another", "%s is what %s was, which goes on by this name: it takes over what that has read, counted and done. Give it another name if it is something new.", shown, c.Shown(identity))
+	case identity != shown && had && own == shown:
+		d = complaint(hcl.Range{}, "Goes on as another", "%s was itself until now, and by its moved block goes on as what %s was: what it has read, counted and done under its own name is not known to it.", shown, identity)
+	case identity != shown && !known:
+		d = complaint(hcl.Range{}, "Starts anew", "There was no %s before %s: nothing goes on, and all begins. Look whether its moved block says where it was.", identity, shown)
+	default:
+		return nil
+	}
+	d.Severity = hcl.DiagWarning
+	return d
 }

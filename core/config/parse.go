@@ -77,7 +77,7 @@ func Parse(src *Source) (*Config, hcl.Diagnostics) {
 	p.config.finish(hash)
 	p.config.NotBuilt = sorted(p.notBuilt)
 	p.config.Names = p.names()
-	p.config.Decide.Names = p.config.Names
+	p.config.Decide.Names, p.config.movable = p.config.Names, p.places()
 	p.config.kelpie, p.config.parts = p.first("kelpie"), p.parts()
 	return p.config, sorted(p.diags)
 }

@@ -33,7 +33,7 @@ func (v *view) notice() sdk.Notice {
 		if l.known() {
 			return
 		}
-		u := sdk.NoticeUnknown{What: v.m.index.Key(l.value), Source: l.src.Address, State: string(l.state)}
+		u := sdk.NoticeUnknown{What: v.m.index.Key(l.value), Source: v.m.shown(l.src.Address), State: string(l.state)}
 		if l.reply != nil {
 			u.Why = l.reply.Reason
 		}

@@ -51,7 +51,10 @@ func (f *flow) prepare(ctx context.Context) error {
 	if err := f.k.fill(ctx); err != nil {
 		return err
 	}
-	var err error
+	err := f.follow(ctx)
+	if err != nil {
+		return err
+	}
 	if f.trial, err = f.k.trial(ctx); err != nil {
 		return err
 	}
@@ -154,10 +157,7 @@ func (f *flow) run(ctx context.Context) error {
 	var ticking, enriching, responding, detecting *stage
 	var matching []*stage
 	var consumer *eventlog.Consumer
-	err := f.patiently(work, func() error { return f.tellMoved(work) })
-	if err == nil {
-		err = f.announce(work)
-	}
+	err := f.announce(work)
 	if err == nil {
 		ticking = start(base, fail, f.tick)
 		enriching = start(base, fail, f.enricher.Run)

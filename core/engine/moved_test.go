@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http/httptest"
 	"slices"
@@ -205,4 +207,45 @@ func TestWhatIsNotMoved(t *testing.T) {
 	r = w.live(nil)
 	r.until("the warning", func() bool { return strings.Contains(w.log.String(), "Starts anew") })
 	r.end()
+}
+
+// TestAChainThatIsCut: the first of two moved blocks is gone. The block would lose what it
+// was, and all be read again: neither a reload nor a start takes that.
+func TestAChainThatIsCut(t *testing.T) {
+	named := func(name string, moves ...string) string {
+		text := edit(t, blocking, `"north" "count"`, `"north" "`+name+`"`, "[detector.count]", "[detector."+name+"]")
+		for _, from := range moves {
+			text += fmt.Sprintf("\nmoved {\n  from = detector.%s\n  to   = detector.%s\n}\n", from, name)
+		}
+		return text
+	}
+	w := newWorld(t, named("count"))
+	w.ownPlugins()
+	w.twin("north", "1.0.0", 1)
+	r := w.live(nil)
+	r.until("the hold", func() bool { return r.inForce() == 1 })
+	w.configure(named("edge", "count"))
+	if a := r.apply(false); a.Outcome != api.Applied {
+		t.Fatalf("moved: %s %s", a.Outcome, a.Error)
+	}
+	w.configure(named("rim", "edge"))
+	if a := r.apply(false); a.Outcome != api.Refused || !strings.Contains(string(a.Diagnostics), "from detector.count to detector.rim") {
+		t.Errorf("cut: %s %s", a.Outcome, a.Diagnostics)
+	}
+	r.end()
+	k := w.open()
+	var refused *RefusedError
+	ctx, stop := context.WithTimeout(t.Context(), patience)
+	defer stop()
+	if err := k.Run(ctx, w.options(false)); !errors.As(err, &refused) || !strings.Contains(err.Error(), "Moved on") {
+		t.Errorf("a start: %v", err)
+	}
+	w.check(k.Close())
+	w.configure(named("rim", "count"))
+	r = w.live(nil)
+	r.until("the session", func() bool { return len(w.noted("detect")) == 2 })
+	r.end()
+	if got := w.noted("detect"); !slices.Equal(got, []string{"north detect", "north detect north:1"}) {
+		t.Errorf("sessions: %q", got)
+	}
 }

@@ -16,8 +16,9 @@ type namesOf struct {
 	names map[string]string
 }
 
-// tellMoved logs what was renamed since the last run in a way that makes it another block.
-func (f *flow) tellMoved(ctx context.Context) error {
+// follow holds a start to what a reload is held to: the configuration must be able to
+// come after the one that was in force last. What begins anew is logged.
+func (f *flow) follow(ctx context.Context) error {
 	flags, err := f.k.store.Flags(ctx)
 	if err != nil || flags.Config == "" || flags.Config == f.options.Config.Hash {
 		return err
@@ -33,8 +34,12 @@ func (f *flow) tellMoved(ctx context.Context) error {
 	if err != nil {
 		return nil //nolint:nilerr // it is of another Kelpie, and decide says so if it matters
 	}
-	for _, m := range config.Messages(f.options.Config.Moved(before), nil) {
-		f.logger.Warn("configuration: "+m.Summary, "place", m.File, "detail", m.Detail)
+	moves := f.options.Config.Moved(before)
+	if moves.HasErrors() {
+		return &RefusedError{Moves: moves}
+	}
+	for _, m := range config.Messages(moves, nil) {
+		f.logger.Warn("configuration: "+m.Summary, "place", m.File, "line", m.Line, "detail", m.Detail)
 	}
 	return nil
 }

@@ -30,7 +30,7 @@ func (f *flow) startPlugins(ctx context.Context) error {
 		f.logger.Warn("not every plugin has started yet; the others go on", "error", err)
 	}
 	if refused := refusals(h, found); len(refused) > 0 {
-		return &RefusedError{refused}
+		return &RefusedError{Diagnostics: refused}
 	}
 	for _, d := range found {
 		f.logger.Warn(d.Summary, "instance", d.Instance, "detail", d.Detail)

@@ -60,10 +60,17 @@ type Progress struct {
 	Sources   int
 }
 
-// RefusedError: plugins complained about their blocks.
-type RefusedError struct{ Diagnostics []host.Diagnostic }
+// RefusedError: plugins complained about their blocks, or moves can't be made from the
+// configuration that was in force last.
+type RefusedError struct {
+	Diagnostics []host.Diagnostic
+	Moves       config.Diagnostics
+}
 
 func (e *RefusedError) Error() string {
+	if e.Moves.HasErrors() {
+		return "the configuration can't follow the one that was in force last: " + firstError(e.Moves)
+	}
 	return fmt.Sprintf("%d complaints of plugins about the configuration", len(e.Diagnostics))
 }
 

@@ -86,7 +86,7 @@ func (p program) runKelpie(ctx context.Context, o *options, once, rewind, accept
 	screen.clear()
 	var refused *engine.RefusedError
 	if errors.As(err, &refused) {
-		return p.refuse(o, options.Config.Diagnose(refused.Diagnostics), options.Config.Source)
+		return p.refuse(o, append(refused.Moves, options.Config.Diagnose(refused.Diagnostics)...), options.Config.Source)
 	}
 	if err != nil {
 		return err
@@ -94,7 +94,7 @@ func (p program) runKelpie(ctx context.Context, o *options, once, rewind, accept
 	if once {
 		for _, d := range options.Config.Detectors {
 			if !d.Finite {
-				fmt.Fprintf(p.err, "%s has no end, and was not read\n", d.Address)
+				fmt.Fprintf(p.err, "%s has no end, and was not read\n", options.Config.Shown(d.Address))
 			}
 		}
 		if err := p.summary(ctx, o, k, time.Since(began)); err != nil {
