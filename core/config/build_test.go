@@ -328,11 +328,11 @@ func TestResolve(t *testing.T) {
 	}
 	want := []host.Instance{
 		{
-			Address: "detector.eve", Kind: model.Detector, Plugin: "file", Env: []string{"LANG=C"}, Timeout: 5 * time.Second,
+			Address: "detector.eve", Kind: model.Detector, Plugin: "file", CursorVersion: 1, Env: []string{"LANG=C"}, Timeout: 5 * time.Second,
 			Config: json.RawMessage(`{"field":{"user":{"index":1,"type":"text"}},"format":"json","path":"logs/eve.json","poll":"1s","skip":[{"prefix":"#"},{"prefix":";"}]}`),
 		},
 		{
-			Address: "detector.edr", Kind: model.Detector, Plugin: "carbonblack", Config: json.RawMessage(`{"every":"30s"}`),
+			Address: "detector.edr", Kind: model.Detector, Plugin: "carbonblack", CursorVersion: 1, Config: json.RawMessage(`{"every":"30s"}`),
 			Connection: json.RawMessage(`{"token":"s3cret-cb","url":"https://cb.example.org"}`), Secrets: []string{"s3cret-cb"},
 		},
 		{

@@ -279,9 +279,9 @@ func (p *parser) instance(i *instance) {
 		Address:   p.identity(s),
 		Kind:      i.connector.Kind,
 		Plugin:    i.plugin.Name,
-		Connector: i.connector.Name,
-		Own:       s.text("isolation", "") == "own",
-		Timeout:   s.duration("timeout", 0),
+		Connector: i.connector.Name, CursorVersion: i.connector.CursorVersion,
+		Own:     s.text("isolation", "") == "own",
+		Timeout: s.duration("timeout", 0),
 
 		Confinement: p.confine(i.plugin),
 	}

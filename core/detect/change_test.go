@@ -19,8 +19,8 @@ const other = "detector.other"
 // scripts are plugins by the instances that they have.
 type scripts map[string]*script
 
-func (s scripts) Open(ctx context.Context, instance string, cursor []byte, once bool) (Session, error) {
-	return s[instance].Open(ctx, instance, cursor, once)
+func (s scripts) Open(ctx context.Context, in Instance, cursor []byte, once bool) (Session, error) {
+	return s[in.Address].Open(ctx, in, cursor, once)
 }
 
 func beginAll(t *testing.T, l *memoryLog, p scripts, instances ...string) *rig {

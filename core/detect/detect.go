@@ -16,8 +16,10 @@ import (
 // Plugins opens sessions of detector instances.
 type Plugins interface {
 	// Open starts a session from a cursor; nil is the source's beginning. It waits
-	// while the plugin's process starts. The session ends with ctx.
-	Open(ctx context.Context, instance string, cursor []byte, once bool) (Session, error)
+	// while the plugin's process starts. The session ends with ctx. It must fail if
+	// another connector than the instance's Maker has its address: the cursor is not for
+	// that one.
+	Open(ctx context.Context, in Instance, cursor []byte, once bool) (Session, error)
 }
 
 // Session is the plugin's side of a session. Recv is for one goroutine.
@@ -243,7 +245,7 @@ func (d *Detector) session(ctx, stay context.Context, in Instance, rewind bool) 
 			d.Logger.Warn(why, "instance", in.Address, "plugin", in.Maker.Name())
 		}
 	}
-	plugin, err := d.Plugins.Open(ctx, in.Address, cursor, d.Settings.Once)
+	plugin, err := d.Plugins.Open(ctx, in, cursor, d.Settings.Once)
 	if err != nil {
 		return false, err
 	}

@@ -120,7 +120,7 @@ type script struct {
 	deaf     bool // it does not end when it is told to stop
 }
 
-func (p *script) Open(ctx context.Context, _ string, cursor []byte, _ bool) (Session, error) {
+func (p *script) Open(ctx context.Context, _ Instance, cursor []byte, _ bool) (Session, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.open != nil {

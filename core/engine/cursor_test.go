@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/kelpie-sec/kelpie/core/api"
 	"github.com/kelpie-sec/kelpie/core/config"
+	"github.com/kelpie-sec/kelpie/core/detect"
+	"github.com/kelpie-sec/kelpie/core/eventlog"
 	"github.com/kelpie-sec/kelpie/core/host"
 	"github.com/kelpie-sec/kelpie/core/model"
 )
@@ -156,6 +159,32 @@ func TestAnotherPluginsCursorIsNotUsed(t *testing.T) {
 				t.Error("the folders:", diff)
 			}
 		})
+	}
+}
+
+// TestASessionIsForItsOwnConnector: while a vendor is swapped a session of before may be
+// tried again, with the cursor of before. It does not begin at who has the address by then.
+func TestASessionIsForItsOwnConnector(t *testing.T) {
+	w := newWorld(t, counting)
+	w.ownPlugins()
+	w.twin("north", "1.0.0", 1)
+	r := w.live(nil)
+	r.until("all events", func() bool { return r.counted() == 300 })
+	for _, before := range []eventlog.Maker{
+		{Plugin: "south", CursorVersion: 1}, {Plugin: "north", Connector: "other", CursorVersion: 1}, {Plugin: "north", CursorVersion: 2},
+	} {
+		in := detect.Instance{Address: "detector.count", Maker: before}
+		s, err := (detectors{r.k.running.host}).Open(t.Context(), in, []byte(before.Plugin+":7"), false)
+		if !errors.Is(err, errSwapped) {
+			t.Errorf("of %+v: %v", before, err)
+		}
+		if err == nil {
+			s.Close()
+		}
+	}
+	r.end()
+	if got := w.noted("detect"); len(got) != 1 {
+		t.Errorf("sessions: %q", got)
 	}
 }
 

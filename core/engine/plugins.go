@@ -7,6 +7,7 @@ import (
 
 	"github.com/kelpie-sec/kelpie/core/detect"
 	"github.com/kelpie-sec/kelpie/core/enrich"
+	"github.com/kelpie-sec/kelpie/core/eventlog"
 	"github.com/kelpie-sec/kelpie/core/fault"
 	"github.com/kelpie-sec/kelpie/core/host"
 	"github.com/kelpie-sec/kelpie/core/model"
@@ -69,10 +70,18 @@ func (f *flow) stopPlugins() error {
 // detectors are the host's, as detect sees them.
 type detectors struct{ host *host.Host }
 
-func (d detectors) Open(ctx context.Context, instance string, cursor []byte, once bool) (detect.Session, error) {
-	detector, err := d.host.Detector(instance)
+// errSwapped means that a session would begin at an instance that has taken the place of
+// its own: while a change is made, one that is tried again comes too late.
+var errSwapped = errors.New("another connector has its address now")
+
+func (d detectors) Open(ctx context.Context, in detect.Instance, cursor []byte, once bool) (detect.Session, error) {
+	detector, err := d.host.Detector(in.Address)
 	if err != nil {
 		return nil, err
+	}
+	plugin, connector, version := detector.Maker()
+	if in.Maker != (eventlog.Maker{Plugin: plugin, Connector: connector, CursorVersion: version}) {
+		return nil, errSwapped
 	}
 	s, err := detector.Open(ctx, host.SessionStart{Cursor: cursor, Once: once})
 	if err != nil {

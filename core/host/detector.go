@@ -78,6 +78,11 @@ type SessionStatus struct {
 // Address of the instance, "detector.eve".
 func (d *Detector) Address() string { return d.instance.Address }
 
+// Maker is the connector, and the version of the cursors that it makes.
+func (d *Detector) Maker() (plugin, connector string, cursorVersion int) {
+	return d.instance.Plugin, d.instance.Connector, d.instance.CursorVersion
+}
+
 // Open begins a session, once the process is up. ctx is the session's: when it ends,
 // the session is cut. The caller must Close the session.
 func (d *Detector) Open(ctx context.Context, start SessionStart) (*Session, error) {

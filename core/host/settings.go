@@ -51,6 +51,8 @@ type Instance struct {
 	// Path of the executable; empty: it is in PluginDir, and has the plugin's name.
 	Path      string
 	Connector string // within the plugin; empty: the only one of its kind
+	// CursorVersion is a detector's, by its schema.
+	CursorVersion int
 	// Key names what it is: its plugin, connector and configuration, with secrets by name.
 	Key string
 	// Config and Connection are JSON objects by the plugin's schemas. They hold
