@@ -107,27 +107,34 @@ type leftSource struct {
 	until uint64
 }
 
-// stayBehind keeps the rules for detectors that are going: what they have reported is
-// matched as it would have been.
+// stayBehind keeps the rules for detectors that are going, and for connectors in whose
+// place another one comes: what they have reported is matched as it would have been.
 func (f *flow) stayBehind(now *generation, next Configuration) {
 	acked := uint64(0)
 	if st, err := f.k.log.Stats(f.changes.life); err == nil { // if not, the next change looks
 		acked = st.EventsAcked
 	}
-	wanted := map[string]bool{}
-	for _, d := range next.Config.Detectors {
-		wanted[d.Address] = true
+	makers := func(c *Configuration) map[string]string {
+		all := map[string]string{}
+		for _, in := range c.detectors() {
+			all[in.Address] = in.Maker.Name()
+		}
+		return all
 	}
+	was, wanted := makers(&now.Configuration), makers(&next)
 	f.changes.mu.Lock()
 	defer f.changes.mu.Unlock()
 	var left []leftSource
 	for _, l := range f.changes.left {
-		if !wanted[l.source.Detector] && (l.until == 0 || l.until > acked) {
+		if is := wanted[l.source.Detector]; (is == "" || l.source.Maker != "" && l.source.Maker != is) && (l.until == 0 || l.until > acked) {
 			left = append(left, l)
 		}
 	}
 	for _, s := range now.Config.Match.Sources {
-		if !wanted[s.Detector] {
+		if is := wanted[s.Detector]; is != was[s.Detector] {
+			if is != "" {
+				s.Maker = was[s.Detector]
+			}
 			s.Version = now.hash()
 			left = append(left, leftSource{source: s})
 		}

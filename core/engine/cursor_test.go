@@ -139,6 +139,10 @@ func TestAnotherPluginsCursorIsNotUsed(t *testing.T) {
 				if a.Outcome != api.Applied || i < 0 || a.Instances[i].What != host.Replaced || !strings.Contains(a.Instances[i].Because, why) {
 					t.Fatalf("%s: %s %+v", a.Outcome, a.Error, a.Instances)
 				}
+				left := r.k.running.changes.left
+				if len(left) != 1 || left[0].source.Maker != "north" || left[0].source.Version != a.Before || left[0].until == 0 {
+					t.Errorf("what north has reported is matched by %+v", left)
+				}
 			}
 			r.until("all of south's events", func() bool { return r.counted() == 800 })
 			r.end()

@@ -43,7 +43,7 @@ func (e matchEvents) Next(ctx context.Context) (match.Message, match.Answer, err
 		return match.Message{}, nil, err
 	}
 	return match.Message{
-		Seq: m.Seq, Source: m.Instance, Total: m.Total, Count: m.Count,
+		Seq: m.Seq, Source: m.Instance, Maker: m.Maker.Name(), Total: m.Total, Count: m.Count,
 		Damaged: m.BatchID == "", Payload: m.Payload,
 	}, answer{m}, nil
 }

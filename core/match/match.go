@@ -30,6 +30,7 @@ var earliest = time.Unix(0, 0)
 type Worker struct {
 	settings *Settings
 	sources  map[string]source
+	former   map[[2]string]source // by detector and maker: of who has its place no more
 	scope    expr.Scope
 	doc      expr.Document
 	event    eventFields
@@ -47,9 +48,13 @@ type source struct {
 
 // NewWorker makes a worker. Settings must not change afterwards.
 func NewWorker(s *Settings) *Worker {
-	w := &Worker{settings: s, sources: make(map[string]source, len(s.Sources))}
+	w := &Worker{settings: s, sources: make(map[string]source, len(s.Sources)), former: map[[2]string]source{}}
 	for i := range s.Sources {
 		from := &s.Sources[i]
+		if from.Maker != "" {
+			w.former[[2]string{from.Detector, from.Maker}] = source{from, from.plan()}
+			continue
+		}
 		w.sources[from.Detector] = source{from, from.plan()}
 	}
 	w.scope.Set("event", expr.Record(&w.event))
@@ -60,9 +65,9 @@ func NewWorker(s *Settings) *Worker {
 // Match says what becomes of the events of one EVENTS message, and which of them
 // have to be set aside. The result's At, Seq, Total are the caller's to set.
 func (w *Worker) Match(b *model.Batch, seq uint64) (model.MatchResult, []model.Rejected) {
-	res := model.MatchResult{Seq: seq, Source: b.Source, Config: w.version(b.Source)}
+	res := model.MatchResult{Seq: seq, Source: b.Source, Config: w.version(b.Source, b.Maker)}
 	var rejected []model.Rejected
-	from := w.sources[b.Source]
+	from := w.source(b.Source, b.Maker)
 	if from.Source != nil && from.Shadow != "" {
 		if n := len(b.Events); n > 0 {
 			res.Counts.Shadow = map[string]int{from.Shadow: n}
@@ -82,9 +87,17 @@ func (w *Worker) Match(b *model.Batch, seq uint64) (model.MatchResult, []model.R
 	return res, rejected
 }
 
+// source is how the events of a detector are matched that a connector has reported.
+func (w *Worker) source(detector, maker string) source {
+	if s, ok := w.former[[2]string{detector, maker}]; ok {
+		return s
+	}
+	return w.sources[detector]
+}
+
 // version is the hash of the configuration that a source is matched by.
-func (w *Worker) version(source string) string {
-	if s := w.sources[source]; s.Source != nil && s.Version != "" {
+func (w *Worker) version(detector, maker string) string {
+	if s := w.source(detector, maker); s.Source != nil && s.Version != "" {
 		return s.Version
 	}
 	return w.settings.Version

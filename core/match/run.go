@@ -17,6 +17,7 @@ import (
 type Message struct {
 	Seq     uint64
 	Source  string // the detector's address
+	Maker   string // the connector that reported it, by its label; empty: it is not known
 	Total   uint64 // the source's running total
 	Count   int    // of its events, by the header
 	Damaged bool   // the header can't be read; Payload is the whole message
@@ -195,7 +196,7 @@ func (m *Matcher) result(w *Worker, msg Message) (model.MatchResult, []model.Rej
 			Received: m.Now(), Raw: msg.Payload,
 		}}
 	}
-	b.Source = msg.Source
+	b.Source, b.Maker = msg.Source, msg.Maker
 	res, rejected := w.Match(&b, msg.Seq)
 	return about(w, res, msg), rejected
 }
@@ -203,6 +204,6 @@ func (m *Matcher) result(w *Worker, msg Message) (model.MatchResult, []model.Rej
 // about fills in what the message's header says.
 func about(w *Worker, res model.MatchResult, msg Message) model.MatchResult {
 	res.Seq, res.Source, res.Total, res.Count, res.Damaged = msg.Seq, msg.Source, msg.Total, msg.Count, msg.Damaged
-	res.Config = w.version(msg.Source)
+	res.Config = w.version(msg.Source, msg.Maker)
 	return res
 }

@@ -25,6 +25,9 @@ type Source struct {
 	Detector string // address, "detector.eve"
 	// Name is its address of now, if it was renamed; expressions read it.
 	Name string
+	// Maker is the label of the connector whose events alone this is for: another one has
+	// taken its place. Empty: it is for all.
+	Maker string
 	// Version is the hash of the configuration that this is of; empty: of the Settings'.
 	Version   string
 	Pipelines []Pipeline

@@ -60,3 +60,37 @@ func TestSwapIsBetweenMessages(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatAnotherConnectorReported is matched by the rules for that one, also when another
+// has taken its place.
+func TestWhatAnotherConnectorReported(t *testing.T) {
+	settings := suricata(t)
+	left := settings.Sources[0]
+	left.Version, left.Maker = "first", "north"
+	settings.Version = "second"
+	settings.Sources = []Source{{Detector: left.Detector}, left}
+	m, out := matcher(t, settings)
+	b := batch(`{"event_type": "alert", "alert": {"signature": "x", "severity": 1}}`)
+	events := &turn{before: func(int) {}}
+	for i, maker := range []string{"north", "south", ""} {
+		msg := message(b, uint64(i+1))
+		msg.Maker = maker
+		events.messages = append(events.messages, msg)
+	}
+	m.Events = events
+	if err := m.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []struct {
+		config  string
+		matched int
+	}{{"first", 1}, {"second", 0}, {"second", 0}} {
+		in, err := model.DecodeInput(out.parts[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := in.Match; got.Config != want.config || got.Counts.Matched != want.matched {
+			t.Errorf("message %d: %d matched under %q, want %d under %q", i, got.Counts.Matched, got.Config, want.matched, want.config)
+		}
+	}
+}

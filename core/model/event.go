@@ -40,7 +40,10 @@ type Event struct {
 // Batch is one message of EVENTS: what one detector reported at once.
 type Batch struct {
 	// Source is the detector's address, "detector.eve".
-	Source   string
+	Source string
+	// Maker is the label of the connector that reported it, where that is known; it is not
+	// part of the encoding.
+	Maker    string
 	Events   []Event
 	Received time.Time
 }
