@@ -48,6 +48,9 @@ func (s *Store) Makers(ctx context.Context) ([]Maker, error) {
 		if err != nil {
 			return nil, err
 		}
+		if in.Undoes != "" || in.DryRun {
+			continue // whom an undo is for, the hold tells; what was only tried nobody has to tell of
+		}
 		if key := in.Action + " " + a.Maker.Instance; !known[key] {
 			known[key] = true
 			all = append(all, Maker{in.Action, a.Maker})
