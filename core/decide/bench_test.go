@@ -21,7 +21,7 @@ func inputs(n, size, hosts int) []model.Input {
 		m := &model.MatchResult{Seq: uint64(len(all) + 1), Source: "detector.ids", Counts: model.Counts{Matched: size}}
 		for i := range size {
 			m.Signals = append(m.Signals, model.Signal{
-				ID: model.SignalID("pipeline.ids", "detector.ids", fmt.Sprint(id)), Rule: "pipeline.ids", Source: "detector.ids",
+				ID: model.SignalID("pipeline.ids", "detector.ids", "", fmt.Sprint(id)), Rule: "pipeline.ids", Source: "detector.ids",
 				EventID: fmt.Sprint(id), Revision: "1", Position: model.Position{Seq: m.Seq, Index: i},
 				Time: start.Add(time.Duration(id) * 20 * time.Millisecond), Title: fmt.Sprintf("rule %d", id%50), Severity: id % 60,
 				Techniques: []string{"T1071"}, Raw: raw,

@@ -30,7 +30,7 @@ func BenchmarkNewObservables(b *testing.B) {
 			r := &model.MatchResult{Seq: m.position.Seq, Source: "detector.ids", Counts: model.Counts{Matched: size}}
 			for i := range size {
 				r.Signals = append(r.Signals, model.Signal{
-					ID: model.SignalID("pipeline.ids", "detector.ids", strconv.Itoa(id)), Rule: "pipeline.ids", Source: "detector.ids",
+					ID: model.SignalID("pipeline.ids", "detector.ids", "", strconv.Itoa(id)), Rule: "pipeline.ids", Source: "detector.ids",
 					EventID: strconv.Itoa(id), Revision: "1", Position: model.Position{Seq: r.Seq, Index: i}, Time: at, Title: fmt.Sprintf("rule %d", id),
 					Observables: []sdk.Observable{
 						{Kind: sdk.Domain, Value: fmt.Sprintf("d%d.example", id), Role: sdk.Indicator},

@@ -254,7 +254,7 @@ func (f *replayed) input(i, life int) model.Input {
 		id := fmt.Sprint(f.r.IntN(400))
 		when := time.Date(2026, 11, 22, 9, f.r.IntN(180), 0, 0, time.UTC)
 		m.Signals = append(m.Signals, model.Signal{
-			ID: model.SignalID("pipeline.ids", "detector.ids", id), Rule: "pipeline.ids", Source: "detector.ids", EventID: id,
+			ID: model.SignalID("pipeline.ids", "detector.ids", "", id), Rule: "pipeline.ids", Source: "detector.ids", EventID: id,
 			Revision: fmt.Sprint(f.r.IntN(2)), Position: model.Position{Seq: m.Seq, Index: n}, Time: when,
 			Title: "scan", Severity: f.r.IntN(100), Raw: []byte(`{"a": 1}`),
 			Observables: []sdk.Observable{

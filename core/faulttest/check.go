@@ -135,7 +135,8 @@ func (c *check) signals() {
 			if s.Severity != want.Severity || s.Title != title || !s.Time.Equal(want.Time()) {
 				c.wrong("%v is %q, severity %d at %s; want %q, %d at %s", m, s.Title, s.Severity, s.Time, title, want.Severity, want.Time())
 			}
-			if id := model.SignalID("pipeline.alerts", s.Source, s.EventID); s.ID != id {
+			maker := c.w.Feeds[slices.IndexFunc(c.w.Feeds, func(f Feed) bool { return f.Name() == m.Feed })].Plugin()
+			if id := model.SignalID("pipeline.alerts", s.Source, maker, s.EventID); s.ID != id {
 				c.wrong("%v has the id %s, want %s", m, s.ID, id)
 			}
 		}

@@ -219,7 +219,7 @@ func (w *Worker) pipeline(p *Pipeline, b *model.Batch, e *model.Event, at model.
 	class := passed
 	report := func(rule string, title string, severity int) {
 		s := m
-		s.ID = model.SignalID(rule, b.Source, e.ID)
+		s.ID = model.SignalID(rule, b.Source, b.Maker, e.ID)
 		s.Rule, s.Source, s.EventID, s.Position = rule, b.Source, e.ID, at
 		s.Title, s.Severity = title, severity
 		if s.Revision = e.Revision; s.Revision == "" {

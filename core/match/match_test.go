@@ -114,7 +114,7 @@ func TestMatchReadsByTheMap(t *testing.T) {
 	raw := `{"event_type":"alert","timestamp":"2026-11-01T11:00:00.5+0000","src_ip":"10.1.1.1","dest_ip":"2001:DB8:0::1","tls":{"sni":"Bad.Example."},"hashes":["D41D8CD98F00B204E9800998ECF8427E","nonsense"],"alert":{"severity":1,"signature":"ET Beacon","action":"allowed"}}`
 	res, _ := NewWorker(suricata(t)).Match(batch(raw), 3)
 	want := model.Signal{
-		ID: model.SignalID("pipeline.ids", "detector.eve", "a"), Rule: "pipeline.ids", Source: "detector.eve",
+		ID: model.SignalID("pipeline.ids", "detector.eve", "", "a"), Rule: "pipeline.ids", Source: "detector.eve",
 		EventID: "a", Revision: model.RevisionOf([]byte(raw)), Position: model.Position{Seq: 3},
 		Time: time.Date(2026, 11, 1, 11, 0, 0, 5e8, time.UTC), Title: "ET Beacon", Severity: 90, Stopped: ptr(false),
 		Observables: []sdk.Observable{
@@ -126,7 +126,7 @@ func TestMatchReadsByTheMap(t *testing.T) {
 		Raw: []byte(raw),
 	}
 	rule := want
-	rule.ID, rule.Rule, rule.Severity = model.SignalID("rule.beacon", "detector.eve", "a"), "rule.beacon", 99
+	rule.ID, rule.Rule, rule.Severity = model.SignalID("rule.beacon", "detector.eve", "", "a"), "rule.beacon", 99
 	opt := cmp.FilterPath(func(p cmp.Path) bool { return p.String() == "Notes" }, cmp.Ignore())
 	if d := cmp.Diff([]model.Signal{want, rule}, res.Signals, opt); d != "" {
 		t.Errorf("signals (-want +got):\n%s", d)
@@ -194,5 +194,23 @@ func TestMatchSetsAsideWhatIsTooMuchWork(t *testing.T) {
 	res, rejected := NewWorker(s).Match(batch(raw), 1)
 	if len(rejected) != 1 || !strings.HasPrefix(rejected[0].Reason, "too much work") || len(res.Signals) != 0 {
 		t.Errorf("%d set aside, %d signals; want the event set aside for too much work", len(rejected), len(res.Signals))
+	}
+}
+
+// Two vendors at one address, one after the other, may call different alerts by one id.
+func TestAnotherMakersIDIsAnotherEvent(t *testing.T) {
+	raw := `{"event_type":"alert","alert":{"severity":1,"signature":"x"}}`
+	ids := map[string]string{}
+	for _, maker := range []string{"", "north", "south", "south/edr"} {
+		b := batch(raw)
+		b.Maker = maker
+		res, _ := NewWorker(suricata(t)).Match(b, 3)
+		if len(res.Signals) == 0 {
+			t.Fatal("no signal")
+		}
+		if other, twice := ids[res.Signals[0].ID]; twice {
+			t.Errorf("the same id of %q and %q", maker, other)
+		}
+		ids[res.Signals[0].ID] = maker
 	}
 }

@@ -21,7 +21,7 @@ func aMatch(signals int) Input {
 	}
 	for i := range signals {
 		s := Signal{
-			ID: SignalID("pipeline.ids", "detector.ids", string(rune('a'+i))), Rule: "pipeline.ids", Source: "detector.ids",
+			ID: SignalID("pipeline.ids", "detector.ids", "", string(rune('a'+i))), Rule: "pipeline.ids", Source: "detector.ids",
 			EventID: string(rune('a' + i)), Revision: "1", Position: Position{Seq: 7, Index: i}, Time: at.Add(time.Duration(i)),
 			Title: "ET SCAN", Severity: 60, Raw: []byte(`{"payload":"äöü","n":1}`), Techniques: []string{"T1071"},
 			Observables: []sdk.Observable{{Kind: sdk.IP, Value: "203.0.113.7", Role: sdk.Indicator}, {Kind: sdk.Host, Value: "ws-17"}},

@@ -50,10 +50,14 @@ func (p Position) After(q Position) bool {
 	return p.Seq > q.Seq || p.Seq == q.Seq && p.Index > q.Index
 }
 
-// SignalID names the signal of a rule about an event of a source. It is the same
-// for every revision of the event.
-func SignalID(rule, source, eventID string) string {
-	return ID("s", rule, source, eventID)
+// SignalID names the signal of a rule about an event of a source. It is the same for every
+// revision of the event. How a connector makes its events' ids is its own: maker names it,
+// so that another one at the same address counts as another source. Empty: it is not known.
+func SignalID(rule, source, maker, eventID string) string {
+	if maker == "" {
+		return ID("s", rule, source, eventID)
+	}
+	return ID("s", rule, source, maker, eventID)
 }
 
 // ID makes a deterministic id of its parts: a prefix, "-" and 20 hexadecimal

@@ -70,7 +70,8 @@ func FuzzDecodeInput(f *testing.F) {
 func TestIDs(t *testing.T) {
 	target := Target{Kind: "host", Value: "ws-17"}
 	for want, got := range map[string]string{
-		"s-2227e71f97ff3502411c": SignalID("pipeline.ids", "detector.eve", "1"),
+		"s-2227e71f97ff3502411c": SignalID("pipeline.ids", "detector.eve", "", "1"),
+		"s-1cd0e336b478dc1d57aa": SignalID("pipeline.ids", "detector.eve", "file", "1"),
 		"c-313de22dc5aaa22f0850": CaseID("s-1"),
 		"i-62297818966fbfd2d492": IntentID("c-1", "response.contain", "isolate", "isolate_host", target, 1),
 	} {

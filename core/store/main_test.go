@@ -58,7 +58,7 @@ func changes(first, n int) decide.Changes {
 	var counted uint64
 	for i := first; i < first+n; i++ {
 		ip := sdk.Observable{Kind: sdk.IP, Value: fmt.Sprintf("10.%d.%d.%d", i>>16&255, i>>8&255, i&255)}
-		signal := model.SignalID("pipeline.ids", "detector.eve", fmt.Sprint(i))
+		signal := model.SignalID("pipeline.ids", "detector.eve", "", fmt.Sprint(i))
 		id := model.CaseID(signal)
 		c.Signals = append(c.Signals, model.Signal{
 			ID: signal, Rule: "pipeline.ids", Source: "detector.eve", EventID: fmt.Sprint(i), Revision: "1",

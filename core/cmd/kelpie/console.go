@@ -34,7 +34,7 @@ func (p program) consoleCommand(o *options) *cobra.Command {
 	c := &cobra.Command{
 		Use: "console [EXPRESSION]", Short: "Try expressions on a stored event or case", Args: cobra.MaximumNArgs(1), Long: consoleLong,
 		Example: "  kelpie console --event detector.eve 'event.raw.alert.severity <= 2'\n" +
-			"  kelpie console --case c-39f7bfef 'case.score.total >= 80 && case.stopped != true'",
+			"  kelpie console --case c-a2e08997 'case.score.total >= 80 && case.stopped != true'",
 		RunE: func(c *cobra.Command, args []string) error {
 			if event != "" && incident != "" {
 				return usage("--event and --case: one of them")
