@@ -56,7 +56,7 @@ generate-check: generate
 
 ## contract: that it only grows: what releases/held names can still talk to today's core
 contract: generate-check
-	@for commit in $$(grep -v '^#' releases/held); do \
+	@for commit in $$(grep -v '^#' releases/held | cut -d ' ' -f 1); do \
 		git cat-file -e $$commit || { echo "$$commit is not in this clone, and is not held"; continue; }; \
 		rm -rf $(BIN)/held && mkdir -p $(BIN)/held && git archive $$commit sdk/proto | tar -x -C $(BIN)/held && \
 		$(GO) run $(BUF) breaking sdk/proto --against $(BIN)/held/sdk/proto && echo "$$commit: the contract only grew" || exit 1; \

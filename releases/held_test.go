@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -14,6 +15,10 @@ import (
 
 	"github.com/kelpie-sec/kelpie/core/model"
 )
+
+// ids of a case's parts, and its title: of signals that are equally severe and old, that of
+// the lower id.
+var ids = regexp.MustCompile(`\b[cis]-[0-9a-f]{20}\b|"title": .*`)
 
 // secret is what the recorded configuration wants to have; nothing is sent with it.
 const secret = "KELPIE_SECRET_WEBHOOK=whsec_MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAw"
@@ -27,7 +32,9 @@ func TestHeld(t *testing.T) {
 		t.Skip("releases are kept for Linux")
 	}
 	kept := keptFolders(t)
-	for _, commit := range heldCommits(t) {
+	renamed := map[string]bool{} // folders whose cases have other ids
+	for _, line := range heldCommits(t) {
+		commit, what, _ := strings.Cut(line, " ")
 		folder := filepath.Join(t.TempDir(), commit[:9])
 		if _, err := exec.Command("git", "cat-file", "-e", commit).Output(); err != nil {
 			t.Logf("%s is not in this clone, and is not held", commit)
@@ -35,13 +42,14 @@ func TestHeld(t *testing.T) {
 		}
 		command(t, ".", "sh", "keep.sh", commit, folder)
 		kept = append(kept, folder)
+		renamed[folder] = what == "ids"
 	}
 	if len(kept) == 0 {
 		t.Skip("no release is kept here, and the history of this clone has none that is held")
 	}
 	today := build(t)
 	for _, folder := range kept {
-		t.Run(filepath.Base(folder), func(t *testing.T) { hold(t, today, folder) })
+		t.Run(filepath.Base(folder), func(t *testing.T) { hold(t, today, folder, renamed[folder]) })
 	}
 }
 
@@ -96,7 +104,7 @@ func build(t *testing.T) string {
 }
 
 // hold runs a release's plugins under today's core, and then today's in their place.
-func hold(t *testing.T, today, folder string) {
+func hold(t *testing.T, today, folder string, renamed bool) {
 	site := t.TempDir()
 	if err := os.CopyFS(site, os.DirFS(filepath.Join(folder, "site"))); err != nil {
 		t.Fatal(err)
@@ -110,7 +118,11 @@ func hold(t *testing.T, today, folder string) {
 	sameDescriptions(t, filepath.Join(folder, "schemas"), filepath.Join(site, "kelpie.schemas"))
 	kelpie("validate")
 	kelpie("run", "--once")
-	if d := cmp.Diff(string(read(t, filepath.Join(folder, "cases.json"))), string(kelpie("--json", "case", "list"))); d != "" {
+	then, now := string(read(t, filepath.Join(folder, "cases.json"))), string(kelpie("--json", "case", "list"))
+	if renamed {
+		then, now = ids.ReplaceAllString(then, "…"), ids.ReplaceAllString(now, "…")
+	}
+	if d := cmp.Diff(then, now); d != "" {
 		t.Errorf("today's core makes other cases of what its plugins say (-then +now):\n%s", d)
 	}
 	before := kelpie("--json", "ledger")
