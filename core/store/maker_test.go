@@ -25,8 +25,11 @@ func TestMakers(t *testing.T) {
 		maker string
 		state model.IntentState
 	}{
-		{held, "first", model.IntentDone}, {doubtful, "second", model.IntentUnknown}, {failed, "third", model.IntentFailed},
-		{undo, "fourth", model.IntentUnknown}, {dry, "fifth", model.IntentUnknown},
+		{held, "first", model.IntentDone},
+		{doubtful, "second", model.IntentUnknown},
+		{failed, "third", model.IntentFailed},
+		{undo, "fourth", model.IntentUnknown},
+		{dry, "fifth", model.IntentUnknown},
 	} {
 		a := attempt(c.in.ID, 1, 1)
 		a.Maker = respond.Maker{Instance: c.maker, Config: "then"}
