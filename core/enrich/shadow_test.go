@@ -139,6 +139,9 @@ func TestTheFirstDoesNotNoticeItsShadow(t *testing.T) {
 		p := pair{&vendor{answer: someFail}, &vendor{answer: shadow}}
 		g := beginShadowed(t, d, b, p, s)
 		until(t, "answers", func() bool { return len(d.states()) == n+n/2 })
+		if len(s.Shadows) > 0 {
+			until(t, "question to the shadow", func() bool { return len(p.shadow.values()) > 0 })
+		}
 		g.stop()
 		return d.states(), p.first.values(), d.used, len(p.shadow.values())
 	}
