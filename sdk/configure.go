@@ -38,15 +38,15 @@ func (s *Server) Configure(ctx context.Context, req *pluginv1.ConfigureRequest) 
 		}
 	}()
 	diagnostics := s.open(ctx, i, req)
+	if err := ctx.Err(); err != nil { // nobody waits for this instance any more
+		return nil, status.FromContextError(err).Err()
+	}
 	out := &pluginv1.ConfigureResponse{}
 	for _, d := range diagnostics {
 		out.Diagnostics = append(out.Diagnostics, d.toProto(s.scrub))
 	}
 	if hasErrors(diagnostics) {
 		return out, nil
-	}
-	if err := ctx.Err(); err != nil { // nobody waits for this instance any more
-		return nil, status.FromContextError(err).Err()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

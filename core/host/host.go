@@ -55,7 +55,8 @@ func New(s Settings, log *slog.Logger) (*Host, error) {
 	}
 	c, err := h.plan(s)
 	if err != nil {
-		return nil, errors.Join(err, h.run.close())
+		h.run.close()
+		return nil, err
 	}
 	c.Commit()
 	return h, nil
@@ -200,7 +201,8 @@ func (h *Host) Stop(ctx context.Context) error {
 	for _, s := range all {
 		s.set(Stopped, nil)
 	}
-	return h.run.close()
+	h.run.close()
+	return nil
 }
 
 // processes that there are.
