@@ -136,12 +136,10 @@ func (k kernel) enter(c *confinement, exe *os.File, own []string) (ground, error
 			return g, err
 		}
 	}
-	if os.Geteuid() == 0 {
-		// This thread stays one of the core's, and to the kernel it is of the plugin's kind:
-		// by it the core's memory could be read.
-		if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
-			return g, fmt.Errorf("memory of the core: %w", err)
-		}
+	// This thread stays one of the core's, and to the kernel it is of the plugin's kind: by it
+	// the core's memory could be read.
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return g, fmt.Errorf("memory of the core: %w", err)
 	}
 	g.lacks = shared
 	internet := len(c.may.connect)+len(c.may.listen) > 0
