@@ -118,10 +118,11 @@ func (k kernel) enter(c *confinement, exe *os.File, own []string) (ground, error
 		return g, fmt.Errorf("no new privileges: %w", err)
 	}
 	var shared []string
+	apart := c.startsApart()
 	if os.Geteuid() == 0 && !c.becomes {
 		// What this thread starts is the first in a name space of processes, and all that is
 		// in it ends with the first.
-		if unix.Unshare(unix.CLONE_NEWPID) != nil {
+		if apart = unix.Unshare(unix.CLONE_NEWPID) == nil; !apart {
 			shared = []string{"processes that leave the plugin's group: this machine allows no name space of its own for them, in which they end with the plugin"}
 		}
 	}
@@ -142,11 +143,19 @@ func (k kernel) enter(c *confinement, exe *os.File, own []string) (ground, error
 		return g, fmt.Errorf("memory of the core: %w", err)
 	}
 	g.lacks = shared
-	internet := len(c.may.connect)+len(c.may.listen) > 0
-	if c.becomes {
-		return g, filterCalls(internet, unix.Getppid(), unix.Getppid())
+	if err := filterCalls(len(c.may.connect)+len(c.may.listen) > 0); err != nil || apart {
+		return g, err
 	}
-	return g, filterCalls(internet, unix.Getpid(), unix.Gettid())
+	if c.becomes {
+		return g, filterNumbers(unix.Getppid(), unix.Getppid())
+	}
+	return g, filterNumbers(unix.Getpid(), unix.Gettid())
+}
+
+// startsApart tells whether the process is started in name spaces of its own, which who is
+// not root can make only with it.
+func (c *confinement) startsApart() bool {
+	return os.Geteuid() != 0 && !c.becomes && c.limits.Processes > 0
 }
 
 // kept are what a process of root's may need to read what it is granted, and to listen
@@ -303,7 +312,7 @@ func (c *confinement) as(cmd *exec.Cmd, own []string) error {
 	// It stops before its first instruction, until it has its limits.
 	cmd.SysProcAttr.Ptrace = true
 	if c.user == "" {
-		if c.limits.Processes > 0 && os.Geteuid() != 0 {
+		if c.startsApart() {
 			// Processes are counted by account, and Kelpie's are not the plugin's to use up:
 			// in a name space of its own they are counted by themselves.
 			cmd.SysProcAttr.Cloneflags = unix.CLONE_NEWUSER | unix.CLONE_NEWPID
@@ -458,24 +467,25 @@ func credentialOf(name string) (*syscall.Credential, error) {
 }
 
 // loosen prepares another attempt, after the kernel refused one: without what may be
-// forbidden on a machine. It tells what does not hold then; empty: there is nothing left.
-func loosen(a *syscall.SysProcAttr, refusal error) string {
+// forbidden on a machine. It tells what does not hold then. An error is that there is
+// nothing left.
+func loosen(a *syscall.SysProcAttr, refusal error) (lack string, err error) {
 	errno := syscall.Errno(0)
 	if e, ok := refusal.(*os.PathError); ok {
 		errno, _ = e.Err.(syscall.Errno)
 	}
 	if !slices.Contains([]syscall.Errno{unix.EPERM, unix.EINVAL, unix.ENOSPC, unix.EUSERS, unix.ENOSYS}, errno) {
-		return ""
+		return "", refusal
 	}
 	switch {
 	case a.Cloneflags&unix.CLONE_NEWUSER != 0:
 		a.Cloneflags &^= unix.CLONE_NEWUSER | unix.CLONE_NEWPID
-		return "the number of processes, and those that leave its group: this machine allows no user name spaces, in which the plugin's would be counted by themselves, and end with it"
+		return "the number of processes, and those that leave its group: this machine allows no user name spaces, in which the plugin's would be counted by themselves, and end with it", filterNumbers(unix.Getpid(), unix.Gettid())
 	case a.Ptrace:
 		a.Ptrace = false
-		return "the limits in the first moment after its start: this machine allows no tracing"
+		return "the limits in the first moment after its start: this machine allows no tracing", nil
 	}
-	return ""
+	return "", refusal
 }
 
 // limit sets a started process's limits, and lets one that waits for them go on.
@@ -489,9 +499,16 @@ func (c *confinement) limit(pid int, how *syscall.SysProcAttr) error {
 		}
 		defer unix.PtraceDetach(pid)
 	}
+	set := make(chan error, 1)
+	// This thread sets limits for nobody but itself: it is held to what the plugin is.
+	go onThreadOfItsOwn(func() { set <- c.setLimits(pid, how) })
+	return <-set
+}
+
+// setLimits needs a thread that is not confined, and that ends: it takes the user's name.
+func (c *confinement) setLimits(pid int, how *syscall.SysProcAttr) error {
 	if credential := how.Credential; credential != nil {
-		// Whose limits they are may set them, and so may who can do everything. This thread
-		// becomes the first, for it does nothing else.
+		// Whose limits they are may set them, and so may who can do everything.
 		for _, call := range []struct{ number, id uintptr }{{unix.SYS_SETRESGID, uintptr(credential.Gid)}, {unix.SYS_SETRESUID, uintptr(credential.Uid)}} {
 			if _, _, errno := unix.RawSyscall(call.number, call.id, ^uintptr(0), ^uintptr(0)); errno != 0 {
 				return fmt.Errorf("limits: %w", errno)

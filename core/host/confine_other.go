@@ -37,6 +37,6 @@ func (*confinement) give(*os.File) {}
 
 func (*confinement) closed(string) string { return "" }
 
-func loosen(*syscall.SysProcAttr, error) string { return "" }
+func loosen(_ *syscall.SysProcAttr, refusal error) (string, error) { return "", refusal }
 
 func (*confinement) limit(int, *syscall.SysProcAttr) error { return nil }

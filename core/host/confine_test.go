@@ -118,7 +118,7 @@ func (p place) misdeeds() []string {
 		"list " + filepath.Join(p.data, "plugins"), "read " + filepath.Join(p.data, "plugins", "enrichment.victim@fake", "state"),
 		"make " + filepath.Join(p.data, "plugins", "enrichment.victim@fake", "x"),
 		"read /proc/" + core + "/environ", "read /proc/" + core + "/maps", "read /proc/" + core + "/mem",
-		"signal " + core, "thread " + core, "memory " + core, "privilege x", "make /tmp/kelpie-confine-test",
+		"signal " + core, "thread " + core, "memory " + core, "owner " + core, "limit " + core, "pace " + core, "privilege x", "make /tmp/kelpie-confine-test",
 		"dial 127.0.0.1:" + p.other, "listen 127.0.0.1:" + p.free, "multipath 127.0.0.1:" + p.other, "fastopen 127.0.0.1:" + p.other,
 	}
 }
@@ -141,12 +141,19 @@ func TestNoNetworkWithoutAsking(t *testing.T) {
 // A plugin reads and writes what its block names, and nothing of anybody else's.
 func TestConfinedToWhatItsBlockNames(t *testing.T) {
 	requireLandlock(t, 6)
+	t.Run("without a limit of processes", func(t *testing.T) { checkConfined(t, Limits{}) })
+	if os.Geteuid() != 0 { // then it gets name spaces of its own for that
+		t.Run("as it is by default", func(t *testing.T) { checkConfined(t, DefaultLimits()) })
+	}
+}
+
+func checkConfined(t *testing.T, limits Limits) {
 	p := newPlace(t)
 	state := func(name string) string { return filepath.Join(p.data, "plugins", name) }
 	allowed := []string{
 		"read " + filepath.Join(p.logs, "eve.json"), "make " + filepath.Join(state("enrichment.a@fake"), "x"),
 		"append " + filepath.Join(filepath.Dir(p.data), "out"), "dial 127.0.0.1:" + p.port, "listen 127.0.0.1:" + p.listen,
-		"temporary x", "read /etc/resolv.conf", "list /usr/share", "run /bin/true", "lookup localhost",
+		"temporary x", "read /etc/resolv.conf", "list /usr/share", "run /bin/true", "lookup localhost", "itself x",
 	}
 	refused := append(
 		p.misdeeds(), "read "+p.neighbour, "read "+p.config, "append "+filepath.Join(p.logs, "eve.json"),
@@ -158,6 +165,7 @@ func TestConfinedToWhatItsBlockNames(t *testing.T) {
 		Try: slices.Concat(allowed, refused), Path: filepath.Join(p.logs, "eve.json"),
 		Out: filepath.Join(filepath.Dir(p.data), "out"), Server: "http://127.0.0.1:" + p.port, Listen: "127.0.0.1:" + p.listen,
 	})
+	a.Confinement.Limits, victim.Confinement.Limits = limits, limits
 	s := p.settings(t, a, victim)
 	log, lines := recording()
 	h := started(t, s, log)
@@ -176,7 +184,7 @@ func TestConfinedToWhatItsBlockNames(t *testing.T) {
 	checkTheCoreIsFree(t)
 	want := Confined{
 		Read: []string{filepath.Join(p.logs, "eve.json")}, Write: []string{filepath.Join(filepath.Dir(p.data), "out")},
-		Connect: []string{p.port}, Listen: []string{p.listen},
+		Connect: []string{p.port}, Listen: []string{p.listen}, Limits: limits,
 	}
 	if diff := cmp.Diff(want, h.Status()[0].Confined); diff != "" {
 		t.Errorf("status (-want +got):\n%s", diff)

@@ -115,3 +115,98 @@ func memories() []way {
 		}),
 	}
 }
+
+// owners of a file get a signal from it, which may be any.
+func owners() []way {
+	with := func(number, command uintptr, pointed bool, kind int32) way {
+		return func(_, tid int) error {
+			pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+			if err != nil {
+				return err
+			}
+			defer unix.Close(pair[0])
+			defer unix.Close(pair[1])
+			owner := [2]int32{kind, int32(tid)}
+			if !pointed {
+				return call(number, uintptr(pair[0]), command, uintptr(tid))
+			}
+			at := unsafe.Pointer(&owner[0])
+			if number == unix.SYS_IOCTL {
+				at = unsafe.Pointer(&owner[1])
+			}
+			return call(number, uintptr(pair[0]), command, uintptr(at))
+		}
+	}
+	const ofThread, ofProcess = 0, 1
+	return []way{
+		with(unix.SYS_FCNTL, unix.F_SETOWN, false, 0),
+		with(unix.SYS_FCNTL, unix.F_SETOWN_EX, true, ofThread), with(unix.SYS_FCNTL, unix.F_SETOWN_EX, true, ofProcess),
+		with(unix.SYS_IOCTL, fiosetown, true, 0), with(unix.SYS_IOCTL, siocspgrp, true, 0),
+	}
+}
+
+// limits that a process has anyway.
+func limits() []way {
+	return []way{func(_, tid int) error {
+		var now unix.Rlimit
+		if err := unix.Prlimit(tid, unix.RLIMIT_NOFILE, nil, &now); err != nil {
+			return err
+		}
+		return unix.Prlimit(tid, unix.RLIMIT_NOFILE, &now, nil)
+	}}
+}
+
+// paces: a thread's part of the processors and the disk, which stays as it is.
+func paces() []way {
+	var parameter [1]int32
+	attributes := [12]uint32{0: 48, 2: unix.SCHED_FLAG_KEEP_ALL}
+	return []way{
+		func(_, tid int) error { return setNice(unix.PRIO_PROCESS, tid) },
+		ofUser(func() error { return setNice(unix.PRIO_USER, 0) }),
+		func(pid, _ int) error {
+			group, err := unix.Getpgid(pid)
+			if err != nil {
+				return err
+			}
+			return setNice(unix.PRIO_PGRP, group)
+		},
+		func(_, tid int) error {
+			var all unix.CPUSet
+			if err := unix.SchedGetaffinity(tid, &all); err != nil {
+				return err
+			}
+			return unix.SchedSetaffinity(tid, &all)
+		},
+		func(_, tid int) error {
+			return call(unix.SYS_SCHED_SETPARAM, uintptr(tid), uintptr(unsafe.Pointer(&parameter)))
+		},
+		func(_, tid int) error {
+			return call(unix.SYS_SCHED_SETSCHEDULER, uintptr(tid), unix.SCHED_NORMAL, uintptr(unsafe.Pointer(&parameter)))
+		},
+		func(_, tid int) error {
+			return call(unix.SYS_SCHED_SETATTR, uintptr(tid), uintptr(unsafe.Pointer(&attributes)), 0)
+		},
+		func(_, tid int) error { return call(unix.SYS_IOPRIO_SET, 1, uintptr(tid), 0) },
+		ofUser(func() error { return call(unix.SYS_IOPRIO_SET, 3, 0, 0) }),
+	}
+}
+
+// ofUser is a way to all processes of an account that are in the caller's name space.
+func ofUser(set func() error) way {
+	return func(_, tid int) error {
+		if _, err := unix.Getpriority(unix.PRIO_PROCESS, tid); err != nil {
+			return err
+		}
+		return set()
+	}
+}
+
+// setNice to what it is.
+func setNice(which, who int) error {
+	now, err := unix.Getpriority(which, who)
+	if err != nil {
+		return err
+	}
+	const rawZero = 20
+	return unix.Setpriority(which, who, rawZero-now)
+}

@@ -186,23 +186,32 @@ func (r *runner) spawn() (<-chan string, error) {
 // meanwhile: the kernel kills the process when the thread that started it ends. A thread
 // that is confined ends with run.
 func (r *runner) run(started chan<- error, ended chan<- struct{}) {
-	runtime.LockOSThread()
-	if !r.held.off && onFirstThread() {
-		// By it others judge the whole program; it is kept from who runs beside.
-		away := make(chan struct{})
-		go func() {
-			runtime.LockOSThread()
-			close(away)
-			r.runHere(started, ended)
-		}()
-		<-away
-		runtime.UnlockOSThread()
+	if !r.held.off {
+		onThreadOfItsOwn(func() { r.runHere(started, ended) })
 		return
 	}
-	if r.held.off {
-		defer runtime.UnlockOSThread()
-	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	r.runHere(started, ended)
+}
+
+// onThreadOfItsOwn runs f on a thread that ends with it, and is for the last call of a
+// goroutine. It may return before f does.
+func onThreadOfItsOwn(f func()) {
+	runtime.LockOSThread()
+	if !onFirstThread() {
+		f()
+		return
+	}
+	// By it others judge the whole program; it is kept from who runs beside.
+	away := make(chan struct{})
+	go func() {
+		runtime.LockOSThread()
+		close(away)
+		f()
+	}()
+	<-away
+	runtime.UnlockOSThread()
 }
 
 // runHere is run on a thread that is locked.
@@ -251,8 +260,8 @@ func (r *runner) launch() (err error) {
 		if err = r.cmd.Start(); err == nil {
 			break
 		}
-		lack := loosen(r.cmd.SysProcAttr, err)
-		if lack == "" {
+		lack, err := loosen(r.cmd.SysProcAttr, err)
+		if err != nil {
 			return err
 		}
 		r.lacks = append(r.lacks, lack)

@@ -4,11 +4,13 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -95,7 +97,7 @@ var attempts = map[string]func(string) error{
 		_, err := net.DefaultResolver.LookupHost(context.Background(), name)
 		return err
 	},
-	"thread": eachThread(signals), "memory": eachThread(memories),
+	"thread": eachThread(signals), "memory": eachThread(memories), "owner": eachThread(owners), "limit": eachThread(limits), "pace": eachThread(paces),
 	"fastopen": func(address string) error {
 		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 		if err != nil {
@@ -109,6 +111,24 @@ var attempts = map[string]func(string) error{
 	"signal": func(pid string) error { n, _ := strconv.Atoi(pid); return syscall.Kill(n, 0) },
 	"privilege": func(string) error {
 		return unix.Mount("none", "/tmp", "tmpfs", 0, "")
+	},
+	// What any process does to itself and to what it has started.
+	"itself": func(string) error {
+		child := exec.Command("/bin/sleep", "1000")
+		if err := child.Start(); err != nil {
+			return err
+		}
+		ended := child.Process.Kill()
+		_ = child.Wait()
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		var now unix.Rlimit
+		var all unix.CPUSet
+		return errors.Join(
+			ended, unix.Tgkill(os.Getpid(), unix.Gettid(), 0), unix.Kill(os.Getpid(), 0),
+			unix.Prlimit(0, unix.RLIMIT_CORE, nil, &now), unix.Prlimit(0, unix.RLIMIT_CORE, &now, nil),
+			unix.SchedGetaffinity(0, &all), unix.SchedSetaffinity(0, &all), setNice(unix.PRIO_PROCESS, 0),
+		)
 	},
 	"temporary": func(string) error { _, err := os.CreateTemp("", "x"); return err },
 	"uid":       func(string) error { return fmt.Errorf("%d", os.Getuid()) },
