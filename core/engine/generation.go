@@ -49,11 +49,22 @@ func (c *Configuration) connectors() connectors {
 }
 
 // with adds what only the other has, so that it is known what decide asks for under
-// either.
+// either. Who is not internal under both is told nothing of the organisation's own: while
+// one takes the other's place it is not known whom a question will reach.
 func (c connectors) with(other connectors) connectors {
-	known := map[string]bool{}
+	known, internal := map[string]bool{}, map[string]bool{}
 	out := connectors{respond: c.respond}
+	for _, s := range slices.Concat(other.enrich.Sources, other.enrich.Shadows) {
+		internal[s.Address] = s.Internal
+	}
+	stricter := func(s enrich.Source) enrich.Source {
+		if is, ok := internal[s.Address]; ok {
+			s.Internal = s.Internal && is
+		}
+		return s
+	}
 	for _, s := range c.enrich.Sources {
+		s = stricter(s)
 		known[s.Address] = true
 		out.enrich.Sources = append(out.enrich.Sources, s)
 	}
@@ -64,7 +75,7 @@ func (c connectors) with(other connectors) connectors {
 	}
 	shadows := map[string]bool{}
 	for _, s := range slices.Concat(c.enrich.Shadows, other.enrich.Shadows) {
-		if !shadows[s.Address] {
+		if s = stricter(s); !shadows[s.Address] {
 			shadows[s.Address] = true
 			out.enrich.Shadows = append(out.enrich.Shadows, s)
 		}

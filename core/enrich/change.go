@@ -2,7 +2,6 @@ package enrich
 
 import (
 	"context"
-	"reflect"
 	"time"
 )
 
@@ -24,10 +23,9 @@ type running struct {
 
 // lane is one source's queue, running.
 type lane struct {
-	queue  *queue
-	source Source
-	leave  context.CancelFunc
-	done   chan struct{}
+	queue *queue
+	leave context.CancelFunc
+	done  chan struct{}
 }
 
 // Apply answers for these sources from now on. One that was there before keeps what it
@@ -60,7 +58,7 @@ func (e *Enricher) changes() chan change {
 
 // apply begins and ends queues, and hands out settings. Run alone calls it.
 func (e *Enricher) apply(ctx context.Context, r *running, s Settings) {
-	fresh := e.lanes(r, s.Sources)
+	fresh := e.lanes(r, s)
 	e.shade(ctx, r, s) // before any of them asks anything
 	for _, l := range fresh {
 		var stay context.Context
@@ -129,8 +127,8 @@ func (e *Enricher) shade(ctx context.Context, r *running, s Settings) {
 }
 
 // lanes ends those of the sources that are gone, and returns those that are to begin.
-func (e *Enricher) lanes(r *running, sources []Source) (fresh []*lane) {
-	m, lanes := r.memory, r.lanes
+func (e *Enricher) lanes(r *running, settings Settings) (fresh []*lane) {
+	m, lanes, sources := r.memory, r.lanes, settings.Sources
 	wanted := map[string]bool{}
 	for _, s := range sources {
 		wanted[s.Address] = true
@@ -152,15 +150,13 @@ func (e *Enricher) lanes(r *running, sources []Source) (fresh []*lane) {
 	}
 	for _, s := range sources {
 		l := lanes[s.Address]
-		switch {
-		case l == nil:
-			l = &lane{queue: newQueue(e, s, m), source: s, done: make(chan struct{})}
+		if l == nil {
+			l = &lane{queue: newQueue(e, s, settings.Own, m), done: make(chan struct{})}
 			lanes[s.Address], e.wakes[s.Address] = l, l.queue.wake
 			fresh = append(fresh, l)
-		case !reflect.DeepEqual(l.source, s):
-			l.source = s
-			l.queue.next.Store(&s)
+			continue
 		}
+		l.queue.next.Store(&terms{s, settings.Own})
 	}
 	e.mu.Unlock()
 	// Their calls are cut, so that this is soon.
@@ -171,10 +167,10 @@ func (e *Enricher) lanes(r *running, sources []Source) (fresh []*lane) {
 }
 
 // settle goes on by other settings.
-func (q *queue) settle(s Source) {
-	before := q.source
+func (q *queue) settle(t terms) {
+	before, s := q.source, t.source
 	s.BatchLimit = max(s.BatchLimit, 1)
-	q.source = s
+	q.source, q.own = s, t.own
 	if s.Patience != before.Patience {
 		q.hurry()
 	}

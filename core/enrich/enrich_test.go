@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -445,4 +446,47 @@ func TestOrphans(t *testing.T) {
 			t.Errorf("reason %q", r[0].Reason)
 		}
 	})
+}
+
+// TestOwnNamesAreNotToldAfterAChange: what an internal source was asked is not told the one
+// that has its address when that is not internal, whether it was asked before, waits in the
+// queue, or is to be asked again.
+func TestOwnNamesAreNotToldAfterAChange(t *testing.T) {
+	own := func(o sdk.Observable) bool { return strings.HasPrefix(o.Value, "10.") }
+	d, release := newDesk(), make(chan struct{})
+	v := &vendor{answer: func(_ context.Context, n int, asks []model.Ask) ([]Answer, error) {
+		if n <= maxCalls {
+			<-release
+			return nil, &Failure{Retry: true, Reason: "replaced"}
+		}
+		return known(asks), nil
+	}}
+	inside := source(func(s *Source) { s.Internal, s.BatchLimit = true, 1 })
+	var values []string
+	for i := range 2 * maxCalls {
+		values = append(values, fmt.Sprintf("10.0.0.%d", i))
+	}
+	d.ask(feed, append(values, "198.51.100.7")...)
+	g := begin(t, d, v, inside)
+	defer g.stop()
+	until(t, "calls", func() bool { return v.count() == maxCalls })
+	outside := inside
+	outside.Internal = false
+	if err := g.Apply(t.Context(), Settings{Sources: []Source{outside}, Own: own}); err != nil {
+		t.Fatal(err)
+	}
+	d.ask(feed, "10.0.0.99")
+	g.Wake()
+	close(release)
+	until(t, "all answers", func() bool { return len(d.states()) == 2*maxCalls+2 })
+	for i, c := range v.calls[maxCalls:] {
+		if slices.ContainsFunc(c, func(value string) bool { return strings.HasPrefix(value, "10.") }) {
+			t.Errorf("call %d after the change is about %v", i, c)
+		}
+	}
+	for ask, state := range d.states() {
+		if want := map[bool]string{true: "known", false: "failed"}[ask == fmt.Sprintf("a-%d", 2*maxCalls)]; state != want {
+			t.Errorf("%s: %s, want %s", ask, state, want)
+		}
+	}
 }

@@ -42,11 +42,12 @@ const (
 type queue struct {
 	e      *Enricher
 	source Source
+	own    func(sdk.Observable) bool // what names the organisation; nil: nothing does
 	memory *memory
 	log    *slog.Logger
 
-	next    atomic.Pointer[Source] // settings to take up; nil: none
-	ears    atomic.Pointer[[]ear]  // who listens; nil: nobody
+	next    atomic.Pointer[terms] // to take up; nil: none
+	ears    atomic.Pointer[[]ear] // who listens; nil: nobody
 	wake    chan struct{}
 	results chan result
 	calls   sync.WaitGroup
@@ -75,6 +76,12 @@ type queue struct {
 	stat       Stat
 }
 
+// terms are what a source is asked by.
+type terms struct {
+	source Source
+	own    func(sdk.Observable) bool
+}
+
 // deadline is when an asker's patience ends. Decide's time never goes back, so that
 // they come in order.
 type deadline struct {
@@ -83,10 +90,10 @@ type deadline struct {
 	lookup *lookup
 }
 
-func newQueue(e *Enricher, s Source, m *memory) *queue {
+func newQueue(e *Enricher, s Source, own func(sdk.Observable) bool, m *memory) *queue {
 	s.BatchLimit = max(s.BatchLimit, 1)
 	return &queue{
-		e: e, source: s, memory: m, log: e.Log.With("instance", s.Address),
+		e: e, source: s, own: own, memory: m, log: e.Log.With("instance", s.Address),
 		wake: make(chan struct{}, 1), results: make(chan result, maxCalls),
 		lookups: map[sdk.Observable]*lookup{}, waits: map[string]bool{}, stat: Stat{Enrichment: s.Address},
 	}
@@ -96,8 +103,8 @@ func (q *queue) run(ctx context.Context) {
 	defer q.keepLast(ctx)
 	woken := true
 	for ctx.Err() == nil {
-		if s := q.next.Swap(nil); s != nil {
-			q.settle(*s)
+		if t := q.next.Swap(nil); t != nil {
+			q.settle(*t)
 		}
 		if woken || q.e.Now().Sub(q.scanned) >= rescan || q.hasRoom() {
 			q.scan(ctx)
@@ -310,16 +317,44 @@ func (q *queue) start(ctx context.Context) {
 			q.heldUntil = again
 			return
 		}
-		q.call(ctx, q.take(n))
+		some, hidden := q.take(n)
+		if len(some) > 0 {
+			q.call(ctx, some)
+		}
+		q.refuse(ctx, hidden, now)
 	}
 }
 
-func (q *queue) take(n int) []*lookup {
-	var some []*lookup
-	for len(some) < n && q.ready.len() > 0 {
-		some = append(some, q.ready.pop())
+// take gives those whose turn it is, and of these apart what the source must not be told.
+// Decide asks for none of them; but it may have asked under settings by which the source
+// was internal, or the name was not the organisation's.
+func (q *queue) take(n int) (some, hidden []*lookup) {
+	for len(some)+len(hidden) < n && q.ready.len() > 0 {
+		l := q.ready.pop()
+		if !q.source.Internal && q.own != nil && q.own(l.observable) {
+			hidden = append(hidden, l)
+			continue
+		}
+		some = append(some, l)
 	}
-	return some
+	return some, hidden
+}
+
+// refuse tells the askers of what the source must not be told.
+func (q *queue) refuse(ctx context.Context, hidden []*lookup, now time.Time) {
+	var replies []model.Reply
+	for _, l := range hidden {
+		reply := failedReply("", "it is the organisation's own, and this source is not internal", now)
+		if len(l.asks) > 0 {
+			q.hear(func(e ear) { e.said(l.observable, &reply, 0) })
+		}
+		for _, a := range l.asks {
+			reply.Ask = a.ID
+			replies = append(replies, reply)
+		}
+		q.drop(l)
+	}
+	q.report(ctx, replies)
 }
 
 // spend takes up to n out of the source's limits, and says when again if nothing is

@@ -20,7 +20,7 @@ func testQueue(t *testing.T, d *desk, now *time.Time) *queue {
 		t.Fatal(err)
 	}
 	t.Cleanup(m.close)
-	return newQueue(e, source(nil), m)
+	return newQueue(e, source(nil), nil, m)
 }
 
 // TestQueueIsBounded: however many asks come, answered at once, late, or never, what is

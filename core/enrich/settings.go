@@ -13,8 +13,8 @@ type Settings struct {
 	Sources []Source
 	// Shadows are asked what another one is asked, and only compared with it.
 	Shadows []Source
-	// Own tells what names the organisation: no shadow is told it that is not internal.
-	// nil: nothing does.
+	// Own tells what names the organisation: nobody is told it who is not internal. nil:
+	// nothing does.
 	Own func(sdk.Observable) bool
 }
 

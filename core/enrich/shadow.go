@@ -122,7 +122,7 @@ func newShadow(e *Enricher, s Source, own func(sdk.Observable) bool, m *memory) 
 		Backlog: sh, Asker: e.Asker, Reporter: sh, Shelf: shadowShelf{e.Shelf, sh}, Log: e.Log, Now: e.Now,
 		sources: []Source{s}, stats: map[string]Stat{}, wakes: map[string]chan struct{}{},
 	}
-	sh.queue = newQueue(sh.env, s, m)
+	sh.queue = newQueue(sh.env, s, own, m)
 	sh.env.wakes[s.Address] = sh.queue.wake
 	sh.queue.ears.Store(&[]ear{{shadow: sh}})
 	return sh
@@ -178,7 +178,7 @@ func (s *shadow) settle(source Source, own func(sdk.Observable) bool) {
 	s.source, s.own = source, own
 	s.mu.Unlock()
 	s.takes.Store(&source.Takes)
-	s.queue.next.Store(&source)
+	s.queue.next.Store(&terms{source, own})
 }
 
 // ear hears what a queue is asked and what is answered: that of a shadow, or that of the

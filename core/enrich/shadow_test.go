@@ -246,7 +246,7 @@ func TestOwnNamesStayInside(t *testing.T) {
 		p := pair{&vendor{answer: always}, &vendor{answer: always}}
 		d.ask(feed, "10.0.0.1", "198.51.0.1")
 		g := beginShadowed(t, d, b, p, Settings{
-			Sources: []Source{source(nil)}, Shadows: []Source{shadowSource(func(s *Source) { s.Internal = internal })},
+			Sources: []Source{source(func(s *Source) { s.Internal = true })}, Shadows: []Source{shadowSource(func(s *Source) { s.Internal = internal })},
 			Own: func(o sdk.Observable) bool { return strings.HasPrefix(o.Value, "10.") },
 		})
 		until(t, "pairs", func() bool {

@@ -35,7 +35,8 @@ func TestUrgentGoesBeforeAFlood(t *testing.T) {
 	soon, highest, later := ask(80), ask(95), ask(80)
 	q.scan(t.Context())
 	var got []string
-	for _, l := range q.take(3) {
+	some, _ := q.take(3)
+	for _, l := range some {
 		got = append(got, l.observable.Value)
 	}
 	if fmt.Sprint(got) != fmt.Sprint([]string{highest, soon, later}) {
@@ -51,7 +52,8 @@ func TestUrgentGoesBeforeAFlood(t *testing.T) {
 		t.Errorf("%d wait in memory", q.waiting)
 	}
 	old := 0
-	for _, l := range q.take(4 * fairShare) {
+	oldest, _ := q.take(4 * fairShare)
+	for _, l := range oldest {
 		if l.severity == 10 {
 			old++
 		}
@@ -69,7 +71,8 @@ func TestARaisedLookupComesForward(t *testing.T) {
 		q.add(model.Ask{ID: fmt.Sprint(i), Observable: sdk.Observable{Kind: sdk.IP, Value: value}, AskedAt: now, Severity: i})
 	}
 	var got []string
-	for _, l := range q.take(9) {
+	some, _ := q.take(9)
+	for _, l := range some {
 		got = append(got, l.observable.Value)
 	}
 	if fmt.Sprint(got) != "[b c a]" || q.ready.len() != 0 {
