@@ -107,8 +107,9 @@ type leftSource struct {
 	until uint64
 }
 
-// stayBehind keeps the rules for detectors that are going, and for connectors in whose
-// place another one comes: what they have reported is matched as it would have been.
+// stayBehind keeps the rules for detectors that are going, for connectors in whose place
+// another one comes, and for what comes to be, or to be no longer, a shadow: what they have
+// reported is matched as it would have been.
 func (f *flow) stayBehind(now *generation, next Configuration) {
 	acked := uint64(0)
 	if st, err := f.k.log.Stats(f.changes.life); err == nil { // if not, the next change looks
@@ -122,11 +123,14 @@ func (f *flow) stayBehind(now *generation, next Configuration) {
 		return all
 	}
 	was, wanted := makers(&now.Configuration), makers(&next)
+	reported := f.reportedBefore(now, next)
 	f.changes.mu.Lock()
 	defer f.changes.mu.Unlock()
 	var left []leftSource
 	for _, l := range f.changes.left {
-		if is := wanted[l.source.Detector]; (is == "" || l.source.Maker != "" && l.source.Maker != is) && (l.until == 0 || l.until > acked) {
+		is := wanted[l.source.Detector]
+		needed := is == "" || l.source.Maker != "" && l.source.Maker != is || l.source.Until > 0
+		if needed && (l.until == 0 || l.until > acked) {
 			left = append(left, l)
 		}
 	}
@@ -137,9 +141,36 @@ func (f *flow) stayBehind(now *generation, next Configuration) {
 			}
 			s.Version = now.hash()
 			left = append(left, leftSource{source: s})
+			continue
+		}
+		if until := reported[s.Detector]; until > acked {
+			s.Until, s.Version = until, now.hash()
+			left = append(left, leftSource{source: s, until: until})
 		}
 	}
 	f.changes.left = left
+}
+
+// reportedBefore gives, for each detector that comes to be, or to be no longer, a shadow,
+// the sequence of EVENTS of the last that it has reported as what it was.
+func (f *flow) reportedBefore(now *generation, next Configuration) map[string]uint64 {
+	becomes := map[string]match.Source{}
+	for _, s := range next.Config.Match.Sources {
+		becomes[s.Detector] = s
+	}
+	last := map[string]uint64{}
+	for _, s := range now.Config.Match.Sources {
+		if to, ok := becomes[s.Detector]; !ok || to.Shadow == s.Shadow {
+			continue
+		}
+		_, seq, err := f.k.log.Last(f.changes.life, s.Detector)
+		if err != nil {
+			f.logger.Error("it can't be told what a detector had reported before it became, or was no longer, a shadow; what is not matched yet is taken as of now", "instance", s.Detector, "error", err)
+			continue
+		}
+		last[s.Detector] = seq
+	}
+	return last
 }
 
 // rematch gives match its rules.

@@ -202,3 +202,43 @@ func TestShadowsComeAndGo(t *testing.T) {
 	}
 	r.end()
 }
+
+// TestRolesChange while events wait to be matched: what a detector reported as what counts
+// becomes signals after it has come to be a shadow too, and what it reported as a shadow
+// becomes none when it counts again.
+func TestRolesChange(t *testing.T) {
+	w := newWorld(t, standard)
+	w.write("feed.json", "")
+	w.write("feed_b.json", "")
+	w.write("other.csv", "cidr,disposition\n")
+	changed := edit(t, standard+tried, "from    = [detector.feed]", "from    = [detector.feed_b]",
+		`"10ms"`+"\n}\n\npipeline", `"10ms"`+"\n  shadow   = detector.feed_b\n}\n\npipeline",
+		"  shadow   = detector.feed\n", "")
+	r := w.live(nil)
+	// More messages than the matchers can have taken before they are held up.
+	const part, parts = 10, matchWorkers + 4
+	for round, text := range []string{changed, standard} {
+		r.k.running.lead.add(maxLead)
+		for n := range parts {
+			from := (round*parts + n) * part
+			w.feed("feed.json", feed, from, part)
+			r.until("what is reported", func() bool {
+				last, _, err := r.k.log.Last(t.Context(), "detector.feed")
+				w.check(err)
+				return last.Total == uint64(from+part)
+			})
+		}
+		w.configure(text)
+		if a := r.apply(false); a.Outcome != api.Applied {
+			t.Fatalf("%+v", a)
+		}
+		r.k.running.lead.drop(maxLead)
+		r.until("all events", func() bool { return r.counted() == uint64((round+1)*parts*part) })
+		if o := w.outcome(r.k); o.matched != parts || o.passed != parts*(part-1) {
+			t.Errorf("round %d: %d matched, %d passed; want %d and %d", round, o.matched, o.passed, parts, parts*(part-1))
+		}
+	}
+	w.feed("feed.json", feed, 2*parts*part, part) // it counts again
+	r.until("an alert", func() bool { return w.outcome(r.k).matched == parts+1 })
+	r.end()
+}

@@ -30,7 +30,7 @@ var earliest = time.Unix(0, 0)
 type Worker struct {
 	settings *Settings
 	sources  map[string]source
-	former   map[[2]string]source // by detector and maker: of who has its place no more
+	former   map[string][]source // by detector: of what it reported under other terms, the earliest first
 	scope    expr.Scope
 	doc      expr.Document
 	event    eventFields
@@ -48,11 +48,11 @@ type source struct {
 
 // NewWorker makes a worker. Settings must not change afterwards.
 func NewWorker(s *Settings) *Worker {
-	w := &Worker{settings: s, sources: make(map[string]source, len(s.Sources)), former: map[[2]string]source{}}
+	w := &Worker{settings: s, sources: make(map[string]source, len(s.Sources)), former: map[string][]source{}}
 	for i := range s.Sources {
 		from := &s.Sources[i]
-		if from.Maker != "" {
-			w.former[[2]string{from.Detector, from.Maker}] = source{from, from.plan()}
+		if from.Maker != "" || from.Until > 0 {
+			w.former[from.Detector] = append(w.former[from.Detector], source{from, from.plan()})
 			continue
 		}
 		w.sources[from.Detector] = source{from, from.plan()}
@@ -65,9 +65,9 @@ func NewWorker(s *Settings) *Worker {
 // Match says what becomes of the events of one EVENTS message, and which of them
 // have to be set aside. The result's At, Seq, Total are the caller's to set.
 func (w *Worker) Match(b *model.Batch, seq uint64) (model.MatchResult, []model.Rejected) {
-	res := model.MatchResult{Seq: seq, Source: b.Source, Config: w.version(b.Source, b.Maker)}
+	res := model.MatchResult{Seq: seq, Source: b.Source, Config: w.version(b.Source, b.Maker, seq)}
 	var rejected []model.Rejected
-	from := w.source(b.Source, b.Maker)
+	from := w.source(b.Source, b.Maker, seq)
 	if from.Source != nil && from.Shadow != "" {
 		if n := len(b.Events); n > 0 {
 			res.Counts.Shadow = map[string]int{from.Shadow: n}
@@ -87,17 +87,20 @@ func (w *Worker) Match(b *model.Batch, seq uint64) (model.MatchResult, []model.R
 	return res, rejected
 }
 
-// source is how the events of a detector are matched that a connector has reported.
-func (w *Worker) source(detector, maker string) source {
-	if s, ok := w.former[[2]string{detector, maker}]; ok {
-		return s
+// source is how the events of one message are matched: of a detector, reported by a
+// connector.
+func (w *Worker) source(detector, maker string, seq uint64) source {
+	for _, s := range w.former[detector] {
+		if (s.Maker == "" || s.Maker == maker) && (s.Until == 0 || seq <= s.Until) {
+			return s
+		}
 	}
 	return w.sources[detector]
 }
 
-// version is the hash of the configuration that a source is matched by.
-func (w *Worker) version(detector, maker string) string {
-	if s := w.source(detector, maker); s.Source != nil && s.Version != "" {
+// version is the hash of the configuration that a message is matched by.
+func (w *Worker) version(detector, maker string, seq uint64) string {
+	if s := w.source(detector, maker, seq); s.Source != nil && s.Version != "" {
 		return s.Version
 	}
 	return w.settings.Version

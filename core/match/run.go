@@ -204,6 +204,6 @@ func (m *Matcher) result(w *Worker, msg Message) (model.MatchResult, []model.Rej
 // about fills in what the message's header says.
 func about(w *Worker, res model.MatchResult, msg Message) model.MatchResult {
 	res.Seq, res.Source, res.Total, res.Count, res.Damaged = msg.Seq, msg.Source, msg.Total, msg.Count, msg.Damaged
-	res.Config = w.version(msg.Source, msg.Maker)
+	res.Config = w.version(msg.Source, msg.Maker, msg.Seq)
 	return res
 }

@@ -28,6 +28,9 @@ type Source struct {
 	// Maker is the label of the connector whose events alone this is for: another one has
 	// taken its place. Empty: it is for all.
 	Maker string
+	// Until: for messages up to this sequence of EVENTS alone; the detector has come to be, or
+	// to be no longer, a shadow since. 0: for all.
+	Until uint64
 	// Version is the hash of the configuration that this is of; empty: of the Settings'.
 	Version   string
 	Pipelines []Pipeline

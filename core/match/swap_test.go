@@ -2,6 +2,7 @@ package match
 
 import (
 	"context"
+	"fmt"
 	"testing"
 
 	"github.com/kelpie-sec/kelpie/core/model"
@@ -91,6 +92,24 @@ func TestWhatAnotherConnectorReported(t *testing.T) {
 		}
 		if got := in.Match; got.Config != want.config || got.Counts.Matched != want.matched {
 			t.Errorf("message %d: %d matched under %q, want %d under %q", i, got.Counts.Matched, got.Config, want.matched, want.config)
+		}
+	}
+}
+
+// TestWhatWasReportedInAnotherRole is matched by that, up to where it ended.
+func TestWhatWasReportedInAnotherRole(t *testing.T) {
+	now := suricata(t).Sources[0]
+	counted, shadow := now, Source{Detector: now.Detector, Shadow: "detector.b", Version: "second", Until: 4}
+	counted.Version, counted.Until = "first", 2
+	w := NewWorker(&Settings{Version: "third", Sources: []Source{now, counted, shadow}})
+	b := batch(`{"event_type": "alert", "alert": {"signature": "x", "severity": 1}}`)
+	for seq, want := range []string{"", "first 1 0", "first 1 0", "second 0 1", "second 0 1", "third 1 0"} {
+		if seq == 0 {
+			continue
+		}
+		res, _ := w.Match(b, uint64(seq))
+		if got := fmt.Sprint(res.Config, " ", res.Counts.Matched, " ", res.Counts.Shadow["detector.b"]); got != want {
+			t.Errorf("message %d: %s, want %s", seq, got, want)
 		}
 	}
 }
