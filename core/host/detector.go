@@ -108,7 +108,7 @@ func (d *Detector) Open(ctx context.Context, start SessionStart) (*Session, erro
 	var pulse *durationpb.Duration
 	if slices.Contains(p.about.Capabilities, sdk.DetectPulse) {
 		every := d.instance.owner.launch.timing.Pulse
-		s.silence, pulse = missedPulses*every, durationpb.New(every)
+		s.pulse, pulse = every, durationpb.New(every)
 	}
 	s.stream, err = p.conn.NewStream(ctx, &pluginv1.DetectorService_ServiceDesc.Streams[0],
 		pluginv1.DetectorService_Detect_FullMethodName, grpc.ForceCodecV2(frameCodec{}))
@@ -148,8 +148,8 @@ type Session struct {
 	closed  bool
 
 	troubled bool // by the last status; Recv's
-	// silence is how long Recv waits for a plugin that gives signs of life; 0: for ever.
-	silence time.Duration
+	// pulse is how often the plugin gives a sign of life; 0: it gives none.
+	pulse time.Duration
 }
 
 // missedPulses are how many signs of life may be missing.
@@ -189,16 +189,46 @@ func (s *Session) Recv() (SessionMessage, error) {
 
 // receive waits for a message, as long as the plugin may be silent.
 func (s *Session) receive(f *frame) error {
-	if s.silence > 0 {
-		watch := time.AfterFunc(s.silence, func() {
+	if s.pulse > 0 {
+		stop := afterTicks(s.pulse, missedPulses, func() {
 			_ = s.cut(&Error{
 				Instance: s.instance.Address, Reason: sdk.Retry, Fault: sdk.FaultPlugin, Err: ErrSilent,
-				Message: fmt.Sprintf("plugin %q has given no sign of life in this session for %s: what reads its source is stuck", s.instance.Plugin, s.silence),
+				Message: fmt.Sprintf("plugin %q has given no sign of life in this session for %s: what reads its source is stuck", s.instance.Plugin, missedPulses*s.pulse),
 			})
 		})
-		defer watch.Stop()
+		defer stop()
 	}
 	return s.stream.RecvMsg(f)
+}
+
+// afterTicks calls a function after so many ticks, unless it is stopped before. While this
+// process stands still, as it does on SIGSTOP, none is counted but one: what came meanwhile
+// has a tick to be read in.
+func afterTicks(every time.Duration, ticks int, do func()) (stop func()) {
+	var mu sync.Mutex
+	var next *time.Timer
+	over := false
+	mu.Lock()
+	defer mu.Unlock()
+	next = time.AfterFunc(every, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		ticks--
+		switch {
+		case over:
+		case ticks > 0:
+			next.Reset(every)
+		default:
+			over = true
+			do()
+		}
+	})
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		over = true
+		next.Stop()
+	}
 }
 
 // note counts each time that the source can't be read any more.

@@ -3,9 +3,16 @@
 package host
 
 import (
+	"bufio"
 	"errors"
+	"fmt"
 	"io"
+	"os"
+	"os/exec"
+	"sync/atomic"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/kelpie-sec/kelpie/core/model"
@@ -67,4 +74,80 @@ func TestOlderPluginsMayBeSilent(t *testing.T) {
 	if _, err := s.Recv(); !errors.Is(err, io.EOF) {
 		t.Fatalf("it ends with %v", err)
 	}
+}
+
+// stoppedEnv makes TestStandstill the process that is stopped.
+const stoppedEnv = "KELPIE_TEST_STOPPED"
+
+// TestStandstill: a process that was stopped for longer than all ticks last has time to
+// read what came meanwhile.
+func TestStandstill(t *testing.T) {
+	const tick = 200 * time.Millisecond
+	if os.Getenv(stoppedEnv) != "" {
+		silent := make(chan struct{})
+		stop := afterTicks(tick, 3, func() { close(silent) })
+		fmt.Println("waits")
+		_, _ = os.Stdin.Read(make([]byte, 1))
+		select { // who reads has to be woken, and may come late to it
+		case <-silent:
+			t.Error("it was taken to be silent")
+		case <-time.After(tick / 2):
+		}
+		stop()
+		return
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestStandstill$")
+	cmd.Env = append(os.Environ(), stoppedEnv+"=1")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := in.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	<-time.After(5 * tick) // that is what is tested
+	if err := cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("after a standstill: %v", err)
+	}
+}
+
+func TestAfterTicks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var called atomic.Int32
+		stop := afterTicks(time.Second, 3, func() { called.Add(1) })
+		time.Sleep(2900 * time.Millisecond)
+		synctest.Wait()
+		if called.Load() != 0 {
+			t.Error("called before the third tick")
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		stop()
+		if called.Load() != 1 {
+			t.Errorf("called %d times", called.Load())
+		}
+		stop = afterTicks(time.Second, 3, func() { called.Add(1) })
+		time.Sleep(2500 * time.Millisecond)
+		stop()
+		time.Sleep(time.Hour)
+		if called.Load() != 1 {
+			t.Error("called although it was stopped")
+		}
+	})
 }
