@@ -122,8 +122,9 @@ func TestStandstill(t *testing.T) {
 	if err := cmd.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
+	said, _ := io.ReadAll(out)
 	if err := cmd.Wait(); err != nil {
-		t.Errorf("after a standstill: %v", err)
+		t.Errorf("after a standstill: %v\n%s", err, said)
 	}
 }
 
