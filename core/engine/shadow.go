@@ -20,7 +20,7 @@ func (k *Kelpie) Shadow(ctx context.Context, q shadow.Query) (shadow.Report, err
 		return shadow.Report{}, err
 	}
 	r := shadow.Reporter{
-		Store: k.store, Log: k.log, Enrich: &c.Enrich, Decide: &c.Decide, Match: &c.Match, Stats: stats, Now: k.clock.now(),
+		Store: k.store, Log: k.log, Enrich: &c.Enrich, Decide: &c.Decide, Match: &c.Match, Shown: c.Shown, Stats: stats, Now: k.clock.now(),
 	}
 	return r.Report(ctx, q)
 }

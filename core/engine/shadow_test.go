@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"net/http/httptest"
 	"os"
 	"strings"
@@ -162,6 +164,37 @@ enrichment "witness" "broken" {
 			}
 			r.end()
 		})
+	}
+}
+
+// TestARenamedShadowIsReportedOn by its name of now, and by that of what it is compared with.
+func TestARenamedShadowIsReportedOn(t *testing.T) {
+	w := newTrial(t, standard+tried)
+	k := w.open()
+	defer func() { w.check(k.Close()) }()
+	ctx, stop := context.WithTimeout(t.Context(), patience)
+	defer stop()
+	w.check(k.Run(ctx, w.options(true)))
+	w.configure(edit(t, standard+tried, `"table" "names_b"`, `"table" "opinion"`, `"table" "names"`, `"table" "reputation"`,
+		"enrichment.names\n", "enrichment.reputation\n") + `
+moved {
+  from = enrichment.names_b
+  to   = enrichment.opinion
+}
+
+moved {
+  from = enrichment.names
+  to   = enrichment.reputation
+}
+`)
+	w.check(k.Run(ctx, w.options(true)))
+	for name, want := range map[string]error{
+		"opinion": nil, "enrichment.opinion": nil, "reputation": nil, "names_b": shadow.ErrNoShadow, "enrichment.names": shadow.ErrNoShadow,
+	} {
+		r, err := k.Shadow(t.Context(), shadow.Query{Name: name, Since: time.Now().Add(-time.Hour)})
+		if !errors.Is(err, want) || want == nil && (len(r.Enrichments) != 1 || r.Enrichments[0].Questions == 0) {
+			t.Errorf("%s: %v, %d enrichments", name, err, len(r.Enrichments))
+		}
 	}
 }
 

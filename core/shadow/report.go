@@ -46,6 +46,8 @@ type Reporter struct {
 	Enrich *enrich.Settings
 	Decide *decide.Settings
 	Match  *match.Settings
+	// Shown gives the address of now for one by which a block is known: it may be renamed.
+	Shown func(string) string
 	// Stats of the enrichments that run; nil: Kelpie does not.
 	Stats []enrich.Stat
 	Now   time.Time
@@ -56,7 +58,7 @@ func (r *Reporter) Report(ctx context.Context, q Query) (Report, error) {
 	out := Report{At: r.Now, Since: q.Since, Enrichments: []Enrichment{}, Detectors: []Detector{}}
 	for i := range r.Enrich.Shadows {
 		s := &r.Enrich.Shadows[i]
-		if !q.wants(s.Address, s.Shadow) {
+		if !q.wants(r.Shown(s.Address), r.Shown(s.Shadow)) {
 			continue
 		}
 		e, err := r.enrichment(ctx, s, q.Since)
@@ -67,7 +69,7 @@ func (r *Reporter) Report(ctx context.Context, q Query) (Report, error) {
 	}
 	for i := range r.Match.Sources {
 		s := &r.Match.Sources[i]
-		if s.Shadow == "" || !q.wants(s.Detector, s.Shadow) {
+		if s.Shadow == "" || !q.wants(r.Shown(s.Detector), r.Shown(s.Shadow)) {
 			continue
 		}
 		d, err := r.detector(ctx, s, q)
