@@ -49,14 +49,14 @@ var misbehaviours = []misbehaviour{
 		ended, "it ended by itself: exit status 3", "| I cannot go on", inCall, "started again: ",
 	}},
 	{name: "crash after 10 calls", kind: "action", way: "crash", after: 10, told: []string{
-		ended, "it ended by itself: exit status 3", "| I cannot go on", inCall,
+		ended, "it ended by itself: exit status 3", "| I cannot go on", pluginIs,
 	}},
 	{name: "crash of a detector", kind: "detector", way: "crash", after: 50, long: true, told: []string{
 		ended, "it ended by itself: exit status 3", "| I cannot go on",
 	}},
 	{name: "enrichment hangs", kind: "enrichment", way: "hang", long: true, told: []string{pluginIs, late}},
 	{name: "action hangs", kind: "action", way: "hang", told: []string{pluginIs, late}},
-	{name: "SIGSTOP", kind: "action", hold: true, long: true, told: []string{late}, later: []string{ended, thrice}},
+	{name: "SIGSTOP", kind: "action", hold: true, long: true, told: []string{pluginIs}, later: []string{ended, thrice}},
 	{name: "leak", kind: "enrichment", way: "leak", told: []string{
 		ended, "it ended by itself: exit status 2", "out of memory", inCall,
 	}},

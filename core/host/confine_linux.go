@@ -49,6 +49,9 @@ type kernel struct {
 }
 
 func askKernel() kernel {
+	// Go tries once whether it can name processes by descriptors, by starting one. That must
+	// not be the first in a name space that is a plugin's: with its end that would end.
+	_, _ = os.FindProcess(os.Getpid())
 	version, _, err := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
 	if err != 0 {
 		return kernel{}
@@ -118,11 +121,12 @@ func (k kernel) enter(c *confinement, exe *os.File, own []string) (ground, error
 		return g, fmt.Errorf("no new privileges: %w", err)
 	}
 	var shared []string
-	apart := c.startsApart()
+	apart, unshared := c.startsApart(), false
 	if os.Geteuid() == 0 && !c.becomes {
 		// What this thread starts is the first in a name space of processes, and all that is
 		// in it ends with the first.
-		if apart = unix.Unshare(unix.CLONE_NEWPID) == nil; !apart {
+		unshared = unix.Unshare(unix.CLONE_NEWPID) == nil
+		if apart = unshared; !apart {
 			shared = []string{"processes that leave the plugin's group: this machine allows no name space of its own for them, in which they end with the plugin"}
 		}
 	}
@@ -142,7 +146,7 @@ func (k kernel) enter(c *confinement, exe *os.File, own []string) (ground, error
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return g, fmt.Errorf("memory of the core: %w", err)
 	}
-	g.lacks = shared
+	g.lacks, g.apart = shared, unshared
 	if err := filterCalls(len(c.may.connect)+len(c.may.listen) > 0); err != nil || apart {
 		return g, err
 	}

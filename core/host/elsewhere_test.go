@@ -53,6 +53,7 @@ func TestElsewhere(t *testing.T) {
 		{name: "an account without privileges", how: nobody, tests: confinement},
 		{name: "such an account of a container", how: nobody, before: forbidNameSpaces, tests: confinement},
 		{name: "root of a container", before: dropMost, tests: confinement},
+		{name: "root where nobody may be traced", before: forbidTracing, tests: "^Test(Limits|PluginIsFree)"},
 		// It has the number that a plugin has in a name space of its own.
 		{name: "the first process of a container", how: syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID}, tests: "^TestPluginIsFreeWithItself$"},
 	} {
@@ -88,6 +89,15 @@ func forbidNameSpaces() error {
 	f.add(load(dataCall))
 	f.argument(unix.SYS_CLONE, dataFirst, has(unix.CLONE_NEWUSER))
 	f.argument(unix.SYS_UNSHARE, dataFirst, has(unix.CLONE_NEWUSER))
+	f.add(answer(0))
+	return install(f)
+}
+
+// forbidTracing as a hardened machine does it (kernel.yama.ptrace_scope=3).
+func forbidTracing() error {
+	var f filter
+	f.add(load(dataCall))
+	f.argument(unix.SYS_PTRACE, dataFirst, is(unix.PTRACE_TRACEME))
 	f.add(answer(0))
 	return install(f)
 }

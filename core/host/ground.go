@@ -52,6 +52,9 @@ type ground struct {
 	files    []string // read
 	writable []string // folders written, with all below
 	written  []string // files
+	// apart: what the thread starts is in a name space of processes of its own, which ends
+	// with the first of them.
+	apart bool
 	// narrowed are the folders that hold what is not for the process: of them it has only
 	// files that are there now.
 	narrowed []string

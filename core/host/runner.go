@@ -50,6 +50,7 @@ type runner struct {
 	granted   ground
 	stamp     stamp    // of granted; nil: nothing is enforced
 	lacks     []string // what its confinement lacks, as it has turned out
+	untraced  bool     // this machine allows no tracing
 
 	readers sync.WaitGroup
 	done    chan struct{} // closed when the process has ended and its output is read
@@ -216,7 +217,6 @@ func onThreadOfItsOwn(f func()) {
 
 // runHere is run on a thread that is locked.
 func (r *runner) runHere(started chan<- error, ended chan<- struct{}) {
-	defer close(ended)
 	r.mu.Lock()
 	err := error(nil)
 	if r.doomed {
@@ -225,6 +225,11 @@ func (r *runner) runHere(started chan<- error, ended chan<- struct{}) {
 		r.pid = r.cmd.Process.Pid
 	}
 	r.mu.Unlock()
+	if errors.Is(err, errOtherThread) {
+		go onThreadOfItsOwn(func() { r.runHere(started, ended) })
+		return
+	}
+	defer close(ended)
 	started <- err
 	if err != nil {
 		return
@@ -243,11 +248,17 @@ func (r *runner) runHere(started chan<- error, ended chan<- struct{}) {
 	r.reason = exitText(r.cmd.ProcessState, err)
 }
 
+// errOtherThread: this thread can start nothing any more, another one may.
+var errOtherThread = errors.New("what this thread started first has ended, and its name space with it")
+
 // launch starts the process, confined.
 func (r *runner) launch() (err error) {
 	own := []string{r.dir, r.socketDir}
 	if err := r.held.as(r.cmd, own); err != nil {
 		return err
+	}
+	if r.untraced {
+		r.cmd.SysProcAttr.Ptrace = false
 	}
 	if r.granted, err = r.kernel.enter(r.held, r.exe.file, own); err != nil {
 		return err
@@ -268,6 +279,9 @@ func (r *runner) launch() (err error) {
 		r.cmd = &exec.Cmd{
 			Path: r.cmd.Path, Args: r.cmd.Args, Env: r.cmd.Env, Dir: r.cmd.Dir, SysProcAttr: r.cmd.SysProcAttr,
 			Stdin: r.cmd.Stdin, Stdout: r.cmd.Stdout, Stderr: r.cmd.Stderr, ExtraFiles: r.cmd.ExtraFiles,
+		}
+		if r.untraced = !r.cmd.SysProcAttr.Ptrace; r.granted.apart {
+			return errOtherThread
 		}
 	}
 	if err = r.held.limit(r.cmd.Process.Pid, r.cmd.SysProcAttr); err != nil {
