@@ -154,6 +154,9 @@ func (c *comparison) disturbed(t *testing.T, m *misbehaviour) disturbance {
 	events, floor, patterns := honestRate, shortFloor, m.told
 	if *long {
 		events, floor, patterns = 10*honestRate, longFloor, slices.Concat(m.told, m.later)
+		if m.way == bomb {
+			events *= 3 // the first are gone until it is noticed
+		}
 	}
 	var d disturbance
 	for try := range tries {
