@@ -212,7 +212,7 @@ func (w *bench) beside(m *misbehaviour, events int, patterns []string) beside {
 	settled := 0 // events until it was noticed what the rogue does
 	if m != nil && m.way == bomb {
 		u.told(patterns)
-		if settled = len(w.calls()); settled > events/2 {
+		if settled = len(w.calls()); settled > events*9/10 {
 			w.b.Fatalf("void: %d of %d events had passed when the rogue was noticed", settled, events)
 		}
 	}
