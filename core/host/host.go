@@ -55,8 +55,7 @@ func New(s Settings, log *slog.Logger) (*Host, error) {
 	}
 	c, err := h.plan(s)
 	if err != nil {
-		h.run.close()
-		return nil, err
+		return nil, errors.Join(err, h.run.close())
 	}
 	c.Commit()
 	return h, nil
@@ -201,8 +200,7 @@ func (h *Host) Stop(ctx context.Context) error {
 	for _, s := range all {
 		s.set(Stopped, nil)
 	}
-	h.run.close()
-	return nil
+	return h.run.close()
 }
 
 // processes that there are.

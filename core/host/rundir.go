@@ -55,10 +55,10 @@ func openRunDir(base string) (*runDir, error) {
 	return &runDir{path: path, lock: lock}, nil
 }
 
-// close removes the folder. What of it can't be removed now, who comes next does.
-func (d *runDir) close() {
-	_ = os.RemoveAll(d.path)
+func (d *runDir) close() error {
+	err := os.RemoveAll(d.path)
 	d.lock.Close()
+	return err
 }
 
 // workDir makes a working folder for one process.
