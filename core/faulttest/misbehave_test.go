@@ -19,10 +19,11 @@ type misbehaviour struct {
 	after int
 	env   string // how its process misbehaves
 	hold  bool   // its process is stopped
-	// told is what "kelpie plugin status rogue" says; later what it says after some time.
-	told, later []string
-	bound       int64 // of the core's memory; 0: calmBound
-	long        bool  // of the long form alone: it takes its time, or another is much like it
+	// told is what "kelpie plugin status rogue" says; soon what it says besides until
+	// something else takes its place, and later what it says after some time.
+	told, soon, later []string
+	bound             int64 // of the core's memory; 0: calmBound
+	long              bool  // of the long form alone: it takes its time, or another is much like it
 }
 
 // bomb is the way of the fork bomb.
@@ -50,7 +51,7 @@ var misbehaviours = []misbehaviour{
 	}},
 	{name: "crash after 10 calls", kind: "action", way: "crash", after: 10, told: []string{
 		ended, "it ended by itself: exit status 3", "| I cannot go on", pluginIs,
-	}},
+	}, soon: []string{inCall}, later: []string{`plugin "rogue" has failed (it ended by itself`}},
 	{name: "crash of a detector", kind: "detector", way: "crash", after: 50, long: true, told: []string{
 		ended, "it ended by itself: exit status 3", "| I cannot go on",
 	}},
@@ -151,7 +152,7 @@ type comparison struct {
 // disturbed measures honest work alone, which the short form does when it must, and
 // beside a misbehaviour.
 func (c *comparison) disturbed(t *testing.T, m *misbehaviour) disturbance {
-	events, floor, patterns := honestRate, shortFloor, m.told
+	events, floor, patterns := honestRate, shortFloor, slices.Concat(m.told, m.soon)
 	if *long {
 		events, floor, patterns = 10*honestRate, longFloor, slices.Concat(m.told, m.later)
 		if m.way == bomb {

@@ -28,9 +28,9 @@ type Settings struct {
 	// Binary is the path of the executable.
 	Binary string
 	// Launcher is a program with arguments that runs the executable, whose path it gets as
-	// one more, as its own process: to confine it. As a shell it exits with 126 where the
-	// system does not run it, and with 127 where its interpreter is not there. Empty: it is
-	// run as it is.
+	// one more, as its own process: to confine it. It exits with 125 where it will not run
+	// it, and as a shell with 126 where the system does not, and with 127 where its
+	// interpreter is not there. Empty: it is run as it is.
 	Launcher []string
 	// Env is the environment of the process, "KEY=value", beside what the handshake puts
 	// there.

@@ -167,9 +167,13 @@ func (p *process) logged(line string) {
 // unfit says why the system does not run a file, and what to do.
 // What a launcher exits with that could not run the plugin.
 const (
+	exitRefused  = 125
 	exitUnfit    = 126
 	exitHomeless = 127
 )
+
+// errRefused: it is the launcher that will not run it.
+var errRefused = errors.New("it is refused before it is run")
 
 // unlaunched is why a launcher did not run the plugin; the launcher has said more.
 func (p *process) unlaunched(why error) error {
@@ -183,6 +187,8 @@ func unfit(path string, err error) error {
 	switch info, statErr := os.Stat(path); {
 	case statErr == nil && info.Mode()&0o111 == 0:
 		return fail("Make it executable: chmod +x "+path, "it is not executable")
+	case errors.Is(err, errRefused):
+		return fail("Do what it says; Kelpie would not start it either.", "%v", err)
 	case errors.Is(err, fs.ErrPermission):
 		return fail("Look at its rights and its interpreter's, and whether its file system is mounted with noexec.", "the system does not let it run")
 	case errors.Is(err, syscall.ENOEXEC):
@@ -206,6 +212,8 @@ func (p *process) awaitLine(ctx context.Context) error {
 		default:
 		}
 		switch p.cmd.ProcessState.ExitCode() {
+		case exitRefused:
+			return p.unlaunched(errRefused)
 		case exitUnfit:
 			return p.unlaunched(syscall.ENOEXEC)
 		case exitHomeless:

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -44,8 +45,8 @@ func confining(grant host.Grant, private []string) (line []string, remove func()
 	return []string{self, "plugin", "become", file.Name()}, remove, nil
 }
 
-// pluginBecomeCommand is for this program itself: nobody types it. It exits as a shell that
-// can't run a program.
+// pluginBecomeCommand is for this program itself: nobody types it. It exits as
+// conformance.Settings says of a launcher.
 func (p program) pluginBecomeCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "become GRANT BIN", Hidden: true, Args: cobra.ExactArgs(2),
@@ -59,10 +60,14 @@ func (p program) pluginBecomeCommand() *cobra.Command {
 				return fmt.Errorf("%s: %w", args[0], err)
 			}
 			err = host.Become(args[1], b.Grant, b.Private)
-			if errors.Is(err, fs.ErrNotExist) {
-				return &codeError{127, err.Error()}
+			code := 125
+			switch {
+			case errors.Is(err, syscall.ENOEXEC), errors.Is(err, fs.ErrPermission):
+				code = 126
+			case errors.Is(err, fs.ErrNotExist):
+				code = 127
 			}
-			return &codeError{126, err.Error()}
+			return &codeError{code, err.Error()}
 		},
 	}
 }
