@@ -2,16 +2,12 @@ package host
 
 import (
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,27 +15,6 @@ import (
 // A process is confined by the thread that starts it: rights are a thread's own, what it
 // starts has no more, and the thread does nothing else and ends with the process. So
 // there is no moment in which the process has more, and no stage before it.
-
-// Rights to files, by the version of Landlock that knows them.
-const (
-	readRights = unix.LANDLOCK_ACCESS_FS_EXECUTE | unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_READ_DIR
-	// What is written can't be run.
-	writeRights = unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_READ_DIR |
-		unix.LANDLOCK_ACCESS_FS_WRITE_FILE | unix.LANDLOCK_ACCESS_FS_TRUNCATE | unix.LANDLOCK_ACCESS_FS_REFER |
-		unix.LANDLOCK_ACCESS_FS_REMOVE_DIR | unix.LANDLOCK_ACCESS_FS_REMOVE_FILE |
-		unix.LANDLOCK_ACCESS_FS_MAKE_DIR | unix.LANDLOCK_ACCESS_FS_MAKE_REG | unix.LANDLOCK_ACCESS_FS_MAKE_SOCK |
-		unix.LANDLOCK_ACCESS_FS_MAKE_FIFO | unix.LANDLOCK_ACCESS_FS_MAKE_SYM
-	// fileRights are those that a file itself can have.
-	fileRights = unix.LANDLOCK_ACCESS_FS_EXECUTE | unix.LANDLOCK_ACCESS_FS_READ_FILE |
-		unix.LANDLOCK_ACCESS_FS_WRITE_FILE | unix.LANDLOCK_ACCESS_FS_TRUNCATE
-
-	firstRights = unix.LANDLOCK_ACCESS_FS_REFER - 1 // all of version 1
-)
-
-// rulePort is the kernel's LANDLOCK_RULE_NET_PORT and what goes with it.
-const rulePort = 2
-
-type portRule struct{ rights, port uint64 }
 
 // kernel is what this machine's kernel can hold a process to.
 type kernel struct {
@@ -68,21 +43,6 @@ func onFirstThread() bool { return unix.Gettid() == unix.Getpid() }
 
 // grants tells whether files are granted one by one.
 func (k kernel) grants() bool { return k.landlock > 0 }
-
-func (k kernel) files() uint64 {
-	rights := uint64(firstRights)
-	for _, r := range []struct {
-		since int
-		right uint64
-	}{
-		{2, unix.LANDLOCK_ACCESS_FS_REFER}, {3, unix.LANDLOCK_ACCESS_FS_TRUNCATE}, {5, unix.LANDLOCK_ACCESS_FS_IOCTL_DEV},
-	} {
-		if k.landlock >= r.since {
-			rights |= r.right
-		}
-	}
-	return rights
-}
 
 // lacks tells what of a confinement does not hold on this machine, and of that what lets a
 // plugin reach what is not for it.
@@ -182,131 +142,6 @@ func dropCapabilities() error {
 	return nil
 }
 
-func (k kernel) landlocked(c *confinement, g ground, exe *os.File, own []string) error {
-	attr := unix.LandlockRulesetAttr{Handled_access_fs: k.files()}
-	if k.landlock >= 4 {
-		if !slices.Contains(c.may.connect, anyPort) {
-			attr.Handled_access_net |= unix.LANDLOCK_ACCESS_NET_CONNECT_TCP
-		}
-		if !slices.Contains(c.may.listen, anyPort) {
-			attr.Handled_access_net |= unix.LANDLOCK_ACCESS_NET_BIND_TCP
-		}
-	}
-	if k.landlock >= 6 {
-		attr.Scoped = unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET
-		if k.signals {
-			attr.Scoped |= unix.LANDLOCK_SCOPE_SIGNAL
-		}
-	}
-	fd, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr), 0)
-	if errno != 0 {
-		return fmt.Errorf("landlock: %w", errno)
-	}
-	rules := ruleset{kernel: k, fd: int(fd)}
-	defer unix.Close(rules.fd)
-	if err := rules.fill(c, g, attr.Handled_access_net, exe, own); err != nil {
-		return err
-	}
-	flags := uintptr(0)
-	if k.landlock >= 7 { // the kernel's audit tells what the plugin was refused
-		flags = unix.LANDLOCK_RESTRICT_SELF_LOG_NEW_EXEC_ON
-	}
-	if _, _, errno := unix.Syscall(unix.SYS_LANDLOCK_RESTRICT_SELF, fd, flags, 0); errno != 0 {
-		return fmt.Errorf("landlock: %w", errno)
-	}
-	return nil
-}
-
-type ruleset struct {
-	kernel kernel
-	fd     int
-}
-
-func (r ruleset) fill(c *confinement, g ground, network uint64, exe *os.File, own []string) error {
-	for _, group := range []struct {
-		rights uint64
-		paths  []string
-	}{
-		{readRights, baseline()},
-		{writeRights, devices()},
-		{readRights, g.folders},
-		{unix.LANDLOCK_ACCESS_FS_READ_DIR, g.listed},
-		{readRights, g.files},
-		{writeRights, g.writable},
-		{writeRights, g.written},
-		{writeRights, own},
-		{writeRights, c.may.state},
-	} {
-		for _, path := range group.paths {
-			if err := r.path(path, group.rights); err != nil {
-				return err
-			}
-		}
-	}
-	if err := r.file(int(exe.Fd()), readRights&fileRights); err != nil {
-		return fmt.Errorf("landlock: %s: %w", exe.Name(), err)
-	}
-	if network&unix.LANDLOCK_ACCESS_NET_CONNECT_TCP != 0 {
-		connect := c.may.connect
-		if len(connect) > 0 {
-			connect = append(slices.Clone(connect), "53") // answers of DNS that are too large for UDP
-		}
-		if err := r.ports(connect, unix.LANDLOCK_ACCESS_NET_CONNECT_TCP); err != nil {
-			return err
-		}
-	}
-	if network&unix.LANDLOCK_ACCESS_NET_BIND_TCP != 0 {
-		return r.ports(c.may.listen, unix.LANDLOCK_ACCESS_NET_BIND_TCP)
-	}
-	return nil
-}
-
-// path grants rights to a file or a folder; to one that is not there, nothing.
-func (r ruleset) path(path string, rights uint64) error {
-	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil //nolint:nilerr // what can't be opened is not granted
-	}
-	defer unix.Close(fd)
-	var info unix.Stat_t
-	if err := unix.Fstat(fd, &info); err != nil {
-		return fmt.Errorf("landlock: %s: %w", path, err)
-	}
-	if info.Mode&unix.S_IFMT != unix.S_IFDIR {
-		rights &= fileRights
-	}
-	if err := r.file(fd, rights); err != nil {
-		return fmt.Errorf("landlock: %s: %w", path, err)
-	}
-	return nil
-}
-
-func (r ruleset) file(fd int, rights uint64) error {
-	rule := unix.LandlockPathBeneathAttr{Allowed_access: rights & r.kernel.files(), Parent_fd: int32(fd)}
-	return r.add(unix.LANDLOCK_RULE_PATH_BENEATH, unsafe.Pointer(&rule))
-}
-
-func (r ruleset) ports(ports []string, right uint64) error {
-	for _, text := range ports {
-		port, err := strconv.ParseUint(text, 10, 16)
-		if err != nil {
-			return fmt.Errorf("landlock: port %s: %w", text, err)
-		}
-		rule := portRule{right, port}
-		if err := r.add(rulePort, unsafe.Pointer(&rule)); err != nil {
-			return fmt.Errorf("landlock: port %s: %w", text, err)
-		}
-	}
-	return nil
-}
-
-func (r ruleset) add(kind uintptr, rule unsafe.Pointer) error {
-	if _, _, errno := unix.Syscall6(unix.SYS_LANDLOCK_ADD_RULE, uintptr(r.fd), kind, uintptr(rule), 0, 0, 0); errno != 0 {
-		return errno
-	}
-	return nil
-}
-
 // as prepares the command for its limits and its user, and gives that user the folders
 // that are the process's own.
 func (c *confinement) as(cmd *exec.Cmd, own []string) error {
@@ -351,123 +186,6 @@ func (c *confinement) as(cmd *exec.Cmd, own []string) error {
 		}
 	}
 	return nil
-}
-
-// handOver gives a folder, with what is in it from another user's time, to the user of a
-// process. The folder itself is the last, so that what was cut short is done again.
-// Nothing outside of it is reached, whatever links the other user makes meanwhile.
-func handOver(folder string, to *syscall.Credential) error {
-	root, err := os.OpenRoot(folder)
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	info, err := root.Stat(".")
-	if err != nil {
-		return err
-	}
-	if owner, ok := info.Sys().(*syscall.Stat_t); ok && owner.Uid == to.Uid && owner.Gid == to.Gid {
-		return nil
-	}
-	err = fs.WalkDir(root.FS(), ".", func(path string, _ fs.DirEntry, err error) error {
-		if err != nil || path == "." {
-			return err
-		}
-		return root.Lchown(path, int(to.Uid), int(to.Gid))
-	})
-	if err != nil {
-		return err
-	}
-	return root.Chown(".", int(to.Uid), int(to.Gid))
-}
-
-// give hands a file to the user of the process.
-func (c *confinement) give(file *os.File) {
-	if credential, err := credentialOf(c.user); c.user != "" && err == nil {
-		_ = file.Chown(int(credential.Uid), int(credential.Gid))
-	}
-}
-
-// closed gives the folder above a path through which the process's user may not pass;
-// empty: there is none.
-func (c *confinement) closed(path string) string {
-	credential, err := credentialOf(c.user)
-	if c.user == "" || err != nil {
-		return ""
-	}
-	closed := ""
-	for path != filepath.Dir(path) {
-		path = filepath.Dir(path)
-		info, err := os.Stat(path)
-		if err != nil {
-			continue
-		}
-		owner, ok := info.Sys().(*syscall.Stat_t)
-		pass := fs.FileMode(0o001)
-		switch {
-		case !ok:
-			continue
-		case owner.Uid == credential.Uid:
-			pass = 0o100
-		case owner.Gid == credential.Gid || slices.Contains(credential.Groups, owner.Gid):
-			pass = 0o010
-		}
-		if info.Mode().Perm()&pass == 0 {
-			closed = path
-		}
-	}
-	return closed
-}
-
-// letPass lets other users through folders of the core's, to what is theirs; they see
-// nothing of what else is there.
-func letPass(folder string, depth int) error {
-	for range depth {
-		info, err := os.Stat(folder)
-		if err != nil {
-			return err
-		}
-		owner, ok := info.Sys().(*syscall.Stat_t)
-		if ok && int(owner.Uid) == os.Geteuid() && info.Mode().Perm()&0o001 == 0 {
-			if err := os.Chmod(folder, info.Mode().Perm()|0o001); err != nil {
-				return err
-			}
-		}
-		folder = filepath.Dir(folder)
-	}
-	return nil
-}
-
-// credentialOf a user by name or number.
-func credentialOf(name string) (*syscall.Credential, error) {
-	u, err := user.Lookup(name)
-	if err != nil {
-		if n, wrong := strconv.ParseUint(name, 10, 32); wrong == nil {
-			if u, err = user.LookupId(name); err != nil {
-				return &syscall.Credential{Uid: uint32(n), Gid: uint32(n)}, nil
-			}
-		} else {
-			return nil, fmt.Errorf("it is to run as user %q, and there is none of that name", name)
-		}
-	}
-	var c syscall.Credential
-	for _, id := range []struct {
-		text string
-		to   *uint32
-	}{{u.Uid, &c.Uid}, {u.Gid, &c.Gid}} {
-		n, err := strconv.ParseUint(id.text, 10, 32)
-		if err != nil {
-			return nil, fmt.Errorf("user %q: %w", name, err)
-		}
-		*id.to = uint32(n)
-	}
-	groups, _ := u.GroupIds()
-	for _, g := range groups {
-		if n, err := strconv.ParseUint(g, 10, 32); err == nil {
-			c.Groups = append(c.Groups, uint32(n))
-		}
-	}
-	return &c, nil
 }
 
 // loosen prepares another attempt, after the kernel refused one: without what may be
