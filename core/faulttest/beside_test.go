@@ -209,26 +209,23 @@ func (w *bench) beside(m *misbehaviour, events int, patterns []string) beside {
 		})
 	}
 	var out beside
-	settled := 0 // events until it was noticed what the rogue does
-	if m != nil && m.way == bomb {
-		u.told(patterns)
-		if settled = len(w.calls()); settled > events*9/10 {
-			w.b.Fatalf("void: %d of %d events had passed when the rogue was noticed", settled, events)
+	before := 0 // events before the bomb
+	if m != nil && (m.way == bomb || m.way == bombs) {
+		u.wait(patience, "the bomb", func() bool { return len(childrenOf(u.rogue())) > 1 })
+		if before = len(w.calls()); before > events/2 {
+			w.b.Fatalf("void: %d of %d events had passed before the bomb", before, events)
 		}
 	}
 	u.wait(patience, "the calls", func() bool { return len(w.calls()) >= events })
 	out.peak, out.lookup = u.memory().peak, u.lookups()
 	if m != nil {
 		out.status = u.told(patterns)
-		if m.way == bomb {
-			u.defuse()
-		}
 		out.peak = max(out.peak, u.memory().peak)
 	}
 	u.end()
 	w.left()
 	w.exact(events)
-	out.took = w.batchToCall(events)[settled:]
+	out.took = w.batchToCall(events)[before:]
 	slices.Sort(out.took)
 	return out
 }
@@ -288,18 +285,6 @@ func (u *up) lookups() time.Duration {
 		}
 	}
 	return 0
-}
-
-// defuse ends the rogue's process, with which all must end that it has started.
-func (u *up) defuse() {
-	u.w.b.Helper()
-	var pid int
-	u.wait(patience, "the bomb", func() bool { pid = u.rogue(); return len(childrenOf(pid)) > 1 })
-	all := childrenOf(pid)
-	_ = syscall.Kill(pid, syscall.SIGKILL)
-	u.wait(patience, "its processes to end", func() bool {
-		return !slices.ContainsFunc(all, func(child int) bool { return syscall.Kill(child, 0) == nil })
-	})
 }
 
 // childrenOf a process, by their numbers.

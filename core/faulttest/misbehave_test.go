@@ -26,8 +26,12 @@ type misbehaviour struct {
 	long              bool  // of the long form alone: it takes its time, or another is much like it
 }
 
-// bomb is the way of the fork bomb.
-const bomb = "bomb"
+// The ways of the fork bomb: its processes stay in its session, which the kernel weighs as
+// one, or each begins its own.
+const (
+	bomb  = "bomb"
+	bombs = "sessions"
+)
 
 const (
 	ended    = `last ended: `
@@ -73,7 +77,8 @@ var misbehaviours = []misbehaviour{
 		"rogue: failed since", "a plugin must not print before sdk.Serve", `"hello, this is the best plugin of all"`, "plugin restart rogue",
 	}},
 	{name: "noise", kind: "enrichment", way: "noise", told: []string{"prints too much: "}},
-	{name: "fork bomb", kind: "enrichment", way: bomb, long: true, told: []string{"wants all processors: it comes after everything else since"}},
+	{name: "fork bomb", kind: "enrichment", way: bomb, long: true, told: []string{pluginIs, "ended by itself"}},
+	{name: "fork bomb of sessions", kind: "enrichment", way: bombs, long: true, told: []string{pluginIs, "ended by itself"}},
 	{name: "trickle of a detector", kind: "detector", way: "trickle", long: true, later: []string{ended, thrice}},
 	{name: "trickle of an enrichment", kind: "enrichment", way: "trickle", long: true, told: []string{late}, later: []string{ended, thrice}},
 }
@@ -155,9 +160,6 @@ func (c *comparison) disturbed(t *testing.T, m *misbehaviour) disturbance {
 	events, floor, patterns := honestRate, shortFloor, slices.Concat(m.told, m.soon)
 	if *long {
 		events, floor, patterns = 10*honestRate, longFloor, slices.Concat(m.told, m.later)
-		if m.way == bomb {
-			events *= 3 // the first are gone until it is noticed
-		}
 	}
 	var d disturbance
 	for try := range tries {

@@ -53,6 +53,7 @@ type supervisor struct {
 	why, line   string
 	tail        []string
 	dropped     int64
+	greed       greed        // of all processes one after the other, unless somebody restarts it
 	behind      time.Time    // since when the process comes after all others; zero: it does not
 	diagnostics []Diagnostic // of the last start
 	deadline    time.Time    // of the stop, once that is asked for
@@ -183,12 +184,10 @@ func (s *supervisor) watch(ctx context.Context, p *process) error {
 	var looking <-chan bool
 	retry := newRetry(t)
 	defer retry.timer.Stop()
-	watch := time.NewTicker(greedEvery)
+	s.greed.pid = p.runner.pid
+	s.greed.yield()
+	watch := time.NewTimer(s.greed.next())
 	defer watch.Stop()
-	s.mu.Lock()
-	greed := greed{pid: p.runner.pid, last: !s.behind.IsZero()} // as it was before it ended
-	s.mu.Unlock()
-	greed.yield()
 	for {
 		select {
 		case <-ctx.Done():
@@ -213,18 +212,16 @@ func (s *supervisor) watch(ctx context.Context, p *process) error {
 				return nil
 			}
 		case <-watch.C:
-			if !p.attached && greed.look() {
+			if !p.attached && s.greed.look() {
 				s.tamed()
 			}
+			watch.Reset(s.greed.next())
 		case <-retry.timer.C:
 			s.configureRefused(ctx, p)
 			retry.next()
 		}
 	}
 }
-
-// greedEvery is how often it is looked at what a process leaves of the processors.
-const greedEvery = time.Second
 
 // tamed keeps that the process has come to be behind all others.
 func (s *supervisor) tamed() {
@@ -239,7 +236,7 @@ func (s *supervisor) forgive() {
 	s.calm()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.behind = time.Time{}
+	s.behind, s.greed = time.Time{}, greed{}
 }
 
 // kill ends whatever process there is, at once.

@@ -19,7 +19,10 @@ func (e *executable) command() *exec.Cmd {
 		Args:       []string{e.path},
 		ExtraFiles: []*os.File{e.file},
 		SysProcAttr: &syscall.SysProcAttr{
-			Setpgid: true,
+			// A session is a group of processes too, and one that the kernel weighs as a
+			// whole (autogroup, sched(7)): hundreds of processes of one plugin get no more of
+			// a processor than the one of another.
+			Setsid: true,
 			// Sent when the thread that started the process ends: see runner.run.
 			Pdeathsig: syscall.SIGKILL,
 		},

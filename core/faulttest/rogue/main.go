@@ -26,6 +26,7 @@ const (
 	other   = "other"          // answer for another instance
 	noise   = "noise"          // print without end
 	bomb    = "bomb"           // start as many processes as may be, which work for nothing
+	bombs   = "sessions"       // the same, each in a session of its own
 	trickle = "trickle"        // from now on say a byte a second
 )
 

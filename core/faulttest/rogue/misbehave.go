@@ -22,8 +22,8 @@ func misbehave(way string) {
 		eat()
 	case noise:
 		shout()
-	case bomb:
-		explode.Do(func() { go fork() })
+	case bomb, bombs:
+		explode.Do(func() { go fork(way == bombs) })
 	case trickle:
 		slow.Store(true)
 	}
@@ -62,12 +62,12 @@ func shout() {
 
 var explode sync.Once
 
-// fork starts processes for as long as it is let, each in a session of its own, where no
-// signal to its parent's group finds it.
-func fork() {
+// fork starts processes for as long as it is let, and in sessions of their own, if wished,
+// where no signal to its parent's group finds them.
+func fork(apart bool) {
 	for {
 		c := exec.Command("/bin/sh", "-c", "while :; do :; done")
-		c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		c.SysProcAttr = &syscall.SysProcAttr{Setsid: apart}
 		if err := c.Start(); err != nil {
 			fmt.Fprintln(stderr, "no more processes:", err)
 			time.Sleep(time.Second)
