@@ -128,10 +128,10 @@ func kindOf(reason string) string {
 
 // one adds to res what becomes of one event, or says why it is set aside.
 func (w *Worker) one(b *model.Batch, e *model.Event, from source, at model.Position, res *model.MatchResult) (reason string) {
-	signals := len(res.Signals)
+	signals, facts := len(res.Signals), len(res.Facts)
 	defer func() {
 		if p := recover(); p != nil {
-			res.Signals = res.Signals[:signals]
+			res.Signals, res.Facts = res.Signals[:signals], res.Facts[:facts]
 			reason = fmt.Sprintf("not processed: %v at %s", p, debug.Stack())
 		}
 	}()
@@ -149,7 +149,7 @@ func (w *Worker) one(b *model.Batch, e *model.Event, from source, at model.Posit
 	for i := range from.Pipelines {
 		c, ig, reason := w.pipeline(&from.Pipelines[i], b, e, at, res)
 		if reason != "" {
-			res.Signals = res.Signals[:signals]
+			res.Signals, res.Facts = res.Signals[:signals], res.Facts[:facts]
 			return reason
 		}
 		if c > class {
@@ -159,6 +159,8 @@ func (w *Worker) one(b *model.Batch, e *model.Event, from source, at model.Posit
 	switch class {
 	case matched:
 		res.Counts.Matched++
+	case fact:
+		res.Counts.Fact++
 	case ignored:
 		if res.Counts.Ignored == nil {
 			res.Counts.Ignored = map[string]int{}
@@ -176,6 +178,7 @@ type class int
 const (
 	passed class = iota
 	ignored
+	fact
 	matched
 )
 
@@ -248,6 +251,9 @@ func (w *Worker) pipeline(p *Pipeline, b *model.Batch, e *model.Event, at model.
 			severity = *r.Severity
 		}
 		report(r.Address, title, severity)
+	}
+	if w.facts(p, b, e, at, &m, res) {
+		class = max(class, fact)
 	}
 	return class, "", w.exceeded
 }

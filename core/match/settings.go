@@ -53,6 +53,8 @@ type Pipeline struct {
 	Alerts  bool
 	Ignores []Ignore
 	Rules   []Rule
+	// Feeds are the rules over several that its events are facts of.
+	Feeds []Feed
 }
 
 // Expression is a program with what it is for.
@@ -91,6 +93,14 @@ func (s *Source) Expressions() []Expression {
 		for j := range p.Rules {
 			add(p.Rules[j].Address, "when", p.Rules[j].When)
 			add(p.Rules[j].Address, "title", p.Rules[j].Title)
+		}
+		for j := range p.Feeds {
+			f := &p.Feeds[j]
+			add(f.Rule, "when", f.When)
+			for _, k := range f.Keys {
+				add(f.Rule, "key", k)
+			}
+			add(f.Rule, "value", f.Value)
 		}
 	}
 	return all

@@ -38,6 +38,8 @@ type MatchResult struct {
 	Counts Counts `json:"counts"`
 	// Signals in the order of their events; those of one event stand together.
 	Signals []Signal `json:"signals,omitempty"`
+	// Facts in the order of their events.
+	Facts []Fact `json:"facts,omitempty"`
 }
 
 // EncodeInput is the form in which a part of INPUTS travels: a match result, of which
@@ -56,7 +58,7 @@ func matchSize(m *MatchResult) int {
 	for i := range m.Signals {
 		size += 320 + len(m.Signals[i].Raw)
 	}
-	return size
+	return size + 160*len(m.Facts)
 }
 
 // DecodeInput reads what EncodeInput wrote. Payloads may be parts of data, which must

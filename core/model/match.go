@@ -9,15 +9,15 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/kelpie-sec/kelpie/sdk"
 )
 
 // The first byte of an encoded MatchResult; JSON begins with another. A result with
-// events of a shadow has the second, and those that have none are as they ever were.
+// events of a shadow has the second and one with facts the third; those that have
+// neither are as they ever were.
 const (
 	matchVersion  = 1
 	shadowVersion = 2
+	factsVersion  = 3
 )
 
 // ErrMatch means that bytes are no encoded MatchResult.
@@ -46,6 +46,9 @@ func appendMatch(dst []byte, at time.Time, m *MatchResult) []byte {
 	if len(m.Counts.Shadow) > 0 {
 		version = shadowVersion
 	}
+	if len(m.Facts) > 0 {
+		version = factsVersion
+	}
 	dst = append(dst, version, flags)
 	dst = appendTime(dst, at)
 	dst = binary.AppendUvarint(dst, m.Seq)
@@ -58,7 +61,7 @@ func appendMatch(dst []byte, at time.Time, m *MatchResult) []byte {
 	}
 	dst = appendTally(dst, m.Counts.Ignored)
 	dst = appendTally(dst, m.Counts.Rejected)
-	if version == shadowVersion {
+	if version >= shadowVersion {
 		dst = appendTally(dst, m.Counts.Shadow)
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(m.Signals)))
@@ -68,6 +71,14 @@ func appendMatch(dst []byte, at time.Time, m *MatchResult) []byte {
 			before = &m.Signals[i-1]
 		}
 		dst = appendSignal(dst, &m.Signals[i], before, m.Source, i > 0)
+	}
+	if version == factsVersion {
+		dst = binary.AppendUvarint(dst, uint64(len(m.Facts)))
+		before := &Fact{}
+		for i := range m.Facts {
+			dst = appendFact(dst, &m.Facts[i], before)
+			before = &m.Facts[i]
+		}
 	}
 	return dst
 }
@@ -120,12 +131,7 @@ func appendSignal(dst []byte, s, before *Signal, source string, follows bool) []
 	dst = appendTime(dst, s.Time)
 	dst = appendText(dst, s.Title)
 	dst = binary.AppendVarint(dst, int64(s.Severity))
-	dst = binary.AppendUvarint(dst, uint64(len(s.Observables)))
-	for _, o := range s.Observables {
-		dst = appendText(dst, o.Kind)
-		dst = appendText(dst, o.Value)
-		dst = appendText(dst, string(o.Role))
-	}
+	dst = appendObservables(dst, s.Observables)
 	dst = appendTexts(dst, s.Techniques)
 	dst = appendText(dst, s.Link)
 	return appendTexts(dst, s.Notes)
@@ -154,7 +160,7 @@ func appendTexts(dst []byte, all []string) []byte {
 func decodeMatch(data []byte) (time.Time, *MatchResult, error) {
 	r := batchReader{data: data, words: map[string]string{}}
 	version := r.byte()
-	if version != matchVersion && version != shadowVersion {
+	if version < matchVersion || version > factsVersion {
 		return time.Time{}, nil, fmt.Errorf("version: %w", ErrMatch)
 	}
 	m := &MatchResult{Damaged: r.byte()&isDamaged != 0}
@@ -162,7 +168,7 @@ func decodeMatch(data []byte) (time.Time, *MatchResult, error) {
 	m.Seq, m.Source, m.Total, m.Count, m.Config = r.uvarint(), r.text(), r.uvarint(), r.int(), r.text()
 	m.Counts.Matched, m.Counts.Fact, m.Counts.Passed = r.int(), r.int(), r.int()
 	m.Counts.Ignored, m.Counts.Rejected = r.tally(), r.tally()
-	if version == shadowVersion {
+	if version >= shadowVersion {
 		m.Counts.Shadow = r.tally()
 	}
 	if n := r.count(8); n > 0 {
@@ -174,6 +180,16 @@ func decodeMatch(data []byte) (time.Time, *MatchResult, error) {
 			before = &m.Signals[i-1]
 		}
 		r.signal(&m.Signals[i], before, m.Source)
+	}
+	if version == factsVersion {
+		if n := r.count(6); n > 0 {
+			m.Facts = make([]Fact, n)
+		}
+		before := &Fact{}
+		for i := range m.Facts {
+			r.fact(&m.Facts[i], before)
+			before = &m.Facts[i]
+		}
 	}
 	if r.bad || len(r.data) != 0 {
 		return time.Time{}, nil, ErrMatch
@@ -199,12 +215,7 @@ func (r *batchReader) signal(s, before *Signal, source string) {
 		}
 	}
 	s.Time, s.Title, s.Severity = r.time(), r.text(), r.int()
-	if n := r.count(3); n > 0 {
-		s.Observables = make([]sdk.Observable, n)
-	}
-	for i := range s.Observables {
-		s.Observables[i] = sdk.Observable{Kind: r.word(), Value: r.text(), Role: sdk.Role(r.word())}
-	}
+	s.Observables = r.observables()
 	s.Techniques, s.Link, s.Notes = r.texts(), r.text(), r.texts()
 	if flags&signalStopped != 0 {
 		stopped := flags&signalWasStopped != 0

@@ -125,8 +125,12 @@ func TestMatchIsWhatJSONIs(t *testing.T) {
 
 func FuzzMatch(f *testing.F) {
 	for _, n := range []int{0, 1, 9} {
-		data, err := EncodeInput(aMatch(n))
+		data, err := EncodeInput(withFacts(n))
 		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+		if data, err = EncodeInput(aMatch(n)); err != nil {
 			f.Fatal(err)
 		}
 		f.Add(data)

@@ -11,11 +11,12 @@ import (
 
 // Signal is what a rule, or a pipeline with alerts = true, reports.
 type Signal struct {
-	// ID is SignalID of the rule and its events.
+	// ID is SignalID of the rule and its event; of a rule over several it is SeveralID.
 	ID string `json:"id"`
 	// Rule is the address of what reported it: "pipeline.edge_ids", "rule.beacon".
 	Rule string `json:"rule"`
-	// Source is the detector's address.
+	// Source is the detector's address; of a rule over several it is Rule, and there is no
+	// EventID: Members are what is behind it.
 	Source   string `json:"source"`
 	EventID  string `json:"event_id"`
 	Revision string `json:"revision"`
@@ -37,6 +38,11 @@ type Signal struct {
 	Notes []string `json:"notes,omitempty"`
 	// Raw is the event's payload, untouched.
 	Raw []byte `json:"raw,omitempty"`
+	// Members are the facts and signals behind a signal of a rule over several, the
+	// earliest first: as many as are kept of Size. Last is the time of the latest.
+	Members []Member  `json:"members,omitempty"`
+	Size    int       `json:"size,omitempty"`
+	Last    time.Time `json:"last,omitzero"`
 }
 
 // Position of an event in EVENTS.
@@ -58,6 +64,12 @@ func SignalID(rule, source, maker, eventID string) string {
 		return ID("s", rule, source, eventID)
 	}
 	return ID("s", rule, source, maker, eventID)
+}
+
+// SeveralID names what a rule over several reports of a group in the period that begins
+// at a time.
+func SeveralID(rule, key string, period time.Time) string {
+	return ID("s", rule, key, period.UTC().Format(time.RFC3339Nano))
 }
 
 // ID makes a deterministic id of its parts: a prefix, "-" and 20 hexadecimal
