@@ -23,7 +23,7 @@ func (p *parser) compile(e hclsyntax.Expression, env expr.Env, at place) (*expr.
 	env.Functions = p.functions()
 	env.Index = p.index
 	var ok bool
-	if env.Constants, ok = p.readable(e, env); !ok {
+	if env.Constants, ok = p.readable(e, env, at); !ok {
 		return nil, false
 	}
 	program, diags := expr.Compile(e, env)
@@ -49,7 +49,7 @@ func (p *parser) shapesAt(at place) map[string]*expr.Shape {
 // readable gives the variables and locals that an expression reads, and complains
 // about what it reads and cannot, where there is more to say than that a name is not
 // known.
-func (p *parser) readable(e hclsyntax.Expression, env expr.Env) (map[string]expr.Value, bool) {
+func (p *parser) readable(e hclsyntax.Expression, env expr.Env, at place) (map[string]expr.Value, bool) {
 	if call := callOf(e, "secret"); call != nil {
 		p.secretErrorf(call.NameRange, "A secret in the wrong place", "secret() is the whole value of an attribute that the plugin has marked as secret, and stands nowhere else: not in a text, a local or a condition.")
 		return nil, false
@@ -63,7 +63,16 @@ func (p *parser) readable(e hclsyntax.Expression, env expr.Env) (map[string]expr
 		case "local":
 			ok = p.readConstant(traversal, p.locals, locals, p.localNames) && ok
 		default:
-			if _, here := env.Roots[root]; !here {
+			_, here := env.Roots[root]
+			switch {
+			case here:
+			case at == inSeveral && root == "event":
+				p.errorf(traversal.SourceRange(), "Not available here", "What this rule reads reports signals, and their payloads are not at hand any more: read signal.FIELD, or write this into the pipeline.")
+				ok = false
+			case at == inRule && root == "signal":
+				p.errorf(traversal.SourceRange(), "Not available here", "What this rule reads are the events of pipelines, of which nothing is looked up: read event.FIELD. With alerts = true in the pipelines a rule over several reads their signals.")
+				ok = false
+			default:
 				ok = p.elsewhere(root, traversal.SourceRange()) && ok
 			}
 		}

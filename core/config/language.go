@@ -194,17 +194,20 @@ func ruleBlock() blockType {
 	return blockType{name: "rule", labels: []string{"name"}, many: true, doc: "A detection.", body: bodyType{
 		attributes: []attribute{
 			text("state", "\"production\" or \"experimental\", which reaches nobody.").oneOf("production", "experimental").standard(`"production"`),
-			references("on", "Pipelines whose events it reads."),
-			expression("when", "Which events."),
-			expression("title", "Of its signals. By default the rule's name."),
-			integer("severity", "0 to 100. By default the event's."),
+			references("on", "Pipelines whose events it reads, and rules whose signals it reads."),
+			expression("when", "Which events, as `event`. Of sources that report signals themselves it says which signals, as `signal` with what is known about it."),
+			expression("title", "Of its signals. By default the event's or, over several events, the rule's name."),
+			integer("severity", "0 to 100. By default the event's, or the highest of several."),
 			references("respond", "Responses for its signals."),
-			references("sequence", "Pipelines and rules that report one after another.").notYet(),
-			references("all", "Pipelines and rules that report in any order.").notYet(),
-			texts("by", "Kinds of observables that the events share.").notYet(),
-			duration("within", "The time between the first and the last.").notYet(),
-			integer("count", "How many.").notYet(),
-			references("unless", "What must not come.").notYet(),
+			references("sequence", "Over several: pipelines and rules that report one after another."),
+			references("all", "Over several: pipelines and rules that report in any order."),
+			integer("count", "Over several: how many events of \"on\"."),
+			boolean("first", "Over several: the first event of its key for as long as \"within\" says."),
+			references("absent", "Over several: what should have followed on an event of \"on\", and did not."),
+			references("unless", "Over several: what must not have come in between."),
+			texts("by", "Over several: kinds of observables that the events share."),
+			duration("within", "Over several: the time between the first and the last, at most 90 days."),
+			duration("every", "Over several: a group is reported once in each such period, and what comes to it revises that. By default as long as \"within\"."),
 		},
 		blocks: []blockType{
 			{name: "about", doc: "What a person reads, by Palantir's ADS framework.", body: bodyType{attributes: []attribute{
@@ -215,6 +218,32 @@ func ruleBlock() blockType {
 				text("priority", "Why its severity."), texts("references", "Where to read on."),
 			}}},
 			testBlock(),
+			{name: "key", doc: "Over several: further values that the events share, each NAME = expression. One that is called as a kind of observable is read as that kind.", body: bodyType{free: true}},
+			{name: "distinct", doc: "Over several: so many different values.", body: bodyType{attributes: []attribute{
+				expression("of", "A kind of observable, as \"user\", or what to read of each event.").must(),
+				integer("least", "How many different ones.").must(),
+			}}},
+			{name: "sum", doc: "Over several: numbers that add up. Those below 0 count as 0.", body: bodyType{attributes: []attribute{
+				expression("of", "The number to read of each event.").must(),
+				number("above", "The sum from which on it reports.").must(),
+			}}},
+			{name: "average", doc: "Over several: numbers with a high average.", body: bodyType{attributes: []attribute{
+				expression("of", "The number to read of each event.").must(),
+				number("above", "The average from which on it reports.").must(),
+				integer("least", "How many events there must be.").standard("1"),
+			}}},
+			{name: "percentile", doc: "Over several: numbers of which that of a rank is high.", body: bodyType{attributes: []attribute{
+				expression("of", "The number to read of each event.").must(),
+				integer("percent", "The rank, 0 to 100: 50 is the median.").must(),
+				number("above", "The number from which on it reports.").must(),
+				integer("least", "How many events there must be.").standard("1"),
+			}}},
+			{name: "spike", doc: "Over several: more than the same key usually has.", body: bodyType{attributes: []attribute{
+				number("factor", "How many times the average of its past, for as long as \"within\".").must(),
+				duration("past", "How long its past is, before that.").must(),
+				integer("least", "How many events there must be.").standard("1"),
+				expression("of", "The number to add up. By default the events are counted."),
+			}}},
 		},
 	}}
 }

@@ -28,6 +28,7 @@ type road struct {
 	alerts   bool
 	ignores  []match.Ignore
 	matchers []match.Rule
+	feeds    []match.Feed
 }
 
 // pipelines reads templates, pipelines, ignores and rules.
@@ -56,7 +57,7 @@ func (p *parser) ruleCycles() {
 	var names []string
 	for _, s := range p.each("rule") {
 		names = append(names, s.name())
-		for _, attr := range []string{"on", "sequence", "all", "unless"} {
+		for _, attr := range termAttributes {
 			for _, item := range items(s.expr(attr)) {
 				if name, ok := strings.CutPrefix(fieldPath(item), "rule."); ok && p.named["rule."+name] != nil {
 					needs[s.name()] = append(needs[s.name()], name)
@@ -263,7 +264,7 @@ func (p *parser) sources(roads []*road) {
 			}
 			src.Pipelines = append(src.Pipelines, match.Pipeline{
 				Address: p.identity(r.section), When: r.when, Map: mapping(rules, r.zone),
-				Alerts: r.alerts, Ignores: r.ignores, Rules: r.matchers,
+				Alerts: r.alerts, Ignores: r.ignores, Rules: r.matchers, Feeds: r.feeds,
 			})
 		}
 		p.config.Match.Sources = append(p.config.Match.Sources, src)

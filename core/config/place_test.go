@@ -14,6 +14,12 @@ var placeTexts = map[string]string{
 	"ignores when":                               placePipeline + placeResponse("") + "ignore \"i\" {\n on = [pipeline.p]\n when = EXPR\n owner = \"a\"\n reason = \"b\"\n expires = \"2099-01-01\"\n}\n",
 	"rules when":                                 placePipeline + placeResponse("") + "rule \"q\" {\n on = [pipeline.p]\n respond = [response.r]\n when = EXPR\n}\n",
 	"rules title":                                placePipeline + placeResponse("") + "rule \"q\" {\n on = [pipeline.p]\n respond = [response.r]\n when = true\n title = EXPR\n}\n",
+	"rules key":                                  placeFacts + placeResponse("") + "rule \"q\" {\n on = [pipeline.p]\n respond = [response.r]\n count = 2\n within = \"1h\"\n key {\n  x = EXPR\n }\n}\n",
+	"rules of":                                   placeFacts + placeResponse("") + "rule \"q\" {\n on = [pipeline.p]\n respond = [response.r]\n within = \"1h\"\n distinct {\n  of = EXPR\n  least = 2\n }\n}\n",
+	"rules over signals when":                    placePipeline + placeResponse("") + "rule \"q\" {\n on = [pipeline.p]\n respond = [response.r]\n count = 2\n within = \"1h\"\n when = EXPR\n}\n",
+	"rules over signals key":                     placePipeline + placeResponse("") + "rule \"q\" {\n on = [pipeline.p]\n respond = [response.r]\n count = 2\n within = \"1h\"\n key {\n  x = EXPR\n }\n}\n",
+	"rules over signals of":                      placePipeline + placeResponse("") + "rule \"q\" {\n on = [pipeline.p]\n respond = [response.r]\n within = \"1h\"\n distinct {\n  of = EXPR\n  least = 2\n }\n}\n",
+	"titles of rules over several title":         placeFacts + placeResponse("") + "rule \"q\" {\n on = [pipeline.p]\n respond = [response.r]\n count = 2\n within = \"1h\"\n title = EXPR\n}\n",
 	"evidence of the score for_each":             placePipeline + placeResponse("") + placeEvidence("for_each = EXPR", "", "1", "\"\""),
 	"evidence of the score when":                 placePipeline + placeResponse("") + placeEvidence("for_each = case.verdicts", "when = EXPR", "1", "\"\""),
 	"evidence of the score points":               placePipeline + placeResponse("") + placeEvidence("for_each = case.verdicts", "", "EXPR", "\"\""),
@@ -30,6 +36,8 @@ var placeTexts = map[string]string{
 
 const placePipeline = "pipeline \"p\" {\n from = [detector.d]\n alerts = true\n respond = [response.r]\n}\n"
 
+const placeFacts = "pipeline \"p\" {\n from = [detector.d]\n}\n"
+
 func placeResponse(more string) string {
 	return "response \"r\" {\n step \"first\" {\n do = action.mail.notify\n to = [\"b@example.org\"]\n }\n step \"s\" {\n do = action.mail.notify\n to = [\"a@example.org\"]\n " + more + "\n }\n}\n"
 }
@@ -43,6 +51,7 @@ func TestPlaces(t *testing.T) {
 	const head = "detector \"file\" \"d\" {\n path = \"/d\"\n}\naction \"email\" \"mail\" {\n server = \"smtp://a\"\n from = \"a@example.org\"\n}\n"
 	reads := map[string]string{
 		"event": "event.raw.x", "case": "case.id", "target": "target.value", "each": "each.value.labels[0]", "step": "step.first.result",
+		"signal": "signal.severity",
 	}
 	seen := 0
 	for _, place := range Places() {
@@ -56,7 +65,9 @@ func TestPlaces(t *testing.T) {
 				seen++
 				switch attribute {
 				case "when":
-					expression += ` == "x"`
+					expression = `"${try(` + expression + `, "")}." == "x"`
+				case "title":
+					expression = `"of ${` + expression + `}"`
 				case "points":
 					expression = `try(length(` + expression + `), 0)`
 				case "for_each":

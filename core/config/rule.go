@@ -10,13 +10,11 @@ import (
 	"github.com/kelpie-sec/kelpie/sdk"
 )
 
-// rule reads a rule block: one over single events into the pipelines that it is on,
-// others only as far as names and types go.
+// rule reads a rule block: one over single events into the pipelines that it is on, one
+// over several or over signals into decide's settings.
 func (p *parser) rule(s *section, roads []*road) {
 	production := s.text("state", "production") == "production"
-	when := p.condition(s, "when", inRule, expr.Env{})
 	p.negation(s, false)
-	title := p.program(s, "title", inRule, expr.Env{Want: expr.StringKind})
 	p.respond(s, s.expr("respond"), production)
 	for _, t := range s.of("test") {
 		p.ruleTest(t)
@@ -29,78 +27,43 @@ func (p *parser) rule(s *section, roads []*road) {
 		}
 		severity = &n
 	}
-	single := p.ruleKind(s)
-	if !single {
-		p.several(s, roads)
+	terms, ok := p.ruleTerms(s, roads)
+	if !ok {
 		return
 	}
-	on := s.expr("on")
-	targets := p.references(on, "pipeline", "rule")
-	if emptyList(on) && !s.broken {
-		p.errorf(on.Range(), "Without a source", "Name at least one pipeline: on = [pipeline.NAME].")
+	if kind := p.severalKind(s); kind != "" || terms.rules > 0 {
+		p.several(s, kind, terms, severity)
+		return
 	}
+	when := p.condition(s, "when", inRule, expr.Env{})
+	title := p.program(s, "title", inRule, expr.Env{Want: expr.StringKind})
 	if when == nil && !s.has("when") {
 		p.errorf(s.header(), "Missing attribute", "%s needs \"when\": which events of its pipelines it reports.", sentence(s.title()))
 	}
-	for _, t := range targets {
-		if t.typ.name == "rule" {
-			p.later(s.place("on"), "a rule over the signals of another rule")
-			continue
-		}
-		for _, r := range roads {
-			if r.section == t && when != nil {
-				r.matchers = append(r.matchers, match.Rule{Address: p.identity(s), When: when, Title: title, Severity: severity})
-			}
+	for _, r := range terms.roads() {
+		if when != nil {
+			r.matchers = append(r.matchers, match.Rule{Address: p.identity(s), When: when, Title: title, Severity: severity})
 		}
 	}
 }
 
-// ruleKind tells whether a rule is over single events, and complains if it is of no
-// kind or of several.
-func (p *parser) ruleKind(s *section) (single bool) {
-	var kinds []string
-	for _, name := range []string{"on", "sequence", "all"} {
-		if s.has(name) {
-			kinds = append(kinds, name)
-		}
-	}
-	switch {
-	case len(kinds) == 0 && !s.broken:
-		p.errorf(s.header(), "Missing attribute", "%s reads nothing: write on = [pipeline.NAME].", sentence(s.title()))
-	case len(kinds) > 1:
-		p.errorf(s.place(kinds[1]), "Two kinds of rule", "A rule has %q or %q, and not both.", kinds[0], kinds[1])
-	}
-	return slices.Equal(kinds, []string{"on"}) && !s.has("count")
-}
-
-// several checks a rule over several events.
-func (p *parser) several(s *section, roads []*road) {
-	for _, name := range []string{"on", "sequence", "all", "unless"} {
-		if e := s.expr(name); e != nil {
-			sources := p.references(e, "pipeline", "rule")
-			if name == "sequence" || name == "all" {
-				p.by(s, sources, roads)
-			}
-		}
-	}
-	if (s.has("sequence") || s.has("all")) && !s.has("within") && !s.broken {
-		p.errorf(s.header(), "Missing attribute", "%s needs \"within\": the longest time between its events, such as \"30m\".", sentence(s.title()))
-	}
-}
-
-// by complains about a kind of observable that nothing can fill: no map, no
-// connector and no enrichment.
-func (p *parser) by(s *section, sources []*section, roads []*road) {
+// by complains about a kind of observable that nothing can fill: no map, no connector
+// and, of a source that reports signals, no enrichment.
+func (p *parser) by(s *section, terms ruleTerms) {
 	for n, kind := range s.texts("by") {
 		at := s.item("by", n)
 		if !slices.Contains(sdk.Kinds(), kind) {
 			p.errorf(at, "Unknown kind", "There is no kind of observable %q. %s", kind, suggest(kind, sdk.Kinds()))
 			continue
 		}
-		for _, source := range sources {
-			for _, r := range roads {
-				if r.section == source && !p.canFill(r, kind) {
-					p.errorf(at, "Nothing fills it", "No event of %s names %s, and no internal enrichment takes what it does name. Add %q to its map, or an enrichment with internal = true.", source.address(), article(kind), kind)
+		for _, term := range terms.all {
+			for _, source := range term {
+				switch {
+				case source.road == nil || p.canFill(source.road, kind):
+				case source.signals:
+					p.errorf(at, "Nothing fills it", "No event of %s names %s, and no internal enrichment takes what it does name. Add %q to its map, or an enrichment with internal = true.", source.section.address(), article(kind), kind)
+				default:
+					p.errorf(at, "Nothing fills it", "No event of %s names %s. Add %q to its map. What only feeds rules is not looked up; with alerts = true an internal enrichment may name it.", source.section.address(), article(kind), kind)
 				}
 			}
 		}
@@ -134,7 +97,7 @@ func (p *parser) canFill(r *road, kind string) bool {
 		return true
 	}
 	for _, e := range p.config.Enrich.Sources {
-		if e.Internal && slices.ContainsFunc(named, func(k string) bool { return slices.Contains(e.Takes, k) }) {
+		if r.alerts && e.Internal && slices.ContainsFunc(named, func(k string) bool { return slices.Contains(e.Takes, k) }) {
 			return true
 		}
 	}

@@ -17,6 +17,8 @@ const (
 	inPipeline place = "pipelines and templates"
 	inIgnore   place = "ignores"
 	inRule     place = "rules"
+	inSeveral  place = "rules over signals"
+	inTitle    place = "titles of rules over several"
 	inScore    place = "evidence of the score"
 	inResponse place = "responses"
 	inStep     place = "steps"
@@ -30,6 +32,8 @@ var rootsAt = map[place][]string{
 	inPipeline: {"event"},
 	inIgnore:   {"event"},
 	inRule:     {"event"},
+	inSeveral:  {"signal", "case"},
+	inTitle:    {"signal"},
 	inScore:    {"case"},
 	inResponse: {"case"},
 	inStep:     {"case"},
@@ -51,7 +55,8 @@ func Places() []Place {
 		return Place{Name: string(at), Attributes: attributes, Roots: slices.Clone(rootsAt[at])}
 	}
 	all := []Place{
-		of(inPipeline, "when", "map"), of(inIgnore, "when"), of(inRule, "when", "title"),
+		of(inPipeline, "when", "map"), of(inIgnore, "when"), of(inRule, "when", "title", "key", "of"),
+		of(inSeveral, "when", "key", "of"), of(inTitle, "title"),
 		of(inScore, "for_each", "when", "points", "because"), of(inResponse, "when"),
 		of(inStep, "when", "targets", "to"), of(inParams, "parameters", "because"),
 		of(inRoute, "to"), of(inProtect, "when"),
@@ -83,7 +88,17 @@ func Values() []Value {
 	for _, name := range slices.Sorted(maps.Keys(roots)) {
 		all = append(all, flatten(name, roots[name], placesOf(name))...)
 	}
+	reported, known := decide.ReportShape().Fields, decide.SignalShape().Fields
 	for i, v := range all {
+		if field, ok := strings.CutPrefix(v.Path, "signal."); ok {
+			field, _, _ = strings.Cut(field, ".")
+			switch {
+			case known[field] == nil:
+				all[i].Places = []string{string(inTitle)}
+			case reported[field] == nil:
+				all[i].Places = []string{string(inSeveral)}
+			}
+		}
 		if v.Path == "case.score" || strings.HasPrefix(v.Path, "case.score.") { // see shapesAt
 			all[i].Places = slices.DeleteFunc(slices.Clone(v.Places), func(at string) bool { return at == string(inScore) })
 		}
@@ -156,6 +171,12 @@ func shapesAt(at place) map[string]*expr.Shape {
 	if at == inScore { // which is what it is made of
 		delete(shapes["case"].Fields, "score")
 	}
+	switch at {
+	case inSeveral:
+		shapes["signal"] = decide.SignalShape()
+	case inTitle:
+		shapes["signal"] = decide.ReportShape()
+	}
 	return shapes
 }
 
@@ -180,7 +201,14 @@ const (
 )
 
 func roots() map[string]*expr.Shape {
-	return map[string]*expr.Shape{"event": eventShape(), "case": decide.CaseShape(), "target": decide.TargetShape()}
+	return map[string]*expr.Shape{"event": eventShape(), "case": decide.CaseShape(), "target": decide.TargetShape(), "signal": signalShape()}
+}
+
+// signalShape has what can be read of a signal anywhere: see shapesAt.
+func signalShape() *expr.Shape {
+	fields := maps.Clone(decide.ReportShape().Fields)
+	maps.Copy(fields, decide.SignalShape().Fields)
+	return object("What a pipeline or rule has reported, and what is known about it; in the title of a rule over several, what the rule reports.", fields)
 }
 
 func eventShape() *expr.Shape {

@@ -233,13 +233,7 @@ func (m *Machine) name() {
 		if cs.gone {
 			continue
 		}
-		if cs.rebuild {
-			cs.sum = sum{}
-			for n := range m.index.Members(cs.group) {
-				m.add(&cs.sum, n)
-			}
-			cs.rebuild = false
-		}
+		m.sumUp(cs)
 		if earliest := m.index.Earliest(cs.group); cs.rename || cs.id == "" || cs.earliest != earliest {
 			m.rename(cs, earliest)
 			opened = append(opened, cs.opened...)
@@ -258,6 +252,18 @@ func (m *Machine) name() {
 	for _, n := range opened {
 		m.settleID(n)
 	}
+}
+
+// sumUp sums a case up anew, if what it has holds no more.
+func (m *Machine) sumUp(cs *caseState) {
+	if !cs.rebuild {
+		return
+	}
+	cs.sum = sum{}
+	for n := range m.index.Members(cs.group) {
+		m.add(&cs.sum, n)
+	}
+	cs.rebuild = false
 }
 
 // rename brings everything up to date that depends on a case's id or on which

@@ -67,6 +67,12 @@ func (m *Machine) Intents() int { return len(m.changed.intents) }
 func (m *Machine) Changes() Changes {
 	ch := &m.changed
 	c := Changes{Position: m.position, At: m.at}
+	var held []model.Record // of an input that is not applied to its end
+	if m.half != nil {
+		c.Position = m.half.before
+		ch.records, held = ch.records[:m.half.records], ch.records[m.half.records:]
+		m.half.records = 0
+	}
 	for _, s := range ch.signals {
 		c.Signals = append(c.Signals, s)
 	}
@@ -133,6 +139,7 @@ func (m *Machine) Changes() Changes {
 		c.Flags = &f
 	}
 	m.changed = newChanged()
+	m.changed.records, m.changed.any = held, m.half != nil
 	return c
 }
 

@@ -164,6 +164,7 @@ func (m *Machine) match(r *model.MatchResult) error {
 	if err != nil {
 		return err
 	}
+	m.facts(r)
 	m.count(r, t)
 	m.lost()
 	return nil
@@ -185,6 +186,9 @@ func (m *Machine) signalsOf(r *model.MatchResult) (*Tally, error) {
 			what, err := m.signal(&r.Signals[i])
 			if err != nil {
 				return nil, err
+			}
+			if what != repeatedSignal {
+				m.toRules(r.Signals[i].ID, r.Signals[i].Rule, r.Signals[i].Time, nil)
 			}
 			switch what {
 			case repeatedSignal:

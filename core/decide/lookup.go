@@ -147,6 +147,7 @@ func (m *Machine) reply(r *model.Reply) {
 	m.changed.answers[r.Ask] = reply
 	m.said(l, &reply)
 	m.idle = append(m.idle, l.value)
+	defer m.answered(r.Ask)
 	if late {
 		// Who waited for it went on without it. It is told to the case that it was asked
 		// for; others have it when next something happens to them.

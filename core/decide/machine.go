@@ -78,6 +78,10 @@ type Machine struct {
 	idle     []correlate.ValueNum  // values that may be of no more use
 	brought  []correlate.SignalNum // for the input that is next
 
+	several several
+	awake   int64 // nanoseconds in which sources could have reported
+	half    *half // the input that is being applied, in steps
+
 	touched []*caseState // by the input that is being applied
 	ticking bool         // it is a tick
 	changed changed
@@ -116,6 +120,7 @@ func New(compile Compiler) *Machine {
 		horizon:  math.MinInt64,
 		limits:   Limits{}.orDefault(),
 		changed:  newChanged(),
+		several:  newSeveral(),
 	}
 }
 
@@ -129,7 +134,36 @@ func (m *Machine) At() time.Time { return m.at }
 // order, from 0, and messages without a gap; the first message may have any
 // sequence. After an error the machine must not be used any more.
 func (m *Machine) Apply(seq uint64, part int, in model.Input) error {
-	next := Position{Seq: seq, Part: part}
+	return m.apply(Position{seq, part}, in, func() error { return nil })
+}
+
+// half is an input of which a part is applied.
+type half struct {
+	before  Position // of the input before it
+	records int      // of before it
+}
+
+// apply takes an input in steps, if rules over several have it bring more than what it
+// holds. Before is called before each further step, when the machine knows what that
+// needs and does not change.
+func (m *Machine) apply(next Position, in model.Input, before func() error) error {
+	m.half = &half{m.position, len(m.changed.records)}
+	err := m.begin(next, in)
+	for err == nil && m.more() {
+		if err = before(); err == nil {
+			err = m.step()
+		}
+	}
+	m.half = nil
+	if err != nil {
+		return fmt.Errorf("input %d.%d: %w", next.Seq, next.Part, err)
+	}
+	m.settle()
+	m.leave()
+	return nil
+}
+
+func (m *Machine) begin(next Position, in model.Input) error {
 	if err := m.follows(next); err != nil {
 		return err
 	}
@@ -153,15 +187,11 @@ func (m *Machine) Apply(seq uint64, part int, in model.Input) error {
 	case in.Ended != nil:
 		m.ended = true
 		m.changed.flags = true
+		m.several.moved = true
 	case in.Tick != nil:
 		m.tick(in.Tick)
 	}
-	if err != nil {
-		return fmt.Errorf("input %d.%d: %w", seq, part, err)
-	}
-	m.settle()
-	m.leave()
-	return nil
+	return err
 }
 
 func (m *Machine) follows(next Position) error {
@@ -179,6 +209,9 @@ func (m *Machine) follows(next Position) error {
 func (m *Machine) pass(at time.Time) {
 	if hour := at.Truncate(time.Hour); !hour.Equal(m.at.Truncate(time.Hour)) {
 		clear(m.ledger) // no row of an hour that is over changes any more
+	}
+	if !m.at.IsZero() {
+		m.awake += min(at.Sub(m.at).Nanoseconds(), awakeMost)
 	}
 	m.at = at
 }
@@ -228,6 +261,7 @@ func (m *Machine) load(c model.Config) error {
 	if regroup {
 		m.regroup()
 	}
+	m.configureRules()
 	m.requeue()
 	return nil
 }
@@ -251,7 +285,7 @@ func equalGrouping(a, b correlate.Settings) bool {
 // tick plans what was put off, and again what a limit held back, if there may be
 // room now.
 func (m *Machine) tick(t *model.Tick) {
-	m.ticking = true
+	m.ticking, m.several.moved = true, true
 	m.clock.tick(t)
 	m.expire()
 	var free []*caseState

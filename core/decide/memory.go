@@ -58,6 +58,8 @@ type load struct{ signals, values, intents int }
 type mark struct {
 	At   int64 `json:"at"`   // its latest event, nanoseconds since 1970; not beyond decide's time then
 	Seen int64 `json:"seen"` // decide's time at its last signal
+	// Awake is Machine.awake then.
+	Awake int64 `json:"awake,omitempty"`
 }
 
 func (m *Machine) markSource(source string, at time.Time) {
@@ -66,7 +68,9 @@ func (m *Machine) markSource(source string, at time.Time) {
 		k = &mark{At: math.MinInt64}
 		m.marks[source] = k
 	}
-	k.At, k.Seen = max(k.At, min(at.UnixNano(), m.at.UnixNano())), m.at.UnixNano()
+	was := *k
+	k.At, k.Seen, k.Awake = max(k.At, min(at.UnixNano(), m.at.UnixNano())), m.at.UnixNano(), m.awake
+	m.several.moved = m.several.moved || k.At != was.At
 }
 
 // moveHorizon brings the horizon up to date: no event that is not late can be within

@@ -32,7 +32,7 @@ func (r *recaller) start(ctx context.Context, from Position) error {
 // known of its values, these of the values that they name, and so on.
 const maxRounds = 16
 
-// need is what an input needs, round after round, until all of it is there.
+// need is what an input needs, or its next step if in is nil, round after round, until all of it is there.
 func need(m *Machine, in *model.Input, maybe func(uint64) bool, find func(Wanted) (Recalled, error)) ([]Recalled, error) {
 	r := recall{m: m, maybe: maybe, asked: map[string]bool{}}
 	var rounds []Recalled
@@ -86,10 +86,13 @@ func (r *recaller) again(ctx context.Context, m *Machine, at Position) error {
 // recallsRead is how many recalls are read at once.
 const recallsRead = 64
 
-// recall brings back what an input needs.
+// recall brings back what an input needs, or its next step if in is nil.
 func (l *Loop) recall(ctx context.Context, at Position, in *model.Input) error {
 	r := &l.recaller
 	if !at.After(l.committed) {
+		if in == nil {
+			return nil // it was brought before the first
+		}
 		return r.again(ctx, l.machine, at)
 	}
 	if r.filter.empty() {
@@ -107,10 +110,22 @@ func (l *Loop) recall(ctx context.Context, at Position, in *model.Input) error {
 		}
 		return found, nil
 	})
-	if err == nil && len(rounds) > 0 {
-		l.machine.changed.recalls = append(l.machine.changed.recalls, Recall{at, rounds})
+	if err == nil {
+		l.machine.recalled(at, rounds)
 	}
 	return err
+}
+
+// recalled notes what was brought back for an input.
+func (m *Machine) recalled(at Position, rounds []Recalled) {
+	all := m.changed.recalls
+	switch n := len(all); {
+	case len(rounds) == 0:
+	case n > 0 && all[n-1].Position == at:
+		all[n-1].Rounds = append(all[n-1].Rounds, rounds...)
+	default:
+		m.changed.recalls = append(all, Recall{at, rounds})
+	}
 }
 
 // Wanted is what an input needs of what is not in memory.
@@ -160,6 +175,8 @@ func (r *recall) next(in *model.Input) Wanted {
 	m := r.m
 	r.w = Wanted{Horizon: m.horizon, Quiet: m.quietSince()}
 	switch {
+	case in == nil:
+		r.step()
 	case in.Match != nil:
 		r.match(in.Match)
 	case in.Reply != nil:
@@ -196,17 +213,37 @@ func (r *recall) match(in *model.MatchResult) {
 	}
 	for i := range in.Signals {
 		s := &in.Signals[i]
-		r.signal(s.ID)
-		for _, o := range s.Observables {
-			if r.m.index.NeverJoins(o) {
-				r.lookups(o, maxDepth+1)
-				continue
-			}
-			if h := hashOf(o.Key()); r.maybe(h) && r.want("v", o.Key()) {
-				r.w.Values = append(r.w.Values, h)
-			}
+		r.whole(s)
+	}
+}
+
+// whole wants all that a signal has to do with.
+func (r *recall) whole(s *model.Signal) {
+	r.signal(s.ID)
+	for _, o := range s.Observables {
+		if r.m.index.NeverJoins(o) {
 			r.lookups(o, maxDepth+1)
+			continue
 		}
+		if h := hashOf(o.Key()); r.maybe(h) && r.want("v", o.Key()) {
+			r.w.Values = append(r.w.Values, h)
+		}
+		r.lookups(o, maxDepth+1)
+	}
+}
+
+// step wants what the next step of the input that is being applied needs.
+func (r *recall) step() {
+	s := &r.m.several
+	for _, report := range r.m.reportsInOrder() {
+		in := r.m.signalOf(&report)
+		r.whole(&in)
+	}
+	for i := range s.singles {
+		r.whole(&s.singles[i])
+	}
+	for _, w := range s.ready {
+		r.signal(w.ID)
 	}
 }
 

@@ -219,7 +219,8 @@ func (l *Loop) part(ctx context.Context, seq uint64, i int, data []byte, last bo
 	if err := l.recall(ctx, Position{seq, i}, &in); err != nil {
 		return err
 	}
-	if err := l.machine.Apply(seq, i, in); err != nil {
+	at := Position{seq, i}
+	if err := l.machine.apply(at, in, func() error { return l.recall(ctx, at, nil) }); err != nil {
 		return err
 	}
 	for _, hash := range l.machine.changed.away[l.away:] {
@@ -249,7 +250,7 @@ func (l *Loop) commit(ctx context.Context) error {
 	if l.group == 0 || !l.machine.Position().After(l.committed) {
 		return nil
 	}
-	c := l.machine.Changes()
+	c := l.machine.Changes() // of an input that is being applied in steps: without what is particular to it
 	l.away = 0
 	fault.Point(fault.InputsLogged)
 	for told := false; ; {

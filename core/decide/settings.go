@@ -24,6 +24,8 @@ type Settings struct {
 	Score     score.Settings
 	Plan      plan.Settings
 	Sources   []Source
+	// Rules over several events, and over signals. None reads itself, by whatever others.
+	Rules []Rule
 	// Networks and Domains are the organisation's own: never asked of a source that
 	// is not internal, inside URLs neither.
 	Networks []netip.Prefix

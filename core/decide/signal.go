@@ -39,12 +39,13 @@ const (
 )
 
 // signal takes a new signal or a later revision. An equal revision, or one that is
-// not later in EVENTS, is a repeat.
+// not later in EVENTS, is a repeat. What a rule over several reports has no place there:
+// it comes in its order.
 func (m *Machine) signal(in *model.Signal) (what int, err error) {
 	state := m.stateOf(in)
 	if s, known := m.index.Signal(in.ID); known {
 		old := &m.signals[s]
-		if old.revision == state.revision || !in.Position.After(old.position) {
+		if old.revision == state.revision || !in.Several() && !in.Position.After(old.position) {
 			m.releaseTexts(&state)
 			return repeatedSignal, nil
 		}
@@ -65,7 +66,9 @@ func (m *Machine) signal(in *model.Signal) (what int, err error) {
 	}
 	s, _ := m.index.Signal(in.ID)
 	m.changed.signals[in.ID] = *in
-	m.markSource(in.Source, m.index.Time(s))
+	if !in.Several() {
+		m.markSource(in.Source, m.index.Time(s))
+	}
 	for _, r := range m.index.Refs(s) {
 		m.askAt(r.Value, question{by: in.ID, signal: m.index.ID(s), at: in.Time})
 	}

@@ -2,6 +2,7 @@ package decide
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -16,7 +17,7 @@ import (
 
 // snapshotVersion heads every snapshot. One of another version is not read: the
 // inputs are replayed instead.
-const snapshotVersion = "kelpie decide 8\n"
+const snapshotVersion = "kelpie decide 9\n"
 
 var (
 	// ErrSnapshot means that bytes are no snapshot of this version.
@@ -46,6 +47,17 @@ type head struct {
 	Horizon int64                  `json:"horizon"`
 	Numbers uint64                 `json:"numbers"`
 	Away    int                    `json:"away"`
+
+	Awake   int64                `json:"awake"`
+	Rules   map[string]savedRule `json:"rules"`
+	Waiting []*waiter            `json:"waiting"` // in the order of their coming
+	Waiters uint64               `json:"waiters"` // ever
+}
+
+// savedRule is how far a rule over several has come.
+type savedRule struct {
+	Complete int64 `json:"complete"`
+	Since    int64 `json:"since"`
 }
 
 // Snapshot writes all that the machine remembers. Equal machines write equal
@@ -99,6 +111,11 @@ func (m *Machine) Snapshot(w io.Writer) error {
 		e.json(in.Intent)
 	}
 	m.writeHolds(e)
+	var windows bytes.Buffer
+	if err := m.several.windows.Snapshot(&windows); err != nil {
+		return err
+	}
+	e.bytes(windows.Bytes())
 	return errors.Join(e.err, e.w.Flush())
 }
 
@@ -120,6 +137,10 @@ func (m *Machine) head() head {
 		Planned: m.planned, Pause: m.pause, Events: m.events, Passed: m.passed,
 		Clock: m.clock, Sums: m.sums,
 		Recent: map[string][]time.Time{}, Marks: m.marks, Horizon: m.horizon, Numbers: m.numbers, Away: m.away,
+	}
+	h.Awake, h.Rules, h.Waiting, h.Waiters = m.awake, map[string]savedRule{}, m.inTurn(), m.several.numbers
+	for address, r := range m.several.by {
+		h.Rules[address] = savedRule{r.complete, r.since}
 	}
 	for verb := range m.recent {
 		if m.recently(verb) > 0 {
@@ -246,6 +267,7 @@ func (m *Machine) Restore(r io.Reader) error {
 		}
 	})
 	d.each(func(int) { m.readHold(d) })
+	m.restoreWindows(d)
 	if _, err := d.r.ReadByte(); d.err == nil && err == nil {
 		d.fail("something follows")
 	}
@@ -254,6 +276,10 @@ func (m *Machine) Restore(r io.Reader) error {
 	}
 	m.resource()
 	m.requeue()
+	for _, w := range m.inTurn() {
+		m.lookAt(w)
+	}
+	m.several.moved = false
 	m.idle, m.changed = nil, newChanged()
 	return d.err
 }
@@ -341,10 +367,38 @@ func (m *Machine) restoreHead(d *decoder) error {
 		}
 	}
 	m.horizon, m.numbers, m.away = h.Horizon, h.Numbers, h.Away
+	m.awake, m.several.numbers = h.Awake, h.Waiters
 	if h.Config.Hash == "" {
 		return nil
 	}
-	return m.load(h.Config)
+	if err := m.load(h.Config); err != nil {
+		return err
+	}
+	for address, saved := range h.Rules {
+		if r := m.several.by[address]; r != nil {
+			r.complete, r.since = saved.Complete, saved.Since
+		}
+	}
+	for _, w := range h.Waiting {
+		if w == nil || m.several.waiting[w.ID] != nil {
+			d.fail("who waits for rules")
+			return d.err
+		}
+		m.several.waiting[w.ID] = w
+		m.enqueue(w)
+	}
+	return nil
+}
+
+// restoreWindows reads the facts of rules over several.
+func (m *Machine) restoreWindows(d *decoder) {
+	saved := bytes.NewReader(d.bytes())
+	if d.err != nil {
+		return
+	}
+	if err := m.several.windows.Restore(saved); err != nil || saved.Len() > 0 {
+		d.fail("facts: %v", err)
+	}
 }
 
 func (m *Machine) readSignal(d *decoder, keys []string) correlate.Member {

@@ -74,7 +74,7 @@ func (w *Worker) values(f *Feed, m *model.Signal) []value {
 		}
 		return all[:min(len(all), model.MaxValues)]
 	case f.Value == nil:
-		return []value{{}}
+		return []value{{number: model.OneFact}}
 	case f.Numeric:
 		n, ok := w.eval(f.Value).Fixed(3)
 		if !ok || n > model.MaxNumber || n < -model.MaxNumber {

@@ -53,12 +53,12 @@ func TestFacts(t *testing.T) {
 		got = append(got, strings.Join([]string{n + f.ID[22:], f.Rule, f.Key, f.Value, expr.Int(f.Number).Text()}, " "))
 	}
 	if diff := cmp.Diff([]string{
-		"a rule.many ip:203.0.113.7  0",
+		"a rule.many ip:203.0.113.7  1000",
 		"a rule.spread port:22 a 0",
 		"a/2 rule.spread port:22 b 0",
 		"a rule.bytes   1500",
 		"a rule.users  bob 0",
-		"b rule.many ip:203.0.113.7  0",
+		"b rule.many ip:203.0.113.7  1000",
 		"b rule.users  kim 0",
 		"b/2 rule.users  lee 0",
 		"c rule.users  kim 0",

@@ -21,6 +21,8 @@ const (
 	// MaxNumber, in thousandths, keeps a million of them from overflowing when they are
 	// added up.
 	MaxNumber = 1_000_000_000_000
+	// OneFact is the number of a fact that is only counted.
+	OneFact = 1000
 )
 
 // Texts are the keys of an event that has these observables, and of whose expressions

@@ -45,6 +45,9 @@ type Signal struct {
 	Last    time.Time `json:"last,omitzero"`
 }
 
+// Several tells whether a rule over several, or over signals, reported it.
+func (s *Signal) Several() bool { return s.Size > 0 }
+
 // Position of an event in EVENTS.
 type Position struct {
 	Seq   uint64 `json:"seq"`
