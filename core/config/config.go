@@ -36,6 +36,8 @@ type Config struct {
 	Origins []Origin
 	// Ignores, for who watches their ends.
 	Ignores []Ignore
+	// Tested says of each rule, by its address of now, what its tests show.
+	Tested map[string]Tested
 
 	// NotBuilt lists what the configuration asks of a later version, as warnings. A
 	// configuration with any of it must not be run.

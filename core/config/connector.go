@@ -27,6 +27,7 @@ type instance struct {
 	connection *section // nil: none
 	shadow     *section // what it is the shadow of; nil: it counts itself
 	enabled    bool
+	assumed    bool // its plugin has no schema
 	// config and link are the bodies of the block and of its connection: maps, lists,
 	// JSON texts, and secretName where a secret belongs.
 	config, link map[string]any
@@ -63,6 +64,10 @@ func (p *parser) connectorSection(block *hclsyntax.Block) {
 		return
 	}
 	plugin := p.src.plugin(pluginName(block.Labels[0]))
+	assumed := plugin == nil && p.rehearsal != nil
+	if assumed {
+		plugin = p.assumed(block)
+	}
 	if plugin == nil {
 		p.unknownPlugin(block)
 		s := p.section(block, free)
@@ -81,10 +86,12 @@ func (p *parser) connectorSection(block *hclsyntax.Block) {
 		return
 	}
 	p.clash(block, schema)
-	s := p.section(block, connectorBlock(kind, connector.Summary, schema))
+	typ := connectorBlock(kind, connector.Summary, schema)
+	typ.body.open = assumed
+	s := p.section(block, typ)
 	p.register(s)
 	if kind != "connection" {
-		p.config.instances = append(p.config.instances, &instance{section: s, plugin: plugin, connector: connector, config: p.tree(s, *schema)})
+		p.config.instances = append(p.config.instances, &instance{section: s, plugin: plugin, connector: connector, assumed: assumed, config: p.tree(s, *schema)})
 	}
 }
 

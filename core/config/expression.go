@@ -17,13 +17,8 @@ import (
 // roots, wishes and strictness is kept; the rest is the place's. It complains and
 // gives false if there is something wrong.
 func (p *parser) compile(e hclsyntax.Expression, env expr.Env, at place) (*expr.Program, bool) {
-	roots := maps.Clone(p.shapesAt(at))
-	maps.Copy(roots, env.Roots)
-	env.Roots = roots
-	env.Functions = p.functions()
-	env.Index = p.index
-	var ok bool
-	if env.Constants, ok = p.readable(e, env, at); !ok {
+	env, ok := p.envAt(e, env, at)
+	if !ok {
 		return nil, false
 	}
 	program, diags := expr.Compile(e, env)
@@ -36,6 +31,18 @@ func (p *parser) compile(e hclsyntax.Expression, env expr.Env, at place) (*expr.
 		p.add(d)
 	}
 	return program, !diags.HasErrors()
+}
+
+// envAt is what an expression at a place is compiled against.
+func (p *parser) envAt(e hclsyntax.Expression, env expr.Env, at place) (expr.Env, bool) {
+	roots := maps.Clone(p.shapesAt(at))
+	maps.Copy(roots, env.Roots)
+	env.Roots = roots
+	env.Functions = p.functions()
+	env.Index = p.index
+	var ok bool
+	env.Constants, ok = p.readable(e, env, at)
+	return env, ok
 }
 
 // shapesAt are the roots that can be read at a place.
@@ -190,7 +197,9 @@ func (p *parser) functions() map[string]func([]expr.Value) (expr.Value, error) {
 // condition compiles an attribute that must be true or false; nil if it is absent.
 func (p *parser) condition(s *section, name string, at place, env expr.Env) *expr.Program {
 	env.Want = expr.BoolKind
-	return p.program(s, name, at, env)
+	program := p.program(s, name, at, env)
+	p.rehearsal.condition(p, program, s, name, at, env)
+	return program
 }
 
 // program compiles an attribute; nil if it is absent or wrong.

@@ -10,6 +10,8 @@ type bodyType struct {
 	blocks     []blockType
 	// free: anything, and nobody looks at it. For blocks that are not built yet.
 	free bool
+	// open: it may hold more, and nobody looks at that. For plugins whose schema is not here.
+	open bool
 }
 
 // blockType is one kind of block.

@@ -177,6 +177,7 @@ func pipelineBlock() blockType {
 	t.name, t.doc = "pipeline", "The road of a source's events."
 	t.body.attributes[0].Doc = "A template: what the pipeline says itself counts more, and both conditions must hold."
 	t.body.attributes = append(t.body.attributes, references("from", "Detectors.").must())
+	t.body.blocks = append(t.body.blocks, testBlock())
 	return t
 }
 
@@ -249,19 +250,28 @@ func ruleBlock() blockType {
 }
 
 func testBlock() blockType {
-	return blockType{name: "test", labels: []string{"name"}, many: true, later: true, doc: "Shows that the rule works.", body: bodyType{blocks: []blockType{
-		{name: "given", labels: []string{"detector"}, many: true, doc: "Events of a detector.", body: bodyType{attributes: []attribute{
-			expression("events", "Lines of JSON, or a list.").must(),
-		}}},
-		{name: "answer", labels: []string{"enrichment", "kind", "value"}, many: true, doc: "What an enrichment says.", body: bodyType{attributes: []attribute{
-			expression("verdict", "A verdict's fields."), expression("asset", "An asset's fields."),
-			expression("identity", "An identity's fields."), expression("network", "A network's fields."),
-		}}},
-		{name: "want", required: true, doc: "What must come of it.", body: bodyType{attributes: []attribute{
-			integer("signals", "How many signals."), texts("steps", "Steps that are planned."),
-			integer("cases", "How many cases."),
-		}}},
-	}}}
+	return blockType{name: "test", labels: []string{"name"}, many: true, doc: "Shows that it works: \"kelpie test\" runs it.", body: bodyType{
+		attributes: []attribute{
+			text("at", "When the first event is received, RFC 3339. By default when it happened."),
+		},
+		blocks: []blockType{
+			{name: "given", labels: []string{"detector"}, many: true, doc: "Events of a detector, by its address.", body: bodyType{attributes: []attribute{
+				expression("events", "A list of objects, or lines of JSON: file(\"tests/beacon.ndjson\"). Each is the source's own JSON, or { raw = …, time = …, … } with what the connector reads from it.").must(),
+			}}},
+			{name: "answer", labels: []string{"enrichment", "kind", "value"}, many: true, doc: "What an enrichment, by its address, says about a value. What has no answer is unknown.", body: bodyType{attributes: []attribute{
+				expression("verdict", "A verdict's fields."), expression("asset", "An asset's fields."),
+				expression("identity", "An identity's fields."), expression("network", "A network's fields."),
+				text("state", "What comes instead of an answer; \"pending\" never comes.").oneOf("failed", "clean", "unknown", "pending"),
+			}}},
+			{name: "want", required: true, doc: "What must come of it.", body: bodyType{attributes: []attribute{
+				integer("signals", "How many signals it makes."),
+				integer("cases", "How many cases these are in."),
+				expression("score", "Of the case with the highest one: a number, or a range such as \"60..80\"."),
+				texts("steps", "Steps that are planned for these cases, as \"response.contain.isolate\", and no others."),
+				boolean("quiet", "True: nothing comes of it, neither signals nor cases nor steps."),
+			}}},
+		},
+	}}
 }
 
 func scoreBlock() blockType {
@@ -284,7 +294,7 @@ func scoreBlock() blockType {
 					}},
 				}},
 			},
-		}},
+		}, testBlock()},
 	}}
 }
 
@@ -312,7 +322,7 @@ func responseBlock() blockType {
 					}}},
 				},
 			},
-		}},
+		}, testBlock()},
 	}}
 }
 

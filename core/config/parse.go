@@ -39,6 +39,10 @@ type parser struct {
 
 	alone bool // the blocks of other plugins are left out
 
+	tested map[string]Tested // of rules, by their addresses
+	// rehearsal is what tests are run by; nil: they are checked only.
+	rehearsal *rehearsed
+
 	shapes map[place]map[string]*expr.Shape
 	index  *expr.Index
 	config *Config
@@ -48,7 +52,7 @@ func newParser(src *Source, w world) *parser {
 	return &parser{
 		src: src, world: w,
 		constantsUsed: map[string]bool{}, named: map[string]*section{}, missing: map[string]bool{},
-		shapes: map[place]map[string]*expr.Shape{}, index: match.NewIndex(),
+		shapes: map[place]map[string]*expr.Shape{}, index: match.NewIndex(), tested: map[string]Tested{},
 		config: &Config{Source: src},
 	}
 }
@@ -57,7 +61,10 @@ func newParser(src *Source, w world) *parser {
 // the same for the same source. The configuration is nil if there are errors. What
 // is read and not built yet is in Config.NotBuilt, and not among the diagnostics.
 func Parse(src *Source) (*Config, hcl.Diagnostics) {
-	p := newParser(src, src)
+	return newParser(src, src).parse()
+}
+
+func (p *parser) parse() (*Config, hcl.Diagnostics) {
 	if p.files(); p.diags.HasErrors() {
 		return nil, sorted(p.diags)
 	}
@@ -70,12 +77,12 @@ func Parse(src *Source) (*Config, hcl.Diagnostics) {
 	if p.diags.HasErrors() {
 		return nil, sorted(p.diags)
 	}
-	hash, err := src.Hash()
+	hash, err := p.src.Hash()
 	if err != nil {
 		return nil, reading(err)
 	}
 	p.config.finish(hash)
-	p.config.NotBuilt = sorted(p.notBuilt)
+	p.config.NotBuilt, p.config.Tested = sorted(p.notBuilt), p.tested
 	p.config.Names = p.names()
 	p.config.Decide.Names, p.config.movable = p.config.Names, p.places()
 	p.config.kelpie, p.config.parts = p.first("kelpie"), p.parts()

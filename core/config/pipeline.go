@@ -167,6 +167,7 @@ func (p *parser) road(s *section) *road {
 	for t := p.used(s); t != nil; t = p.used(t) {
 		half := p.quiet(func() *road { return p.halfRoad(t) })
 		r.when = append(half.when, r.when...)
+		p.rehearsal.through(half.when, s)
 		r.mapped = r.mapped || half.mapped
 		for name, rule := range half.rules {
 			if _, own := r.written[name]; !own {
@@ -192,6 +193,7 @@ func (p *parser) road(s *section) *road {
 		p.errorf(s.place("from"), "Without a source", "Name at least one detector: from = [detector.NAME].")
 	}
 	p.respond(s, respond, r.alerts)
+	p.tests(s, r.alerts)
 	s.used = s.used || r.alerts
 	return r
 }

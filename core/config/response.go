@@ -77,6 +77,7 @@ func (p *parser) response(s *section) plan.Response {
 	if r.When != nil {
 		r.Reads = slices.ContainsFunc(answered[:], func(field string) bool { return r.When.Reads("case", field) })
 	}
+	p.tests(s, true)
 	steps := s.of("step")
 	var names []string
 	for _, step := range steps {
@@ -120,6 +121,7 @@ func (p *parser) step(response, s *section, names []string) plan.Step {
 	out := plan.Step{Name: s.name()}
 	env := expr.Env{Roots: map[string]*expr.Shape{"step": plan.StepShape(names...)}}
 	out.When = p.condition(s, "when", inStep, env)
+	p.rehearsal.step(out.When, response.address()+"."+s.name())
 	p.thresholds(s.expr("when"))
 	p.negation(s, false)
 	env.Want = expr.StringKind
@@ -200,6 +202,9 @@ func (p *parser) do(s *section, out *plan.Step) *model.Verb {
 	}
 	out.Action = p.identity(target)
 	name := strings.Join(a.names[2:], ".")
+	if i.assumed {
+		return assumedVerb(s, name)
+	}
 	var offered []string
 	for n := range i.connector.Verbs {
 		v := &i.connector.Verbs[n]

@@ -16,9 +16,7 @@ func (p *parser) rule(s *section, roads []*road) {
 	production := s.text("state", "production") == "production"
 	p.negation(s, false)
 	p.respond(s, s.expr("respond"), production)
-	for _, t := range s.of("test") {
-		p.ruleTest(t)
-	}
+	p.tests(s, true)
 	var severity *int
 	if s.has("severity") {
 		n := s.integer("severity", 0)
@@ -102,27 +100,6 @@ func (p *parser) canFill(r *road, kind string) bool {
 		}
 	}
 	return false
-}
-
-// ruleTest checks the names in a test.
-func (p *parser) ruleTest(t *section) {
-	for _, g := range t.of("given") {
-		p.quoted(g, 0, "detector")
-		if e := g.expr("events"); e != nil {
-			for _, call := range callsOf(e, "secret") {
-				p.secretErrorf(call.NameRange, "A secret in the wrong place", "A test needs no secret.")
-			}
-		}
-	}
-	for _, a := range t.of("answer") {
-		p.quoted(a, 0, "enrichment")
-		if kind := a.labels[1]; !slices.Contains(sdk.Kinds(), kind) && len(a.block.Labels) == 3 {
-			p.errorf(a.block.LabelRanges[1], "Unknown kind", "There is no kind of observable %q. %s", kind, suggest(kind, sdk.Kinds()))
-		}
-		for _, name := range []string{"verdict", "asset", "identity", "network"} {
-			p.program(a, name, nowhere, expr.Env{Want: expr.ObjectKind})
-		}
-	}
 }
 
 // quoted checks a label that is the address of a block.

@@ -46,6 +46,7 @@ func (p *parser) score() {
 		out.Preset = DefaultPreset
 	} else {
 		out.Preset = s.text("preset", "")
+		p.tests(s, true)
 		for _, f := range s.of("factor") {
 			if factor, ok := p.factor(f); ok {
 				out.Factors = append(out.Factors, factor)

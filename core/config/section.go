@@ -246,7 +246,10 @@ func sentence(s string) string {
 
 func (p *parser) attribute(s *section, typ bodyType, attr *hclsyntax.Attribute) {
 	a, ok := typ.attribute(attr.Name)
-	if !ok {
+	switch {
+	case !ok && typ.open:
+		return
+	case !ok:
 		p.unknownAttribute(s, typ, attr)
 		return
 	}
@@ -291,6 +294,9 @@ func (p *parser) unknownAttribute(s *section, typ bodyType, attr *hclsyntax.Attr
 // the lines of those with labels.
 func (p *parser) inner(s *section, typ bodyType, block *hclsyntax.Block, counts map[string]int) {
 	t, ok := typ.block(block.Type)
+	if !ok && typ.open {
+		return
+	}
 	if !ok {
 		attributes, blocks := typ.names()
 		if slices.Contains(attributes, block.Type) {

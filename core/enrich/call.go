@@ -98,7 +98,7 @@ func (q *queue) reply(a Answer, now time.Time) model.Reply {
 	if ttl <= 0 {
 		ttl = q.source.TTL
 	}
-	state := stateOf(a)
+	state := StateOf(a)
 	if state == model.Unknown {
 		ttl = min(ttl, q.source.NegativeTTL)
 	}
@@ -108,7 +108,8 @@ func (q *queue) reply(a Answer, now time.Time) model.Reply {
 	}
 }
 
-func stateOf(a Answer) model.AnswerState {
+// StateOf is what is known by an answer that came.
+func StateOf(a Answer) model.AnswerState {
 	if len(a.Answers) == 0 && len(a.Found) == 0 && len(a.Aliases) == 0 {
 		return model.Unknown
 	}

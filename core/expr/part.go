@@ -214,3 +214,15 @@ func (p *Part) Leaves() []*Part {
 	}
 	return all
 }
+
+// Leaves are the finding itself, or those below it, in the order of writing.
+func (f Finding) Leaves() []Finding {
+	if f.Part.Op == Leaf {
+		return []Finding{f}
+	}
+	var all []Finding
+	for _, inner := range f.Parts {
+		all = append(all, inner.Leaves()...)
+	}
+	return all
+}

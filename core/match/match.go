@@ -38,7 +38,13 @@ type Worker struct {
 	exceeded string
 	// watch over the message that is being matched; nil: it is not watched.
 	watch *watch
+	// observer is told of conditions; nil: nobody is.
+	observer func(*expr.Program, *expr.Scope, expr.Truth)
 }
+
+// Observe has f told of each condition that is evaluated from now on, in the order of
+// evaluation, with what it reads and what it says. f may evaluate others in the scope.
+func (w *Worker) Observe(f func(p *expr.Program, s *expr.Scope, t expr.Truth)) { w.observer = f }
 
 // source with what its programs read of an event's payload.
 type source struct {
@@ -266,6 +272,9 @@ func (w *Worker) truth(p *expr.Program) expr.Truth {
 	t := p.Truth(&w.scope)
 	if w.scope.Exceeded() {
 		w.exceeded = gaveUp
+	}
+	if w.observer != nil {
+		w.observer(p, &w.scope, t)
 	}
 	return t
 }

@@ -121,7 +121,7 @@ func (p program) root() *cobra.Command {
 		p.caseCommand(o), p.explainCommand(o), p.eventCommand(o), p.consoleCommand(o), p.intentCommand(o),
 		p.heldCommand(o), p.releaseCommand(o),
 		p.pluginCommand(o), p.statusCommand(o), p.auditCommand(o), p.profileCommand(o),
-		p.ledgerCommand(o), p.shadowCommand(o),
+		p.ledgerCommand(o), p.shadowCommand(o), p.testCommand(o),
 		p.applyCommand(o), p.pauseCommand(o), p.resumeCommand(o), p.versionCommand(o),
 	)
 	for _, c := range root.Commands() {

@@ -1,0 +1,89 @@
+package rehearsal
+
+import (
+	"time"
+
+	"github.com/kelpie-sec/kelpie/core/expr"
+	"github.com/kelpie-sec/kelpie/core/model"
+)
+
+// Result is what came of a test.
+type Result struct {
+	Test *Test
+	Took time.Duration
+	// Failures are what came otherwise than wanted; empty: it passed.
+	Failures []Failure
+	// What follows is there for tests that failed.
+
+	// Events in the order in which they were received.
+	Events []Seen
+	// Case is the one with the highest score of those that count; nil: there is none.
+	Case *model.Case
+	// Responses are the conditions of the responses that were wanted and did not come, as
+	// the case is in the end.
+	Responses []Step
+	// Notes say what was not planned, and why.
+	Notes []model.Note
+	// Unasked are answers that nobody asked for, by their names.
+	Unasked []string
+}
+
+// Failure is one thing that came otherwise.
+type Failure struct {
+	What string `json:"what"` // "signals"
+	Want string `json:"want"`
+	Got  string `json:"got"`
+}
+
+// Seen is what became of an event.
+type Seen struct {
+	Event *Event
+	// Rejected says why it was set aside; empty: it was not.
+	Rejected string
+	// Reported are the pipelines and rules that made a signal of it.
+	Reported []string
+	// Steps are the conditions that it came to, in their order: those of what the test
+	// is about.
+	Steps []Step
+}
+
+// Step is one condition that was evaluated.
+type Step struct {
+	Condition *Condition
+	Truth     expr.Truth
+	// Leaves are why it is not true or, if it is, all that it is made of.
+	Leaves []Leaf
+}
+
+// Leaf is one part of a condition, with what it read.
+type Leaf struct {
+	Part  *expr.Part
+	Truth expr.Truth
+	// Values of the part's Reads, as JSON.
+	Values []string
+}
+
+// maxValue bounds a value that is shown.
+const maxValue = 400
+
+// stepOf keeps what a condition says now, without holding on to what it read.
+func stepOf(c *Condition, s *expr.Scope) Step {
+	f := c.Part().Find(s)
+	step := Step{Condition: c, Truth: f.Truth}
+	leaves := f.Reasons()
+	if f.Truth == expr.True {
+		leaves = f.Leaves()
+	}
+	for _, leaf := range leaves {
+		l := Leaf{Part: leaf.Part, Truth: leaf.Truth}
+		for _, v := range leaf.Values {
+			text := v.String()
+			if len(text) > maxValue {
+				text = text[:maxValue]
+			}
+			l.Values = append(l.Values, text)
+		}
+		step.Leaves = append(step.Leaves, l)
+	}
+	return step
+}
