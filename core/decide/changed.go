@@ -15,6 +15,9 @@ type changed struct {
 	flags   bool
 	sums    bool
 	signals map[string]model.Signal
+	// experimental signals, which nothing else is known of.
+	experimental map[string]model.Signal
+
 	cases   []*caseState
 	members []correlate.SignalNum // some more than once
 	ids     []correlate.SignalNum // opened ids, some more than once
@@ -46,6 +49,9 @@ type ledgerKey struct {
 func newChanged() changed {
 	return changed{
 		signals: map[string]model.Signal{},
+
+		experimental: map[string]model.Signal{},
+
 		answers: map[string]model.Reply{},
 		intents: map[string]*intentState{},
 		holds:   map[string]model.Hold{},
@@ -57,7 +63,7 @@ func newChanged() changed {
 }
 
 // Signals is how many signals the next Changes will have.
-func (m *Machine) Signals() int { return len(m.changed.signals) }
+func (m *Machine) Signals() int { return len(m.changed.signals) + len(m.changed.experimental) }
 
 // Intents is how many intents the next Changes will have.
 func (m *Machine) Intents() int { return len(m.changed.intents) }
@@ -77,6 +83,9 @@ func (m *Machine) Changes() Changes {
 		c.Signals = append(c.Signals, s)
 	}
 	slices.SortFunc(c.Signals, func(a, b model.Signal) int { return strings.Compare(a.ID, b.ID) })
+	for _, id := range slices.Sorted(maps.Keys(ch.experimental)) {
+		c.Experimental = append(c.Experimental, ch.experimental[id])
+	}
 	m.flushRows()
 	for _, cs := range m.inOrder(ch.cases) {
 		if cs.dirty {

@@ -32,6 +32,8 @@ type Changes struct {
 
 	// Signals by ID: new ones and later revisions, with Raw.
 	Signals []model.Signal `json:"signals,omitempty"`
+	// Experimental signals by ID, likewise. Only the newest of each rule are kept.
+	Experimental []model.Signal `json:"experimental,omitempty"`
 	// Cases by ID. Signals is nil here (see Members); Size counts them. A merged one
 	// has nothing but its ids, state and times.
 	Cases []model.Case `json:"cases,omitempty"`

@@ -29,6 +29,11 @@ type Tally struct {
 	Signals  uint64 `json:"signals,omitempty"`
 	Revised  uint64 `json:"revised,omitempty"`
 	Repeated uint64 `json:"repeated,omitempty"`
+	// Experimental are signals of experimental rules, which are not among the others. A
+	// repeat of one counts again: nothing is remembered of them.
+	Experimental uint64 `json:"experimental,omitempty"`
+	// Fired counts by rule what Signals and Experimental count.
+	Fired map[string]int `json:"fired,omitempty"`
 	// Redelivered counts EVENTS messages that had been counted before.
 	Redelivered uint64 `json:"redelivered,omitempty"`
 }
@@ -58,10 +63,12 @@ func (t *Tally) Add(o *Tally) {
 	t.Signals += o.Signals
 	t.Revised += o.Revised
 	t.Repeated += o.Repeated
+	t.Experimental += o.Experimental
 	t.Redelivered += o.Redelivered
 	addNames(&t.Ignored, o.Ignored)
 	addNames(&t.Rejected, o.Rejected)
 	addNames(&t.Shadow, o.Shadow)
+	addNames(&t.Fired, o.Fired)
 }
 
 // Bounds of what the ledger keeps of a source. Names beyond the first are counted
@@ -91,7 +98,15 @@ func addNames(into *map[string]int, from map[string]int) {
 func (t *Tally) clone() Tally {
 	c := *t
 	c.Ignored, c.Rejected, c.Shadow = maps.Clone(t.Ignored), maps.Clone(t.Rejected), maps.Clone(t.Shadow)
+	c.Fired = maps.Clone(t.Fired)
 	return c
+}
+
+func (t *Tally) fired(rule string) {
+	if t.Fired == nil {
+		t.Fired = map[string]int{}
+	}
+	t.Fired[rule]++
 }
 
 // Ledger counts what became of one source's events that were decided in one hour of
@@ -197,6 +212,10 @@ func (m *Machine) signalsOf(r *model.MatchResult) (*Tally, error) {
 				t.Revised++
 			case newSignal:
 				t.Signals++
+				t.fired(r.Signals[i].Rule)
+			case experimentalSignal:
+				t.Experimental++
+				t.fired(r.Signals[i].Rule)
 			}
 			news = news || what != repeatedSignal
 		}

@@ -30,6 +30,7 @@ func TestLedger(t *testing.T) {
 	want := Ledger{Source: "detector.ids", Hour: start, Tally: Tally{
 		Received: 45, Matched: 3, Fact: 6, Passed: 9, Signals: 3,
 		Ignored: map[string]int{"ignore.a": 12}, Rejected: map[string]int{"no JSON": 15}, Redelivered: 2,
+		Fired: map[string]int{"pipeline.ids": 3},
 	}}
 	if diff := cmp.Diff(&want, f.m.ledger["detector.ids"]); diff != "" {
 		t.Error(diff)

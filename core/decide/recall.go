@@ -220,6 +220,9 @@ func (r *recall) match(in *model.MatchResult) {
 // whole wants all that a signal has to do with.
 func (r *recall) whole(s *model.Signal) {
 	r.signal(s.ID)
+	if s.Experimental {
+		return // it joins nothing
+	}
 	for _, o := range s.Observables {
 		if r.m.index.NeverJoins(o) {
 			r.lookups(o, maxDepth+1)

@@ -36,12 +36,16 @@ const (
 	newSignal = iota
 	revisedSignal
 	repeatedSignal
+	experimentalSignal
 )
 
 // signal takes a new signal or a later revision. An equal revision, or one that is
 // not later in EVENTS, is a repeat. What a rule over several reports has no place there:
 // it comes in its order.
 func (m *Machine) signal(in *model.Signal) (what int, err error) {
+	if in.Experimental {
+		return m.experimental(in), nil
+	}
 	state := m.stateOf(in)
 	if s, known := m.index.Signal(in.ID); known {
 		old := &m.signals[s]
@@ -73,6 +77,18 @@ func (m *Machine) signal(in *model.Signal) (what int, err error) {
 		m.askAt(r.Value, question{by: in.ID, signal: m.index.ID(s), at: in.Time})
 	}
 	return what, nil
+}
+
+// experimental has a signal kept, and nothing else come of it. One that was reported before,
+// when its rule was in production, stays what it is.
+func (m *Machine) experimental(in *model.Signal) (what int) {
+	if _, known := m.index.Signal(in.ID); known {
+		return repeatedSignal
+	}
+	if before, ok := m.changed.experimental[in.ID]; !ok || in.Position.After(before.Position) {
+		m.changed.experimental[in.ID] = *in
+	}
+	return experimentalSignal
 }
 
 func (m *Machine) keepSignal(n correlate.SignalNum, state signalState) {

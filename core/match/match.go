@@ -229,8 +229,9 @@ func (w *Worker) pipeline(p *Pipeline, b *model.Batch, e *model.Event, at model.
 		}
 	}
 	class := passed
-	report := func(rule string, title string, severity int) {
+	report := func(rule string, experimental bool, title string, severity int) {
 		s := m
+		s.Experimental = experimental
 		s.ID = model.SignalID(rule, b.Source, b.Maker, e.ID)
 		s.Rule, s.Source, s.EventID, s.Position = rule, b.Source, e.ID, at
 		s.Title, s.Severity = title, severity
@@ -242,7 +243,7 @@ func (w *Worker) pipeline(p *Pipeline, b *model.Batch, e *model.Event, at model.
 		class = matched
 	}
 	if p.Alerts {
-		report(p.Address, m.Title, m.Severity)
+		report(p.Address, p.Experimental, m.Title, m.Severity)
 	}
 	for i := range p.Rules {
 		r := &p.Rules[i]
@@ -256,7 +257,7 @@ func (w *Worker) pipeline(p *Pipeline, b *model.Batch, e *model.Event, at model.
 		if r.Severity != nil {
 			severity = *r.Severity
 		}
-		report(r.Address, title, severity)
+		report(r.Address, r.Experimental, title, severity)
 	}
 	if w.facts(p, b, e, at, &m, res) {
 		class = max(class, fact)

@@ -50,9 +50,11 @@ type Pipeline struct {
 	When []*expr.Program
 	Map  Mapping
 	// Alerts: what passes is a signal of the pipeline itself.
-	Alerts  bool
-	Ignores []Ignore
-	Rules   []Rule
+	Alerts bool
+	// Experimental: its own signals are, not those of its rules.
+	Experimental bool
+	Ignores      []Ignore
+	Rules        []Rule
 	// Feeds are the rules over several that its events are facts of.
 	Feeds []Feed
 }
@@ -140,4 +142,6 @@ type Rule struct {
 	When     *expr.Program
 	Title    *expr.Program // nil: the rule's name
 	Severity *int          // nil: the event's
+	// Experimental: its signals are kept and counted, and reach nobody.
+	Experimental bool
 }

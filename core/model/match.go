@@ -33,6 +33,7 @@ const (
 	sameRule   // as the signal before
 	sameSource // as the result
 	sameEvent  // as the signal before: position, event id, revision and payload
+	signalExperimental
 )
 
 // appendMatch appends a match result and its time. Lengths are unsigned varints, times
@@ -102,6 +103,9 @@ func appendSignal(dst []byte, s, before *Signal, source string, follows bool) []
 	}
 	if s.Receipt {
 		flags |= signalReceipt
+	}
+	if s.Experimental {
+		flags |= signalExperimental
 	}
 	if follows && s.Rule == before.Rule {
 		flags |= sameRule
@@ -222,6 +226,7 @@ func (r *batchReader) signal(s, before *Signal, source string) {
 		s.Stopped = &stopped
 	}
 	s.Receipt = flags&signalReceipt != 0
+	s.Experimental = flags&signalExperimental != 0
 }
 
 // text is a text of its own, and no part of the data.

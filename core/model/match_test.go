@@ -32,7 +32,7 @@ func aMatch(signals int) Input {
 			s.Rule, s.Stopped, s.Receipt, s.Link = "rule.beacon", &yes, true, "https://x.example"
 		case 2:
 			s.Source, s.Raw, s.Observables, s.Techniques, s.Notes = "detector.edr", nil, nil, nil, []string{"no address"}
-			s.Stopped = new(bool)
+			s.Stopped, s.Experimental = new(bool), true
 		case 3:
 			s.Time = time.Time{}
 		}

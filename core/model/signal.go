@@ -17,9 +17,12 @@ type Signal struct {
 	Rule string `json:"rule"`
 	// Source is the detector's address; of a rule over several it is Rule, and there is no
 	// EventID: Members are what is behind it.
-	Source   string `json:"source"`
-	EventID  string `json:"event_id"`
-	Revision string `json:"revision"`
+	Source string `json:"source"`
+	// Experimental: its rule was when it matched. It joins no case, nothing is asked about
+	// it and it reaches nobody.
+	Experimental bool   `json:"experimental,omitempty"`
+	EventID      string `json:"event_id"`
+	Revision     string `json:"revision"`
 	// Position is the event's place in EVENTS. Of two revisions of a signal the one
 	// with the higher position is the later.
 	Position Position `json:"position"`

@@ -30,6 +30,7 @@ func (s *Store) Commit(ctx context.Context, c decide.Changes) error {
 func (w *writer) changes(c decide.Changes) {
 	w.records(Place(c.Position), c.At, c.Records) // before the intents: it counts those that were there
 	w.signals(c)
+	w.experimental(c)
 	w.cases(c)
 	w.asks(c)
 	w.intents(c)

@@ -14,6 +14,7 @@ var dumped = [...]struct{ table, query string }{
 	{"meta", `SELECT key, value FROM meta WHERE key IN ('inputs_position', 'decide_time', 'flags', 'sums') OR key >= 'source:' AND key < 'source;' ORDER BY key`},
 	{"config_versions", `SELECT hash, seq, doc FROM config_versions ORDER BY hash`},
 	{"signals", `SELECT id, rule, source, time, doc, raw FROM signals ORDER BY id`},
+	{"experimental", `SELECT id, rule, place, doc, raw FROM experimental ORDER BY id`},
 	{"cases", `SELECT id, state, score, first, last, updated, doc FROM cases ORDER BY id`},
 	{"members", `SELECT s.id AS signal, c.id AS case_id FROM members m JOIN signals s ON s.number = m.signal JOIN cases c ON c.number = m.case_number ORDER BY s.id`},
 	{"case_aliases", `SELECT alias, case_id FROM case_aliases ORDER BY alias`},

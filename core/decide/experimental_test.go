@@ -1,0 +1,39 @@
+package decide
+
+import (
+	"testing"
+
+	"github.com/kelpie-sec/kelpie/core/model"
+)
+
+// TestExperimental: a signal of an experimental rule is kept and counted, and nothing else
+// comes of it, though it shares its values with a case and is grave enough for every step.
+func TestExperimental(t *testing.T) {
+	f := newFeed(t)
+	f.signals(sig("s-1", start, 90, "subject host:ws-17"))
+	tried := func(id, revision string) model.Signal {
+		s := sig(id, minutes(1), 100, "subject host:ws-17", "subject ip:192.0.2.7")
+		s.Revision, s.Experimental = revision, true
+		return s
+	}
+	c := f.signals(tried("s-2", "1"))
+	if len(c.Experimental) != 1 || c.Experimental[0].ID != "s-2" || c.Experimental[0].Raw == nil {
+		t.Errorf("kept %+v", c.Experimental)
+	}
+	if n := len(c.Signals) + len(c.Cases) + len(c.Members) + len(c.Asks) + len(c.Intents); n != 0 {
+		t.Errorf("%d rows came of it: %+v", n, c)
+	}
+	if s := c.Sources[0].Sum; s.Signals != 1 || s.Experimental != 1 || s.Matched != 2 || s.Fired["pipeline.ids"] != 2 || s.Sum() != s.Received {
+		t.Errorf("counted %+v", s)
+	}
+	// When the rule is promoted, the event that comes again is a signal as any.
+	promoted := tried("s-2", "2")
+	promoted.Experimental = false
+	if c = f.signals(promoted); len(c.Signals) != 1 || len(c.Members) != 1 || len(c.Asks) == 0 {
+		t.Errorf("promoted: %+v", c)
+	}
+	// And one that was a signal stays one when its rule is put back.
+	if c = f.signals(tried("s-2", "3")); len(c.Experimental)+len(c.Signals)+len(c.Cases) != 0 || c.Sources[0].Sum.Repeated != 1 {
+		t.Errorf("put back: %+v", c)
+	}
+}
