@@ -2,6 +2,7 @@ package config
 
 import (
 	"crypto/sha256"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
@@ -42,6 +43,12 @@ type Config struct {
 	// NotBuilt lists what the configuration asks of a later version, as warnings. A
 	// configuration with any of it must not be run.
 	NotBuilt Diagnostics
+	// Rules are those, and the pipelines that report signals themselves, by their places.
+	Rules []Rule
+	// Unproven says of these what is missing that production needs: as errors, and such a
+	// configuration must not be run; as a warning, where a pipeline claims no state. A
+	// version of the log is decided all the same, whatever was asked of rules in its time.
+	Unproven Diagnostics
 
 	instances []*instance
 	kelpie    *section // nil: there is none
@@ -49,15 +56,21 @@ type Config struct {
 	movable   map[string]hcl.Range // where the blocks are that can be moved, by their addresses of now
 }
 
-// Refusals are the reasons not to run this configuration: NotBuilt, as errors.
+// Refusals are the reasons not to run this configuration: NotBuilt, as errors, and the
+// errors of Unproven.
 func (c *Config) Refusals() Diagnostics {
-	var diags Diagnostics
+	diags := c.unfit()
 	for _, d := range c.NotBuilt {
 		refusal := *d
 		refusal.Severity = hcl.DiagError
 		diags = append(diags, &refusal)
 	}
 	return diags
+}
+
+// unfit are the errors of Unproven.
+func (c *Config) unfit() Diagnostics {
+	return slices.DeleteFunc(slices.Clone(c.Unproven), func(d *hcl.Diagnostic) bool { return d.Severity != hcl.DiagError })
 }
 
 // Kelpie is what the kelpie block says.

@@ -76,6 +76,7 @@ func TestWrong(t *testing.T) {
 			if c != nil {
 				diags = append(diags, c.Expiring(now)...)
 				diags = append(diags, c.NotBuilt...)
+				diags = append(diags, c.unfit()...)
 			}
 			var out bytes.Buffer
 			if err := WriteText(&out, diags, src.Listing(), false); err != nil {
@@ -125,6 +126,9 @@ func TestRight(t *testing.T) {
 			}
 			if c == nil || len(diags) > 0 {
 				t.Fatalf("\n%s", out.String())
+			}
+			if c.Unproven.HasErrors() {
+				t.Error(c.Unproven)
 			}
 		})
 	}

@@ -176,8 +176,12 @@ func pipelineBlock() blockType {
 	t := templateBlock()
 	t.name, t.doc = "pipeline", "The road of a source's events."
 	t.body.attributes[0].Doc = "A template: what the pipeline says itself counts more, and both conditions must hold."
-	t.body.attributes = append(t.body.attributes, references("from", "Detectors.").must())
-	t.body.blocks = append(t.body.blocks, testBlock())
+	t.body.attributes = append(
+		t.body.attributes,
+		references("from", "Detectors.").must(),
+		text("state", "Of one with alerts = true, as a rule's. Without it what production needs and is missing is warned about.").oneOf(Production, Experimental),
+	)
+	t.body.blocks = append(t.body.blocks, aboutBlock(), forecastBlock(), testBlock())
 	return t
 }
 
@@ -194,7 +198,7 @@ func ignoreBlock() blockType {
 func ruleBlock() blockType {
 	return blockType{name: "rule", labels: []string{"name"}, many: true, doc: "A detection.", body: bodyType{
 		attributes: []attribute{
-			text("state", "\"production\" or \"experimental\", which reaches nobody.").oneOf("production", "experimental").standard(`"production"`),
+			text("state", "\"production\", which needs its about, a test that fires, one that does not, and a respond; or \"experimental\", which needs a condition alone, joins no case and reaches nobody.").oneOf(Production, Experimental).standard(`"production"`),
 			references("on", "Pipelines whose events it reads, and rules whose signals it reads."),
 			expression("when", "Which events, as `event`. Of sources that report signals themselves it says which signals, as `signal` with what is known about it."),
 			expression("title", "Of its signals. By default the event's or, over several events, the rule's name."),
@@ -211,13 +215,8 @@ func ruleBlock() blockType {
 			duration("every", "Over several: a group is reported once in each such period, and what comes to it revises that. By default as long as \"within\"."),
 		},
 		blocks: []blockType{
-			{name: "about", doc: "What a person reads, by Palantir's ADS framework.", body: bodyType{attributes: []attribute{
-				text("goal", "What it detects."), text("plainly", "The same for everybody."),
-				texts("technique", "ATT&CK techniques."), text("strategy", "How."),
-				text("blind_spots", "What it misses."), text("false_positives", "What it takes for an attack."),
-				text("validation", "How to see it work."), text("author", "Who wrote it."),
-				text("priority", "Why its severity."), texts("references", "Where to read on."),
-			}}},
+			aboutBlock(),
+			forecastBlock(),
 			testBlock(),
 			{name: "key", doc: "Over several: further values that the events share, each NAME = expression. One that is called as a kind of observable is read as that kind.", body: bodyType{free: true}},
 			{name: "distinct", doc: "Over several: so many different values.", body: bodyType{attributes: []attribute{
@@ -247,6 +246,27 @@ func ruleBlock() blockType {
 			}}},
 		},
 	}}
+}
+
+// aboutBlock is Palantir's alerting and detection strategy. What production must have of
+// it is in about.
+func aboutBlock() blockType {
+	return blockType{name: "about", doc: "What a person reads, by Palantir's ADS framework. Production needs all of it but priority and references.", body: bodyType{attributes: []attribute{
+		text("goal", "What it detects."), text("plainly", "The same for everybody."),
+		texts("technique", "ATT&CK techniques, such as \"T1110.001\"."), text("strategy", "How."),
+		text("blind_spots", "What it misses."), text("false_positives", "What it takes for an attack."),
+		text("validation", "How to see it work."), text("author", "Who wrote it, and answers for it."),
+		text("priority", "Why its severity."), texts("references", "Where to read on."),
+	}}}
+}
+
+func forecastBlock() blockType {
+	return blockType{name: "forecast", doc: "What its author expects of it, to be held against what comes.", body: bodyType{attributes: []attribute{
+		number("per_week", "Signals a week."),
+		number("precision", "The share of them that will be right, 0 to 1."),
+		number("loss", "What an attack costs that it would have found, in money."),
+		number("p", "How likely such an attack is within a year, 0 to 1."),
+	}}}
 }
 
 func testBlock() blockType {

@@ -33,6 +33,8 @@ type parser struct {
 	named    map[string]*section // by address
 	missing  map[string]bool     // addresses of blocks that are not there by a mistake elsewhere
 
+	reporters []reporter // rules, and pipelines with alerts, in the order of the files
+
 	identities map[string]string // of blocks that were renamed, by their addresses
 
 	confinements map[string]host.Confinement // by the plugin's name
@@ -59,7 +61,8 @@ func newParser(src *Source, w world) *parser {
 
 // Parse makes a configuration of a source. It does no I/O, never panics, and gives
 // the same for the same source. The configuration is nil if there are errors. What
-// is read and not built yet is in Config.NotBuilt, and not among the diagnostics.
+// is read and not built yet is in Config.NotBuilt, and what production rules are missing
+// in Config.Unproven: neither is among the diagnostics.
 func Parse(src *Source) (*Config, hcl.Diagnostics) {
 	return newParser(src, src).parse()
 }
@@ -83,6 +86,8 @@ func (p *parser) parse() (*Config, hcl.Diagnostics) {
 	}
 	p.config.finish(hash)
 	p.config.NotBuilt, p.config.Tested = sorted(p.notBuilt), p.tested
+	p.config.Rules = p.rules()
+	p.config.Unproven = p.unproven(p.config.Rules)
 	p.config.Names = p.names()
 	p.config.Decide.Names, p.config.movable = p.config.Names, p.places()
 	p.config.kelpie, p.config.parts = p.first("kelpie"), p.parts()

@@ -194,6 +194,7 @@ func (p *parser) road(s *section) *road {
 	}
 	p.respond(s, respond, r.alerts)
 	p.tests(s, r.alerts)
+	p.rigour(s)
 	s.used = s.used || r.alerts
 	return r
 }
@@ -214,31 +215,34 @@ func (p *parser) quiet(do func() *road) *road {
 	return r
 }
 
-// respond notes which responses the signals of a pipeline or rule ask for. One that
-// reports must have some.
+// respond notes which responses the signals of a pipeline or rule ask for. A pipeline that
+// reports must have some, unless it is experimental; whether a rule has is for unproven.
 func (p *parser) respond(s *section, e hclsyntax.Expression, reports bool) {
-	if e == nil {
-		if reports && !s.broken {
-			p.errorf(s.header(), "No response", "%s reports signals, and nothing would come of them. Write respond = [response.NAME].", sentence(s.title()))
-		}
-		return
+	r := reporter{section: s}
+	if e != nil {
+		r.responses = p.references(e, "response")
 	}
-	responses := p.references(e, "response")
-	if !reports {
-		if s.typ.name == "pipeline" && !s.broken {
-			p.errorf(e.Range(), "Without effect", "This pipeline reports nothing itself, so nothing asks for a response. Write alerts = true, or move \"respond\" to its rules.")
-		}
-		return
+	if reports {
+		p.reporters = append(p.reporters, r)
 	}
-	if emptyList(e) && !s.broken {
+	switch {
+	case s.broken:
+	case reports && e == nil && s.typ.name == "pipeline" && !experimental(s):
+		p.errorf(s.header(), "No response", "%s reports signals, and nothing would come of them. Write respond = [response.NAME].", sentence(s.title()))
+	case reports && emptyList(e):
 		p.errorf(e.Range(), "No response", "Name at least one: respond = [response.NAME].")
+	case !reports && e != nil:
+		p.errorf(e.Range(), "Without effect", "This pipeline reports nothing itself, so nothing asks for a response. Write alerts = true, or move \"respond\" to its rules.")
+	}
+	if !reports || experimental(s) || len(r.responses) == 0 {
+		return
 	}
 	if p.config.Decide.Plan.Rules == nil {
 		p.config.Decide.Plan.Rules = map[string][]string{}
 	}
-	for _, r := range responses {
+	for _, response := range r.responses {
 		rule := p.identity(s)
-		p.config.Decide.Plan.Rules[rule] = append(p.config.Decide.Plan.Rules[rule], p.identity(r))
+		p.config.Decide.Plan.Rules[rule] = append(p.config.Decide.Plan.Rules[rule], p.identity(response))
 	}
 }
 
@@ -266,7 +270,7 @@ func (p *parser) sources(roads []*road) {
 			}
 			src.Pipelines = append(src.Pipelines, match.Pipeline{
 				Address: p.identity(r.section), When: r.when, Map: mapping(rules, r.zone),
-				Alerts: r.alerts, Ignores: r.ignores, Rules: r.matchers, Feeds: r.feeds,
+				Alerts: r.alerts, Experimental: experimental(r.section), Ignores: r.ignores, Rules: r.matchers, Feeds: r.feeds,
 			})
 		}
 		p.config.Match.Sources = append(p.config.Match.Sources, src)

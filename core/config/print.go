@@ -75,8 +75,13 @@ func (m *Message) text(b *strings.Builder, colour bool) {
 		m.snippet(b)
 	}
 	if detail := clean(m.Detail); detail != "" {
-		for _, line := range strings.Split(wordwrap.WrapString(detail, width-2), "\n") {
-			fmt.Fprintf(b, "  %s\n", line)
+		for _, part := range strings.Split(detail, "\n") {
+			indent := "  "
+			if strings.HasPrefix(part, "- ") { // of a list
+				indent = "    "
+			}
+			text := wordwrap.WrapString(part, width-uint(len(indent)))
+			fmt.Fprintf(b, "  %s\n", strings.ReplaceAll(text, "\n", "\n"+indent))
 		}
 	}
 	b.WriteString("\n")

@@ -13,10 +13,10 @@ import (
 // rule reads a rule block: one over single events into the pipelines that it is on, one
 // over several or over signals into decide's settings.
 func (p *parser) rule(s *section, roads []*road) {
-	production := s.text("state", "production") == "production"
 	p.negation(s, false)
-	p.respond(s, s.expr("respond"), production)
+	p.respond(s, s.expr("respond"), true)
 	p.tests(s, true)
+	p.rigour(s)
 	var severity *int
 	if s.has("severity") {
 		n := s.integer("severity", 0)
@@ -40,7 +40,9 @@ func (p *parser) rule(s *section, roads []*road) {
 	}
 	for _, r := range terms.roads() {
 		if when != nil {
-			r.matchers = append(r.matchers, match.Rule{Address: p.identity(s), When: when, Title: title, Severity: severity})
+			r.matchers = append(r.matchers, match.Rule{
+				Address: p.identity(s), When: when, Title: title, Severity: severity, Experimental: experimental(s),
+			})
 		}
 	}
 }

@@ -79,7 +79,7 @@ func (p *parser) several(s *section, kind string, terms ruleTerms, severity *int
 	if !s.broken && kind == "first" && !s.flag("first", true) {
 		p.errorf(s.place("first"), "Without effect", "Write first = true, or leave it out.")
 	}
-	rule := decide.Rule{Address: p.identity(s), Name: s.name(), Severity: severity, Single: kind == ""}
+	rule := decide.Rule{Address: p.identity(s), Name: s.name(), Severity: severity, Single: kind == "", Experimental: experimental(s)}
 	if about := s.one("about"); about != nil {
 		rule.Techniques = about.texts("technique")
 	}

@@ -70,6 +70,10 @@ func (p *parser) ruleTerms(s *section, roads []*road) (t ruleTerms, ok bool) {
 	}
 	for _, term := range t.all {
 		for _, source := range term {
+			if source.signals && experimental(source.section) && !s.broken {
+				p.errorf(s.header(), "Nothing comes of it", "%s is experimental: its signals are kept, and feed nothing. \"kelpie rule promote %s\" says what it lacks.", sentence(source.section.title()), source.section.name())
+				s.broken = true
+			}
 			switch {
 			case source.road == nil:
 				t.rules++

@@ -202,7 +202,7 @@ func (m *Machine) signalsOf(r *model.MatchResult) (*Tally, error) {
 			if err != nil {
 				return nil, err
 			}
-			if what != repeatedSignal {
+			if what != repeatedSignal && what != experimentalSignal {
 				m.toRules(r.Signals[i].ID, r.Signals[i].Rule, r.Signals[i].Time, nil)
 			}
 			switch what {

@@ -18,6 +18,8 @@ type Rule struct {
 	Title      *expr.Program // nil: Name, or the signal's if it is Single
 	Severity   *int          // nil: the highest of what is behind it
 	Techniques []string      // besides theirs
+	// Experimental: its signals join no case and feed no rule.
+	Experimental bool
 }
 
 // Term is one of the things that a rule over several looks for. Its facts of events are

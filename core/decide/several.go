@@ -273,7 +273,7 @@ func (m *Machine) step() error {
 // takeOwn takes a signal of a rule over several, or over signals.
 func (m *Machine) takeOwn(in *model.Signal, key []sdk.Observable) error {
 	what, err := m.signal(in)
-	if err == nil && what != repeatedSignal {
+	if err == nil && what != repeatedSignal && what != experimentalSignal {
 		m.toRules(in.ID, in.Rule, in.Time, key)
 	}
 	return err
@@ -296,7 +296,7 @@ func (m *Machine) signalOf(r *correlate.Report) model.Signal {
 	rule := m.several.by[r.Watch]
 	in := model.Signal{
 		ID: model.SeveralID(rule.Address, r.Key, r.Bucket), Rule: rule.Address, Source: rule.Address,
-		Time: r.Time, Last: r.Last, Size: r.Size, Severity: r.Severity, Title: rule.Name,
+		Experimental: rule.Experimental, Time: r.Time, Last: r.Last, Size: r.Size, Severity: r.Severity, Title: rule.Name,
 		Observables: r.Observables, Techniques: withTechniques(r.Techniques, rule.Techniques),
 	}
 	for _, o := range m.keyObservables(r) {

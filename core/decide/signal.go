@@ -85,7 +85,7 @@ func (m *Machine) experimental(in *model.Signal) (what int) {
 	if _, known := m.index.Signal(in.ID); known {
 		return repeatedSignal
 	}
-	if before, ok := m.changed.experimental[in.ID]; !ok || in.Position.After(before.Position) {
+	if before, ok := m.changed.experimental[in.ID]; !ok || in.Several() || in.Position.After(before.Position) {
 		m.changed.experimental[in.ID] = *in
 	}
 	return experimentalSignal

@@ -28,7 +28,7 @@ func (p program) validateCommand(o *options) *cobra.Command {
 				return err
 			}
 			if c.config != nil {
-				c.diags = append(c.diags, c.config.NotBuilt...)
+				c.diags = append(append(c.diags, c.config.NotBuilt...), c.config.Unproven...)
 				lock, diags := config.ReadLock(o.folder())
 				c.diags = append(append(c.diags, diags...), c.config.Unvouched(lock)...)
 			}

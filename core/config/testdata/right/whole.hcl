@@ -130,6 +130,42 @@ rule "loud" {
   title    = "loud: ${event.title}"
   severity = 85
   respond  = [response.tell, response.contain]
+
+  about {
+    goal            = "An alert that its own source takes for grave."
+    plainly         = "Something says itself that it is bad."
+    technique       = ["T1204"]
+    strategy        = "The severity that the source reports, or that the pipeline gives."
+    blind_spots     = "What its source takes for harmless."
+    false_positives = "Sources that call everything grave."
+    validation      = "Report an alert of severity 100 by hand."
+    author          = "netsec"
+  }
+
+  forecast {
+    per_week  = 3
+    precision = 0.8
+    loss      = 50000
+    p         = 0.05
+  }
+
+  test "an alert of the edge, which gives 90" {
+    given "detector.eve" {
+      events = [{ event_type = "alert", src_ip = "10.1.2.3", dest_ip = "203.0.113.7", alert = { signature = "ET MALWARE" } }]
+    }
+    want {
+      signals = 1
+    }
+  }
+
+  test "what is no alert is quiet" {
+    given "detector.eve" {
+      events = [{ event_type = "flow", src_ip = "10.1.2.3", dest_ip = "203.0.113.7" }]
+    }
+    want {
+      signals = 0
+    }
+  }
 }
 
 rule "quiet" {
