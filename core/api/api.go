@@ -66,6 +66,8 @@ func (s *Server) Handler() http.Handler {
 	post := func(path string, f func(*http.Request) (any, error)) { mux.HandleFunc("POST "+path, s.answer(f)) }
 	get("/v1/cases", s.cases)
 	get("/v1/cases/{id}", s.explain)
+	get("/v1/rules", s.rules)
+	get("/v1/signals", s.signals)
 	get("/v1/events", s.events)
 	get("/v1/rejected", s.rejected)
 	get("/v1/intents", s.intents)

@@ -18,19 +18,26 @@ type names map[string]string
 // foreign are the fields of answers in which others' texts stand, which are as they are.
 var foreign = [...]string{"raw", "details", "parameters", "payload", "diagnostics"}
 
-// ask gives a request in which a source is named as it is known.
+// ask gives a request in which a source or rule is named as it is known.
 func (n names) ask(r *http.Request) *http.Request {
 	q := r.URL.Query()
-	for identity, now := range n {
-		if q.Get("source") == now {
-			q.Set("source", identity)
-			u := url.URL(*r.URL)
-			u.RawQuery = q.Encode()
-			r = r.WithContext(r.Context())
-			r.URL = &u
-			break
+	renamed := false
+	for _, parameter := range []string{"source", "rule"} {
+		for identity, now := range n {
+			if q.Get(parameter) == now {
+				q.Set(parameter, identity)
+				renamed = true
+				break
+			}
 		}
 	}
+	if !renamed {
+		return r
+	}
+	u := url.URL(*r.URL)
+	u.RawQuery = q.Encode()
+	r = r.WithContext(r.Context())
+	r.URL = &u
 	return r
 }
 
