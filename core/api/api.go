@@ -21,6 +21,7 @@ import (
 	"github.com/kelpie-sec/kelpie/core/model"
 	"github.com/kelpie-sec/kelpie/core/shadow"
 	"github.com/kelpie-sec/kelpie/core/store"
+	"github.com/kelpie-sec/kelpie/core/trace"
 )
 
 // Engine is the part of a Kelpie that acts.
@@ -39,6 +40,9 @@ type Engine interface {
 	// Names are the addresses of now of blocks that were renamed, by those under which
 	// everything durable knows them.
 	Names(ctx context.Context) (map[string]string, error)
+	// Trace shows a stored event going through all stages, by an encoded configuration or,
+	// where that is empty, the one in force.
+	Trace(ctx context.Context, q trace.Query, source []byte) (trace.Report, error)
 	// Shadow compares what is tried with what counts.
 	Shadow(ctx context.Context, q shadow.Query) (shadow.Report, error)
 }
@@ -80,6 +84,8 @@ func (s *Server) Handler() http.Handler {
 	get("/v1/status", s.status)
 	get("/v1/ledger", s.ledger)
 	get("/v1/shadow", s.shadow)
+	get("/v1/trace", s.trace)
+	post("/v1/trace", s.trace)
 	mux.Handle("GET /metrics", s.metrics())
 	get("/v1/audit", s.audit)
 	get("/v1/audit/head", s.auditHead)
@@ -128,7 +134,7 @@ func (e *Error) Error() string { return e.Text }
 
 func (s *Server) answer(f func(*http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		r.Body = http.MaxBytesReader(w, r.Body, bodyRoom(r))
 		renamed, err := s.Engine.Names(r.Context())
 		if err != nil {
 			s.Logger.Error("it is not known what was renamed", "error", err)

@@ -28,6 +28,7 @@ import (
 	"github.com/kelpie-sec/kelpie/core/model"
 	"github.com/kelpie-sec/kelpie/core/shadow"
 	"github.com/kelpie-sec/kelpie/core/store"
+	"github.com/kelpie-sec/kelpie/core/trace"
 	"github.com/kelpie-sec/kelpie/sdk"
 )
 
@@ -72,6 +73,10 @@ func (e *fakeEngine) Shadow(_ context.Context, q shadow.Query) (shadow.Report, e
 		return shadow.Report{}, shadow.ErrNoShadow
 	}
 	return shadow.Report{At: noon, Since: q.Since, Enrichments: []shadow.Enrichment{}, Detectors: []shadow.Detector{{Window: q.Window.Seconds()}}}, nil
+}
+
+func (e *fakeEngine) Trace(_ context.Context, q trace.Query, source []byte) (trace.Report, error) {
+	return trace.Report{At: noon, Note: q.Event + " of " + q.Source, Event: trace.Event{Size: len(source)}}, e.err
 }
 
 func (e *fakeEngine) Apply(_ context.Context, dryRun bool) (Application, error) {

@@ -16,7 +16,7 @@ import (
 type names map[string]string
 
 // foreign are the fields of answers in which others' texts stand, which are as they are.
-var foreign = [...]string{"raw", "details", "parameters", "payload", "diagnostics"}
+var foreign = [...]string{"raw", "details", "parameters", "payload", "diagnostics", "reads"}
 
 // ask gives a request in which a source or rule is named as it is known.
 func (n names) ask(r *http.Request) *http.Request {

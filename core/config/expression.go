@@ -30,6 +30,9 @@ func (p *parser) compile(e hclsyntax.Expression, env expr.Env, at place) (*expr.
 	for _, d := range diags {
 		p.add(d)
 	}
+	if p.conditions != nil && program != nil && env.Want == expr.BoolKind {
+		p.explained(program, e, env)
+	}
 	return program, !diags.HasErrors()
 }
 

@@ -48,6 +48,8 @@ type parser struct {
 	shapes map[place]map[string]*expr.Shape
 	index  *expr.Index
 	config *Config
+
+	conditions expr.Conditions // nil: nobody asks why one is not true
 }
 
 func newParser(src *Source, w world) *parser {

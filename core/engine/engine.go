@@ -64,6 +64,7 @@ type Kelpie struct {
 
 	unwritten unwritten
 	names     namesOf
+	tracing   sync.Mutex // one event at a time
 
 	mu      sync.Mutex
 	running *flow // nil: not running

@@ -1,0 +1,145 @@
+package plan
+
+import (
+	"slices"
+	"time"
+
+	"github.com/kelpie-sec/kelpie/core/expr"
+	"github.com/kelpie-sec/kelpie/core/model"
+)
+
+// Followed is a response that a case asks for, and why it does what it does.
+type Followed struct {
+	Response string `json:"response"`
+	// Waits is for what answer it waits before it is decided. When is then what its condition
+	// says as things are, and nothing is said of its steps.
+	Waits string           `json:"waits,omitempty"`
+	When  expr.Explanation `json:"when"`
+	// Off: actions are "off", and nothing is planned.
+	Off   bool           `json:"off,omitempty"`
+	Steps []FollowedStep `json:"steps,omitempty"`
+}
+
+// FollowedStep is a step of a response whose condition holds.
+type FollowedStep struct {
+	Step   string `json:"step"`
+	Action string `json:"action"`
+	Verb   string `json:"verb"`
+	// Waits is the step whose result it waits for; nothing else is said then.
+	Waits string           `json:"waits,omitempty"`
+	When  expr.Explanation `json:"when"`
+	// Why says what is wrong with its targets, if something is.
+	Why     string           `json:"why,omitempty"`
+	Targets []FollowedTarget `json:"targets,omitempty"`
+}
+
+// FollowedTarget is what a step does to one target: the Intent of its last round, or
+// what holds it back. Protect is the name of what protects it, and Condition what that
+// says.
+type FollowedTarget struct {
+	Kind      string            `json:"kind"`
+	Value     string            `json:"value"`
+	Intent    string            `json:"intent,omitempty"`
+	State     model.IntentState `json:"state,omitempty"`
+	DryRun    bool              `json:"dry_run,omitempty"`
+	Held      string            `json:"held,omitempty"`
+	Protect   string            `json:"protect,omitempty"`
+	Condition *expr.Explanation `json:"condition,omitempty"`
+}
+
+// Follow says of a case that has been planned, with the intents and notes that came of
+// it, why its responses did what they did.
+func (p *Planner) Follow(c Case, notes []model.Note, now time.Time, why expr.Conditions) []Followed {
+	r := &run{
+		Planner: p, c: c, now: now, recent: func(string) int { return 0 }, planned: map[string]int{},
+		intents: slices.Clip(c.Intents), latest: map[place]int{}, waits: map[[2]string]bool{},
+	}
+	for i := range r.intents {
+		r.index(i)
+	}
+	p.scope.Set("case", c.Value)
+	all := []Followed{}
+	for i := range p.settings.Responses {
+		if p.asked(i, c.Rules) {
+			all = append(all, r.follow(&p.settings.Responses[i], p.depends[i], notes, why))
+		}
+	}
+	return all
+}
+
+func (r *run) follow(resp *Response, depends bool, notes []model.Note, why expr.Conditions) Followed {
+	f := Followed{Response: resp.Address}
+	r.scope.Set("step", expr.Value{})
+	r.scope.Set("target", expr.Value{})
+	f.When = why.Explain(resp.When, &r.scope)
+	if depends && r.c.Pending.Count > 0 {
+		f.Waits = waits(*resp, r.c.Pending, r.now).Why
+		return f
+	}
+	if f.Off = r.settings.Mode == Off || r.settings.Mode == ""; f.Off || !f.When.True() {
+		return f
+	}
+	for i := range resp.Steps {
+		f.Steps = append(f.Steps, r.followStep(resp, &resp.Steps[i], notes, why))
+	}
+	return f
+}
+
+func (r *run) followStep(resp *Response, s *Step, notes []model.Note, why expr.Conditions) FollowedStep {
+	f := FollowedStep{Step: s.Name, Action: s.Action, Verb: s.Verb}
+	results := map[string]expr.Value{}
+	for _, other := range resp.Steps {
+		result := r.result(resp.Address, other.Name)
+		if result == string(model.IntentPending) && s.reads(other.Name) {
+			f.Waits = other.Name
+			return f
+		}
+		value := expr.Value{}
+		if result != "" {
+			value = expr.String(result)
+		}
+		results[other.Name] = expr.Object(map[string]expr.Value{"result": value})
+	}
+	r.scope.Set("step", expr.Object(results))
+	r.scope.Set("target", expr.Value{})
+	if f.When = why.Explain(s.When, &r.scope); !f.When.True() {
+		return f
+	}
+	var targets []model.Target
+	targets, f.Why = r.targets(s)
+	for _, t := range targets {
+		f.Targets = append(f.Targets, r.followTarget(resp, s, t, notes, why))
+	}
+	return f
+}
+
+func (r *run) followTarget(resp *Response, s *Step, t model.Target, notes []model.Note, why expr.Conditions) FollowedTarget {
+	f := FollowedTarget{Kind: t.Kind, Value: t.Value}
+	if i, ok := r.latest[place{resp.Address, s.Name, s.Verb, t.Kind, t.Value}]; ok {
+		in := &r.intents[i]
+		f.Intent, f.State, f.DryRun = in.ID, in.State, in.DryRun
+	}
+	shown := t.Kind + ":" + t.Value
+	for _, n := range notes {
+		if n.Response == resp.Address && n.Step == s.Name && n.Target == shown {
+			f.Held = n.Why
+		}
+	}
+	if f.Intent != "" {
+		return f
+	}
+	r.scope.Set("target", r.c.Facts.Target(t))
+	name, protected := r.protected(s)
+	if !protected {
+		return f
+	}
+	f.Protect = name
+	for _, p := range r.settings.Protects {
+		if p.Name == name && p.When != nil {
+			said := why.Explain(p.When, &r.scope)
+			f.Condition = &said
+			break
+		}
+	}
+	return f
+}

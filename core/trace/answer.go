@@ -1,0 +1,158 @@
+package trace
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/kelpie-sec/kelpie/core/expr"
+	"github.com/kelpie-sec/kelpie/core/match"
+	"github.com/kelpie-sec/kelpie/core/plan"
+)
+
+// answer is one sentence: did it fire, and if not, why.
+func answer(r *Report) string {
+	m := &r.Match
+	switch {
+	case m.Reason != "":
+		return "did not fire: it is set aside: " + m.Reason
+	case m.Shadow != "":
+		return fmt.Sprintf("did not fire: %s is a shadow, and only compared with %s", r.Event.Source, m.Shadow)
+	case len(r.Signals) > 0:
+		return "fired: " + rules(r.Signals) + responded(r)
+	case len(m.Pipelines) == 0:
+		return "did not fire: no pipeline reads " + r.Event.Source
+	}
+	best := &m.Pipelines[0]
+	for i := range m.Pipelines {
+		if f := &m.Pipelines[i]; progress(f) > progress(best) {
+			best = f
+		}
+	}
+	return "did not fire: " + stopped(best)
+}
+
+func rules(signals []Signal) string {
+	var all []string
+	for _, g := range signals {
+		all = append(all, g.Rule)
+	}
+	return strings.Join(all, ", ")
+}
+
+// progress is how far an event came in a pipeline that reports nothing of it.
+func progress(f *match.Followed) int {
+	switch {
+	case !f.Through:
+		return 0
+	case f.Ignored != "":
+		return 1
+	case len(f.Rules) == 0:
+		return 2
+	}
+	return 3
+}
+
+// stopped says what held an event up in a pipeline.
+func stopped(f *match.Followed) string {
+	switch {
+	case !f.Through && len(f.When) > 0:
+		return condition(f.Pipeline+"'s when", &f.When[len(f.When)-1])
+	case f.Ignored != "":
+		return f.Ignored + " takes it out of " + f.Pipeline
+	case len(f.Rules) == 0:
+		return f.Pipeline + " lets it through, reports nothing itself, and no rule reads it"
+	}
+	text := condition(f.Rules[0].Address+"'s when", &f.Rules[0].When)
+	if n := len(f.Rules) - 1; n > 0 {
+		text += fmt.Sprintf("; nor did %d other rule%s of %s", n, map[bool]string{true: "s"}[n > 1], f.Pipeline)
+	}
+	return text
+}
+
+// condition is what the first part of a condition said that is not true.
+func condition(of string, e *expr.Explanation) string {
+	switch {
+	case e.Truth == expr.GivenUp:
+		return of + " would take too much work, and was given up"
+	case len(e.Reasons) == 0:
+		return of + " is " + e.Truth
+	}
+	first := &e.Reasons[0]
+	return of + ": " + Reason(first)
+}
+
+// Reason is a part of a condition with what it said and read, on one line.
+func Reason(r *expr.Reason) string {
+	text := r.Text + " is " + r.Truth
+	for i, read := range r.Reads {
+		switch {
+		case read.Name == r.Text:
+			continue // which says it already
+		case i == 0 || !strings.Contains(text, ": "):
+			text += ": "
+		default:
+			text += ", "
+		}
+		text += read.Name + " is " + read.Value
+	}
+	return text
+}
+
+// responded says what came of the case of an event that has fired.
+func responded(r *Report) string {
+	var c *Case
+	for i := range r.Cases {
+		if c == nil || r.Cases[i].Would == (len(r.Differs) > 0) {
+			c = &r.Cases[i]
+		}
+	}
+	if c == nil {
+		return ""
+	}
+	text := fmt.Sprintf("; case %s, score %s", c.ID, c.Score.Total)
+	for i := range c.Responses {
+		f := &c.Responses[i]
+		switch {
+		case f.Waits != "":
+			text += "; " + f.Response + " " + f.Waits
+		case f.Off:
+			text += `; nothing is planned, for actions are "off"`
+		case !f.When.True():
+			text += "; " + condition(f.Response+"'s when", &f.When)
+		default:
+			text += "; " + f.Response + ": " + steps(f)
+		}
+	}
+	return text
+}
+
+// steps says what the steps of a response came to.
+func steps(f *plan.Followed) string {
+	var all []string
+	for i := range f.Steps {
+		s := &f.Steps[i]
+		switch {
+		case s.Waits != "":
+			all = append(all, s.Step+" waits for "+s.Waits)
+		case !s.When.True():
+			all = append(all, condition(s.Step+"'s when", &s.When))
+		case len(s.Targets) == 0 && s.Why != "":
+			all = append(all, s.Step+": "+s.Why)
+		}
+		for j := range s.Targets {
+			t := &s.Targets[j]
+			switch {
+			case t.Intent != "":
+				all = append(all, fmt.Sprintf("%s for %s is %s", s.Step, t.Value, t.State))
+			case t.Protect != "":
+				all = append(all, fmt.Sprintf("%s for %s is held back: protected by %q", s.Step, t.Value, t.Protect))
+			case t.Held != "":
+				all = append(all, fmt.Sprintf("%s for %s is held back: %s", s.Step, t.Value, t.Held))
+			}
+		}
+	}
+	if len(all) == 0 {
+		return "no steps"
+	}
+	return strings.Join(all, ", ")
+}
