@@ -86,7 +86,8 @@ func (h Hundredths) String() string {
 
 // Score is evidence added up, with every step of the sum.
 type Score struct {
-	Total Hundredths `json:"total"` // Sum, but 0 to 10000
+	Total Hundredths `json:"total"` // Sum, but 0 to 10000, and a multiple of Round points
+	Round int        `json:"round,omitempty"`
 	// Sum of the factors' shares.
 	Sum Hundredths `json:"sum"`
 	// Upper is what Total could become if what is unknown, pending or failed turned
@@ -97,15 +98,21 @@ type Score struct {
 	Unknown []string `json:"unknown,omitempty"`
 }
 
-// Factor is one part of the score: its lines combined, capped, weighted.
+// Factor is one part of the score: its lines combined, divided, capped, rounded,
+// weighted.
 type Factor struct {
-	Name    string     `json:"name"`
-	Combine string     `json:"combine"` // "max", "sum", "decay"
-	Weight  string     `json:"weight"`  // decimal text, as configured
+	Name    string `json:"name"`
+	Combine string `json:"combine"` // "max", "sum", "decay"
+	Weight  string `json:"weight"`  // decimal text, as configured
+	// Divide and Round as configured; 0: not at all.
+	Divide  int        `json:"divide,omitempty"`
+	Round   int        `json:"round,omitempty"`
 	Lines   []Line     `json:"lines,omitempty"`
-	Sum     Hundredths `json:"sum"`    // after combining
-	Capped  Hundredths `json:"capped"` // 0 to 10000
-	Share   Hundredths `json:"share"`  // weight times capped, rounded
+	Sum     Hundredths `json:"sum"`               // after combining
+	Divided Hundredths `json:"divided,omitempty"` // Sum by Divide
+	Capped  Hundredths `json:"capped"`            // that, but 0 to 10000
+	Rounded Hundredths `json:"rounded,omitempty"` // of Sum by Divide: a multiple of Round points, half to even
+	Share   Hundredths `json:"share"`             // weight times capped, or rounded
 }
 
 // Line is one piece of evidence.
@@ -115,6 +122,16 @@ type Line struct {
 	// Counted is what it added under the factor's combination.
 	Counted Hundredths `json:"counted"`
 	Because string     `json:"because"`
+
+	// Where it comes from, as far as that is known. Source is the address of an
+	// enrichment or detector, or the id of an earlier case; About is the value that it
+	// was said of, "kind:value"; At is when it was said or happened, so that its age
+	// when it was scored is Case.UpdatedAt less At; Reliability is 0 to 100, how sure the
+	// source was.
+	Source      string    `json:"source,omitempty"`
+	About       string    `json:"about,omitempty"`
+	At          time.Time `json:"at,omitzero"`
+	Reliability *int      `json:"reliability,omitempty"`
 }
 
 // Observables lists those of a case and its signals, each once, without

@@ -1,7 +1,6 @@
 package score
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -36,7 +35,12 @@ const maxUnknown = 50
 // Scorer scores cases by one configuration. It is for one goroutine.
 type Scorer struct {
 	factors []factor
+	round   int
 	scope   expr.Scope
+	// points of the lines of the factor that is being worked out, so far.
+	points model.Hundredths
+	// drop leaves lines out; nil: none.
+	drop func(factor string, l *model.Line) bool
 }
 
 type factor struct {
@@ -48,7 +52,11 @@ type factor struct {
 
 // New checks the settings and returns a scorer for them.
 func New(s Settings) (*Scorer, error) {
-	sc := &Scorer{}
+	if !step(s.Round) {
+		return nil, fmt.Errorf("round %d is no step of %v: %w", s.Round, Steps(), ErrSettings)
+	}
+	sc := &Scorer{round: s.Round}
+	sc.scope.Set("factor", expr.Record(running{sc}))
 	for _, f := range s.Factors {
 		w, ok := parseWeight(f.Weight)
 		if !ok {
@@ -58,10 +66,18 @@ func New(s Settings) (*Scorer, error) {
 		if !slices.Contains([]string{Max, Sum, Decay}, f.Combine) {
 			return nil, fmt.Errorf("factor %q: combine %q is not max, sum or decay: %w", f.Name, f.Combine, ErrSettings)
 		}
+		if !step(f.Round) {
+			return nil, fmt.Errorf("factor %q: round %d is no step of %v: %w", f.Name, f.Round, Steps(), ErrSettings)
+		}
+		if f.Divide < 0 || f.Divide > MaxDivide {
+			return nil, fmt.Errorf("factor %q: divide %d is not 1 to %d: %w", f.Name, f.Divide, MaxDivide, ErrSettings)
+		}
 		sc.factors = append(sc.factors, factor{Factor: f, weight: w, open: slices.ContainsFunc(f.Evidence, readsAnswers)})
 	}
 	return sc, nil
 }
+
+func step(n int) bool { return n == 0 || slices.Contains(Steps(), n) }
 
 // answered are the fields of a case that answers of enrichments can change.
 var answered = [...]string{
@@ -88,8 +104,13 @@ func readsAnswers(e Evidence) bool {
 //	sum    each counts whole
 //	decay  sorted downwards, the n-th counts 1/2^n, n from 0
 //
-// Capped is Sum, but 0 to 100 points; Share is weight times Capped, rounded; the
-// score's Sum is that of the shares, and Total is Sum, but 0 to 100 points.
+// Where the factor divides, Divided is Sum by its divisor, rounded to hundredths.
+// Capped is that, or Sum, but 0 to 100 points. Where the factor rounds, Rounded is
+// Sum by the divisor, to the nearest multiple of its step, of two the even one, but
+// 0 to 100 points: it is worked out of Sum, and nothing is rounded twice. Share is
+// weight times Rounded, or Capped, rounded; the score's Sum is that of the shares,
+// and Total is Sum, but 0 to 100 points, rounded to the score's step in the same way
+// if it has one.
 //
 // Of more than 100 lines of a factor the last joins those that counted least.
 //
@@ -102,18 +123,17 @@ func (sc *Scorer) Score(c expr.Value, unknown []string, size int) model.Score {
 	var upper model.Hundredths
 	for i := range sc.factors {
 		f := &sc.factors[i]
-		out := model.Factor{Name: f.Name, Combine: f.Combine, Weight: f.Weight}
+		out := model.Factor{Name: f.Name, Combine: f.Combine, Weight: f.Weight, Divide: f.Divide, Round: f.Round}
+		sc.points = 0
 		for _, e := range f.Evidence {
-			lines, failed := sc.lines(e)
-			out.Lines = append(out.Lines, lines...)
-			if failed {
+			if sc.lines(&out, e) {
 				unknown = append(slices.Clip(unknown), fmt.Sprintf("evidence %s of %s takes too long to work out", e.Name, f.Name))
 				size++
 			}
 		}
 		combine(&out)
 		shorten(&out)
-		out.Share = times(f.weight, out.Capped)
+		settle(&out, f.weight)
 		s.Sum += out.Share
 		if share := times(f.weight, full); f.open && size > 0 && share > out.Share {
 			upper += share
@@ -122,8 +142,8 @@ func (sc *Scorer) Score(c expr.Value, unknown []string, size int) model.Score {
 		}
 		s.Factors = append(s.Factors, out)
 	}
-	s.Total = clamp(s.Sum)
-	s.Upper = clamp(upper)
+	s.Round = sc.round
+	s.Total, s.Upper = sc.total(s.Sum), sc.total(upper)
 	s.Unknown = unknown
 	if len(unknown) > maxUnknown {
 		s.Unknown = unknown[:maxUnknown:maxUnknown]
@@ -132,146 +152,6 @@ func (sc *Scorer) Score(c expr.Value, unknown []string, size int) model.Score {
 		s.Unknown = append(slices.Clip(s.Unknown), fmt.Sprintf("and %d more", more))
 	}
 	return s
-}
-
-// lines evaluates one kind of evidence, once or for each element.
-func (sc *Scorer) lines(e Evidence) (lines []model.Line, failed bool) {
-	one := func(key, value expr.Value) {
-		sc.scope.Set("each", expr.Record(element{key, value}))
-		if e.When != nil && e.When.Truth(&sc.scope) != expr.True {
-			failed = failed || sc.scope.Exceeded()
-			return
-		}
-		points := e.Points.Eval(&sc.scope)
-		failed = failed || sc.scope.Exceeded()
-		n, ok := hundredths(points)
-		if !ok {
-			return
-		}
-		line := model.Line{Evidence: e.Name, Points: n}
-		if e.Because != nil {
-			line.Because = e.Because.Eval(&sc.scope).Text()
-		}
-		lines = append(lines, line)
-	}
-	if e.ForEach == nil {
-		one(expr.Value{}, expr.Value{})
-		return lines, failed
-	}
-	each := e.ForEach.Eval(&sc.scope)
-	if failed = sc.scope.Exceeded(); failed {
-		return nil, true
-	}
-	if each.Kind() == expr.ObjectKind {
-		for key, value := range each.Fields() {
-			one(expr.String(key), value)
-		}
-		return lines, failed
-	}
-	i := int64(0)
-	for value := range each.Items() {
-		one(expr.Int(i), value)
-		i++
-	}
-	return lines, failed
-}
-
-// element is "each" in an expression.
-type element struct{ key, value expr.Value }
-
-func (e element) Names() []string { return []string{"key", "value"} }
-
-func (e element) Field(name string) expr.Value {
-	switch name {
-	case "key":
-		return e.key
-	case "value":
-		return e.value
-	}
-	return expr.Value{}
-}
-
-// hundredths of a number of points, within bounds; what is no number counts
-// nothing.
-func hundredths(v expr.Value) (model.Hundredths, bool) {
-	if v.Kind() != expr.NumberKind {
-		return 0, false
-	}
-	n, ok := v.Fixed(2)
-	if !ok { // beyond int64
-		if f, _ := v.Float(); f < 0 {
-			return -maxLine, true
-		}
-		return maxLine, true
-	}
-	return model.Hundredths(min(max(n, -maxLine), maxLine)), true
-}
-
-// combine fills Counted, Sum and Capped.
-func combine(f *model.Factor) {
-	order := make([]int, len(f.Lines))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortStableFunc(order, func(a, b int) int {
-		switch p, q := f.Lines[a].Points, f.Lines[b].Points; {
-		case p > q:
-			return -1
-		case p < q:
-			return 1
-		}
-		return 0
-	})
-	for n, i := range order {
-		line := &f.Lines[i]
-		switch {
-		case f.Combine == Sum || n == 0:
-			line.Counted = line.Points
-		case f.Combine == Decay:
-			line.Counted = halved(line.Points, n)
-		}
-		f.Sum += line.Counted
-	}
-	f.Capped = clamp(f.Sum)
-}
-
-// shorten joins the lines that count least into one, if they are very many, so that
-// a score stays readable. What the lines counted still adds up to Sum.
-func shorten(f *model.Factor) {
-	if len(f.Lines) <= maxLines {
-		return
-	}
-	order := make([]int, len(f.Lines))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortStableFunc(order, func(a, b int) int {
-		p, q := f.Lines[a], f.Lines[b]
-		return cmp.Or(cmp.Compare(abs(q.Counted), abs(p.Counted)), cmp.Compare(abs(q.Points), abs(p.Points)))
-	})
-	keep := order[:maxLines-1]
-	slices.Sort(keep)
-	lines := make([]model.Line, 0, maxLines)
-	rest := model.Line{Evidence: "more", Because: fmt.Sprintf("and %d more", len(f.Lines)-len(keep)), Counted: f.Sum}
-	for _, i := range keep {
-		lines = append(lines, f.Lines[i])
-		rest.Counted -= f.Lines[i].Counted
-	}
-	rest.Points = rest.Counted
-	f.Lines = append(lines, rest)
-}
-
-func abs(n model.Hundredths) model.Hundredths { return max(n, -n) }
-
-// halved is p/2^n, rounded half away from zero.
-func halved(p model.Hundredths, n int) model.Hundredths {
-	if n > 60 {
-		return 0
-	}
-	if p < 0 {
-		return -halved(-p, n)
-	}
-	return (p + 1<<n/2) >> n
 }
 
 // weight is an exact decimal: digits/scale.
@@ -304,6 +184,22 @@ func parseWeight(text string) (weight, bool) {
 // times is weight times p, which is 0 to full, rounded half up.
 func times(w weight, p model.Hundredths) model.Hundredths {
 	return model.Hundredths((w.digits*int64(p) + w.scale/2) / w.scale)
+}
+
+func (sc *Scorer) total(sum model.Hundredths) model.Hundredths {
+	if sc.round > 0 {
+		return clamp(toEven(sum, model.Hundredths(sc.round)*100, 1))
+	}
+	return clamp(sum)
+}
+
+// Without scores a case with lines left out, as if there were no such evidence. What
+// is unknown is left aside.
+func (sc *Scorer) Without(c expr.Value, drop func(factor string, l *model.Line) bool) model.Score {
+	sc.drop = drop
+	s := sc.Score(c, nil, 0)
+	sc.drop = nil
+	return s
 }
 
 func clamp(n model.Hundredths) model.Hundredths { return min(max(n, 0), full) }
