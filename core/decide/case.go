@@ -376,6 +376,7 @@ func (m *Machine) row(cs *caseState) model.Case {
 	c.Indicators = view.indicators(maxListed)
 	c.Score = view.score()
 	c.Pending = view.pending().Count
+	c.History = view.history()
 	return c
 }
 

@@ -73,6 +73,8 @@ func said(doc string, own map[string]*expr.Shape) *expr.Shape {
 	fields := map[string]*expr.Shape{
 		"source":     documented("The enrichment's address.", text),
 		"observable": documented("The value that it was said of.", text),
+		"about":      documented("It with its kind: `domain:evil.example`.", text),
+		"at":         documented("When the source said it, RFC 3339.", text),
 		"subject":    documented("Whether that is a subject of the case.", boolean),
 		"details":    documented("Everything else that the source said.", free),
 	}
@@ -186,6 +188,7 @@ var caseFields = map[string]caseField{
 	"identities": {documented("The people and accounts in it, as internal enrichments know them.", listOf(identityShape)), func(v *view) expr.Value {
 		return v.answers(true, func(a *answerLists) []expr.Value { return a.identities })
 	}},
+	"history": {documented("Which of its values were in earlier cases; of more than 50 the first.", listOf(pastShape)), func(v *view) expr.Value { return pastValues(v.history()) }},
 	"score": {
 		documented("What the `score` block makes of it.", object(map[string]*expr.Shape{
 			"total": documented("0 to 100.", number),
@@ -336,11 +339,11 @@ func (v *view) inTime() []correlate.SignalNum {
 	})
 }
 
-// sameAnswer is an answer without what it was said of.
+// sameAnswer is an answer without what it was said of, and when.
 func sameAnswer(a expr.Value) string {
 	fields := map[string]expr.Value{}
 	for name, value := range a.Fields() {
-		if name != "observable" {
+		if name != "observable" && name != "about" && name != "at" {
 			fields[name] = value
 		}
 	}

@@ -302,15 +302,15 @@ func (m *Machine) shown(address string) string {
 
 // answer is one answer as expressions have it.
 func (m *Machine) answer(l *lookup, a model.Answer, fields any) expr.Value {
-	return answerValue(m.shown(m.texts.text(l.source)), m.index.Observable(l.value), a, fields)
+	return answerValue(m.shown(m.texts.text(l.source)), m.index.Observable(l.value), l.reply, a, fields)
 }
 
 func (m *Machine) verdict(l *lookup, a model.Answer) expr.Value {
-	return verdictValue(m.shown(m.texts.text(l.source)), m.index.Observable(l.value), l.state, a)
+	return verdictValue(m.shown(m.texts.text(l.source)), m.index.Observable(l.value), l.reply, a)
 }
 
-// answerValue is an answer's own fields, and which source said it of what.
-func answerValue(source string, o sdk.Observable, a model.Answer, fields any) expr.Value {
+// answerValue is an answer's own fields, and which source said it of what, and when.
+func answerValue(source string, o sdk.Observable, r *model.Reply, a model.Answer, fields any) expr.Value {
 	doc := map[string]expr.Value{}
 	text, err := json.Marshal(fields)
 	if err == nil {
@@ -319,20 +319,25 @@ func answerValue(source string, o sdk.Observable, a model.Answer, fields any) ex
 		}
 	}
 	doc["source"] = expr.String(source)
-	doc["observable"] = expr.String(o.Value)
+	doc["observable"], doc["about"] = expr.String(o.Value), expr.String(o.Key())
+	if at := a.At; !at.IsZero() {
+		doc["at"] = expr.Time(at)
+	} else if at := r.AnsweredAt; !at.IsZero() {
+		doc["at"] = expr.Time(at)
+	}
 	if len(a.Details) > 0 && expr.CheckJSON(a.Details) == nil {
 		doc["details"] = expr.JSON(slices.Clone(a.Details))
 	}
 	return expr.Object(doc)
 }
 
-func verdictValue(source string, o sdk.Observable, state model.AnswerState, a model.Answer) expr.Value {
+func verdictValue(source string, o sdk.Observable, r *model.Reply, a model.Answer) expr.Value {
 	doc := map[string]expr.Value{
 		"kind":  expr.String(o.Kind),
 		"value": expr.String(o.Value),
-		"state": expr.String(string(state)),
+		"state": expr.String(string(r.State)),
 	}
-	for name, v := range answerValue(source, o, a, a.Verdict).Fields() {
+	for name, v := range answerValue(source, o, r, a, a.Verdict).Fields() {
 		doc[name] = v
 	}
 	return expr.Object(doc)

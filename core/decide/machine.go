@@ -63,6 +63,8 @@ type Machine struct {
 	byFirst map[string][]*intentState // by the case's first id
 	recent  map[string][]time.Time    // by verb, when intents were planned in the last hour
 
+	history history
+
 	holds map[string]*holdState
 	// awaiting counts the holds that a case, by its first id, waits for.
 	awaiting map[string]int
@@ -118,6 +120,7 @@ func New(compile Compiler) *Machine {
 		awaiting: map[string]int{},
 		marks:    map[string]*mark{},
 		horizon:  math.MinInt64,
+		history:  newHistory(),
 		limits:   Limits{}.orDefault(),
 		changed:  newChanged(),
 		several:  newSeveral(),

@@ -74,6 +74,7 @@ func (m *Machine) signal(in *model.Signal) (what int, err error) {
 		m.markSource(in.Source, m.index.Time(s))
 	}
 	for _, r := range m.index.Refs(s) {
+		m.remember(r.Value, s)
 		m.askAt(r.Value, question{by: in.ID, signal: m.index.ID(s), at: in.Time})
 	}
 	return what, nil

@@ -116,6 +116,7 @@ func (m *Machine) Snapshot(w io.Writer) error {
 		return err
 	}
 	e.bytes(windows.Bytes())
+	m.writeHistory(e)
 	return errors.Join(e.err, e.w.Flush())
 }
 
@@ -268,6 +269,7 @@ func (m *Machine) Restore(r io.Reader) error {
 	})
 	d.each(func(int) { m.readHold(d) })
 	m.restoreWindows(d)
+	m.readHistory(d)
 	if _, err := d.r.ReadByte(); d.err == nil && err == nil {
 		d.fail("something follows")
 	}

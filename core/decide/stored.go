@@ -51,7 +51,8 @@ func (c Stored) plain() map[string]expr.Value {
 		"rules": expr.Strings(row.Rules), "sources": expr.Strings(slices.Compact(sources)), "techniques": expr.Strings(row.Techniques),
 		"hosts": kindsOf(row.Subjects, sdk.Host), "users": kindsOf(row.Subjects, sdk.User, sdk.Account),
 		"subjects": observableList(byKey(row.Subjects)), "indicators": observableList(byKey(row.Indicators)),
-		"score": expr.Object(map[string]expr.Value{"total": points(row.Score.Total), "upper": points(row.Score.Upper)}),
+		"history": pastValues(row.History),
+		"score":   expr.Object(map[string]expr.Value{"total": points(row.Score.Total), "upper": points(row.Score.Upper)}),
 	}
 	if row.Stopped != nil {
 		fields["stopped"] = expr.Bool(*row.Stopped)
@@ -129,11 +130,11 @@ func storedAnswer(l StoredLookup, a model.Answer) (string, expr.Value) {
 	o := l.Ask.Observable
 	switch {
 	case a.Verdict != nil:
-		return "verdicts", verdictValue(l.Ask.Enrichment, o, l.Reply.State, a)
+		return "verdicts", verdictValue(l.Ask.Enrichment, o, l.Reply, a)
 	case a.Asset != nil:
-		return "assets", answerValue(l.Ask.Enrichment, o, a, a.Asset)
+		return "assets", answerValue(l.Ask.Enrichment, o, l.Reply, a, a.Asset)
 	case a.Identity != nil:
-		return "identities", answerValue(l.Ask.Enrichment, o, a, a.Identity)
+		return "identities", answerValue(l.Ask.Enrichment, o, l.Reply, a, a.Identity)
 	}
-	return "networks", answerValue(l.Ask.Enrichment, o, a, a.Network)
+	return "networks", answerValue(l.Ask.Enrichment, o, l.Reply, a, a.Network)
 }

@@ -52,6 +52,8 @@ type Case struct {
 	UpdatedAt time.Time `json:"updated_at"`
 
 	Score Score `json:"score"`
+	// History tells which of its values were in earlier cases; of more than 50 the first.
+	History []Past `json:"history,omitempty"`
 	// Pending is how many answers about it have been asked for and have not come.
 	Pending int `json:"pending,omitempty"`
 	// Notes say what a person should know of the decision: what was not planned,
@@ -67,6 +69,18 @@ type Note struct {
 	Target   string    `json:"target,omitempty"`
 	Why      string    `json:"why"`
 	At       time.Time `json:"at"`
+}
+
+// Past is what is remembered of a value of a case: that it was in earlier ones.
+type Past struct {
+	Value   string `json:"value"` // "kind:value"
+	Subject bool   `json:"subject,omitempty"`
+	Cases   int    `json:"cases"` // how many
+	// Severity is the highest of what was reported with it, 0 to 100; LastAt when it was
+	// last seen in one, and Case the id of that one, maybe an older id.
+	Severity int       `json:"severity"`
+	LastAt   time.Time `json:"last_at"`
+	Case     string    `json:"case"`
 }
 
 // CaseID names a case by its earliest signal.

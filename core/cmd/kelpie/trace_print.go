@@ -106,7 +106,6 @@ func by(r *trace.Report) string {
 	return text
 }
 
-
 // printThen says what became of a stored event.
 func printThen(w io.Writer, r *trace.Report) {
 	s := r.Stored
