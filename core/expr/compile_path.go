@@ -17,6 +17,9 @@ type step struct {
 }
 
 func (c *compiler) traversal(e *hclsyntax.ScopeTraversalExpr) node {
+	if table, name, rest, ok := c.tableOf(e); ok {
+		return c.tableTraversal(table, name, rest, e.SrcRange)
+	}
 	root := e.Traversal.RootName()
 	for i := len(c.locals) - 1; i >= 0; i-- {
 		if c.locals[i].name == root {
@@ -177,7 +180,17 @@ func follow(shape *Shape, st step, of string) (*Shape, []string, error) {
 }
 
 func (c *compiler) index(e *hclsyntax.IndexExpr) node {
-	collection, key := c.expr(e.Collection), c.expr(e.Key)
+	if table, name, rest, ok := c.tableOf(e.Collection); ok {
+		if table == nil || len(rest) == 0 {
+			return c.row(table, c.expr(e.Key), e.Key.Range())
+		}
+		return c.indexOf(e, c.tableTraversal(table, name, rest, e.Collection.Range()))
+	}
+	return c.indexOf(e, c.expr(e.Collection))
+}
+
+func (c *compiler) indexOf(e *hclsyntax.IndexExpr, collection node) node {
+	key := c.expr(e.Key)
 	c.require(collection, listKind|objectKind, e.Collection.Range(), "An index")
 	c.require(key, stringKind|numberKind|boolKind, e.Key.Range(), "An index")
 	of, at := collection.eval, key.eval

@@ -180,6 +180,9 @@ func (g *generator) expr(depth int, want kinds) string {
 		}},
 		{listKind, func() string { return "(" + g.expr(depth, listKind) + ")" + oneOf(g, []string{".a", "[*].b", ".*.c"}) }},
 		{anyKind, func() string { return "(" + g.expr(depth, objectKind) + ").a" }},
+		{anyKind, func() string {
+			return "table.t[" + g.expr(depth, numberKind|stringKind|boolKind) + "]" + oneOf(g, []string{"", ".a", ".b", ".list[0]"})
+		}},
 	}
 	for range 30 {
 		if p := oneOf(g, productions); p.makes&want != 0 {
@@ -335,6 +338,7 @@ func differ(t *testing.T, data []byte) (compiles, result bool) {
 	}
 	env := Env{Roots: eventRoots(), Strict: strict, Constants: map[string]Value{"known": JSON([]byte(plain))}}
 	env.Roots["case"], env.Roots["plain"] = nil, nil
+	env.Tables = map[string]Table{"t": someTable()}
 	env.Constants["known"] = List([]Value{JSON([]byte(plain)), String("a")})
 	p, diags := Compile(e, env)
 	if diags.HasErrors() {

@@ -32,6 +32,9 @@ type reference struct {
 var null = cty.NullVal(cty.DynamicPseudoType)
 
 func (r *reference) eval(e hclsyntax.Expression, ctx *hcl.EvalContext) cty.Value {
+	if row, ok := r.table(e, ctx); ok {
+		return row
+	}
 	switch e := e.(type) {
 	case *hclsyntax.LiteralValueExpr:
 		v, _ := literalValue(e.Val)

@@ -25,6 +25,8 @@ type Env struct {
 	Roots map[string]*Shape
 	// Constants are names whose value is known now, such as var and local; what reads nothing else is evaluated once.
 	Constants map[string]Value
+	// Tables by name, read as table.NAME[KEY].
+	Tables map[string]Table
 	// Functions are further functions. They are called while compiling, with arguments known by then; their error
 	// becomes a diagnostic at the call.
 	Functions map[string]func(args []Value) (Value, error)
