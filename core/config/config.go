@@ -39,6 +39,8 @@ type Config struct {
 	Ignores []Ignore
 	// Tested says of each rule, by its address of now, what its tests show.
 	Tested map[string]Tested
+	// Tables, for who watches their files, in the order of their blocks.
+	Tables []Table
 
 	// NotBuilt lists what the configuration asks of a later version, as warnings. A
 	// configuration with any of it must not be run.
@@ -161,21 +163,30 @@ func (c *Config) finish(hash string) {
 	}
 }
 
-// Compile makes decide's settings of the text that INPUTS carries. It is a
-// decide.Compiler.
-func Compile(version model.Config) (*decide.Settings, error) {
-	c, err := Read(version)
+// Compile makes decide's settings of the text that INPUTS carries, of a configuration
+// without tables. It is a decide.Compiler.
+func Compile(version model.Config) (*decide.Settings, error) { return Compiler(nil)(version) }
+
+// Compiler makes decide's settings of the text that INPUTS carries and the contents of
+// the tables that it names.
+func Compiler(tables Contents) decide.Compiler {
+	return func(version model.Config) (*decide.Settings, error) {
+		c, err := Read(version, tables)
+		if err != nil {
+			return nil, err
+		}
+		return &c.Decide, nil
+	}
+}
+
+// Read makes a configuration of the text that INPUTS carries and of the tables that it
+// names; nil: it has none. Relative paths in it are relative still.
+func Read(version model.Config, tables Contents) (*Config, error) {
+	src, err := DecodeSource(version.Text)
 	if err != nil {
 		return nil, err
 	}
-	return &c.Decide, nil
-}
-
-// Read makes a configuration of the text that INPUTS carries. Relative paths in it are
-// relative still.
-func Read(version model.Config) (*Config, error) {
-	src, err := DecodeSource(version.Text)
-	if err != nil {
+	if err := src.fetch(tables); err != nil {
 		return nil, err
 	}
 	c, diags := Parse(src)

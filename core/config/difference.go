@@ -127,6 +127,10 @@ func (p *parser) parts() map[part][sha256.Size]byte {
 		}
 		texts[part{"plugin", plugin.Name}] = text
 	}
+	for address, hash := range p.src.versions() {
+		at := part{"table", address}
+		texts[at] = append(append(texts[at], 0), hash...)
+	}
 	for name, text := range p.src.Texts {
 		texts[part{"file", name}] = []byte(text.Problem + "\x00" + text.Text)
 	}

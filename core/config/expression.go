@@ -42,7 +42,7 @@ func (p *parser) envAt(e hclsyntax.Expression, env expr.Env, at place) (expr.Env
 	maps.Copy(roots, env.Roots)
 	env.Roots = roots
 	env.Functions = p.functions()
-	env.Index = p.index
+	env.Index, env.Tables = p.index, p.tableRows
 	var ok bool
 	env.Constants, ok = p.readable(e, env, at)
 	return env, ok
@@ -72,6 +72,8 @@ func (p *parser) readable(e hclsyntax.Expression, env expr.Env, at place) (map[s
 			ok = p.readConstant(traversal, p.variables, variables, p.variableNames) && ok
 		case "local":
 			ok = p.readConstant(traversal, p.locals, locals, p.localNames) && ok
+		case "table":
+			ok = p.readTable(traversal, at) && ok
 		default:
 			_, here := env.Roots[root]
 			switch {

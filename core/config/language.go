@@ -14,10 +14,9 @@ func language() bodyType {
 		connectorBlock("detector", "A source of events.", nil),
 		connectorBlock("enrichment", "A source of answers about observables.", nil),
 		connectorBlock("action", "What can be done, and by whom.", nil),
-		templateBlock(), pipelineBlock(), ignoreBlock(), ruleBlock(),
+		templateBlock(), pipelineBlock(), ignoreBlock(), ruleBlock(), tableBlock(),
 		scoreBlock(), responseBlock(), routeBlock(), protectBlock(), movedBlock(),
 		laterBlock("user", "Who may sign in.", "name"),
-		laterBlock("table", "A keyed file that expressions can read.", "name"),
 	}}
 }
 

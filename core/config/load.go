@@ -147,6 +147,7 @@ func (s *Source) discover(o Options) {
 	}
 	s.variablesOf(p, o)
 	p.constants()
+	s.tablesOf(p)
 	for _, body := range p.bodies {
 		for _, call := range worldCalls(body) {
 			p.constant(call) // which reads it; complaints are Parse's
@@ -255,11 +256,7 @@ func (r *recorder) env(name string) (string, bool) {
 }
 
 func (r *recorder) file(path string) (string, error) {
-	full := path
-	if !filepath.IsAbs(full) {
-		full = filepath.Join(r.src.Dir, path)
-	}
-	text, err := readText(full)
+	text, err := readText(r.src.full(path))
 	if r.src.Texts == nil {
 		r.src.Texts = map[string]Text{}
 	}
@@ -270,4 +267,10 @@ func (r *recorder) file(path string) (string, error) {
 	}
 	r.src.Texts[path] = Text{Text: text}
 	return text, nil
+}
+
+// below is a path that is written in an expression, relative to the configuration's
+// folder.
+func (p *parser) below(_ hclsyntax.Expression, path string) (string, error) {
+	return path, nil
 }

@@ -44,6 +44,7 @@ type parser struct {
 	tested map[string]Tested // of rules, by their addresses
 	// rehearsal is what tests are run by; nil: they are checked only.
 	rehearsal *rehearsed
+	tableRows map[string]expr.Table // by name
 
 	shapes map[place]map[string]*expr.Shape
 	index  *expr.Index
@@ -56,7 +57,7 @@ func newParser(src *Source, w world) *parser {
 	return &parser{
 		src: src, world: w,
 		constantsUsed: map[string]bool{}, named: map[string]*section{}, missing: map[string]bool{},
-		shapes: map[place]map[string]*expr.Shape{}, index: match.NewIndex(), tested: map[string]Tested{},
+		shapes: map[place]map[string]*expr.Shape{}, index: match.NewIndex(), tested: map[string]Tested{}, tableRows: map[string]expr.Table{},
 		config: &Config{Source: src},
 	}
 }
@@ -293,6 +294,7 @@ func (p *parser) first(kind string) *section {
 func (p *parser) build() {
 	p.moves()
 	p.kelpie()
+	p.tables()
 	p.cases()
 	p.pluginBlocks()
 	p.connectors()
@@ -327,6 +329,8 @@ func (p *parser) unused() {
 			why = "write alerts = true in it, or on = [%s] in a rule"
 		case "publisher":
 			why = "write publisher = %s in a plugin block"
+		case "table":
+			why = "read it in an expression, as %s[KEY]"
 		case "variable":
 			if p.constantsUsed["var."+s.name()] {
 				continue
@@ -335,7 +339,7 @@ func (p *parser) unused() {
 		default:
 			continue
 		}
-		if slices.Contains([]string{"connection", "detector", "action", "template", "response", "route", "pipeline", "publisher"}, s.typ.name) {
+		if slices.Contains([]string{"connection", "detector", "action", "template", "response", "route", "pipeline", "publisher", "table"}, s.typ.name) {
 			why = fmt.Sprintf(why, address)
 		}
 		p.errorf(s.header(), "Unused block", "Nothing uses this %s: %s, or remove the block.", s.typ.name, why)

@@ -19,7 +19,8 @@ const (
 )
 
 // Source is all that a configuration is made from, except secrets. It is a plain
-// value: encoded, kept and decoded it gives the same configuration.
+// value: encoded, kept and decoded it gives the same configuration, together with the
+// contents of its tables, which are kept by their hashes.
 type Source struct {
 	// Files of HCL, by name.
 	Files []File `json:"files"`
@@ -34,11 +35,17 @@ type Source struct {
 	// Plugins that the configuration names, as they described themselves, by name.
 	Plugins []model.Plugin `json:"plugins,omitempty"`
 
+	// Tables by address, each with the version of its file.
+	Tables map[string]TableVersion `json:"tables,omitempty"`
+
 	// Known are the names of all plugins that have a schema, for messages. Dir is the absolute folder that relative paths begin at, and Prefix is what
 	// stands before a file's name in messages. Decisions do not depend on them.
 	Known  []string `json:"-"`
 	Dir    string   `json:"-"`
 	Prefix string   `json:"-"`
+
+	// Contents are the files of the tables, by their hashes: what is large is not in the text.
+	Contents map[string][]byte `json:"-"`
 }
 
 // File of HCL. Name is relative to the folder.
@@ -94,7 +101,7 @@ func (s *Source) Version() (model.Config, error) {
 		return model.Config{}, err
 	}
 	sum := sha256.Sum256(text)
-	return model.Config{Hash: hex.EncodeToString(sum[:]), Text: text}, nil
+	return model.Config{Hash: hex.EncodeToString(sum[:]), Text: text, Tables: s.versions()}, nil
 }
 
 // shown is a file's name in messages.

@@ -103,6 +103,11 @@ func Values() []Value {
 			all[i].Places = slices.DeleteFunc(slices.Clone(v.Places), func(at string) bool { return at == string(inScore) })
 		}
 	}
+	anywhere := []string{}
+	for _, at := range Places() {
+		anywhere = append(anywhere, at.Name)
+	}
+	slices.Sort(anywhere)
 	score, steps := []string{string(inScore)}, []string{string(inParams), string(inStep)}
 	return append(
 		all,
@@ -113,6 +118,8 @@ func Values() []Value {
 		Value{"local.NAME", "", "What is written there.", nil},
 		Value{"step", "object", "The other steps of the response. A step that reads one waits for it.", steps},
 		Value{"step.NAME.result", "text", "What became of a step: done, already, refused, failed, unknown or undone; null if nothing was planned.", steps},
+		Value{"table", "", "The rows of keyed files, by `table` blocks.", anywhere},
+		Value{"table.NAME[KEY]", "object", "The row that has the key, with its columns as fields; null if there is none. `has(table.NAME[KEY])` says whether there is one.", anywhere},
 		Value{"var", "object", "What is given from outside, by `variable` blocks.", nil},
 		Value{"var.NAME", "", "Its value, or else its default.", nil},
 	)

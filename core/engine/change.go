@@ -80,6 +80,9 @@ func (f *flow) announceChange(ctx context.Context, now *generation, next Configu
 	if err != nil {
 		return 0, err
 	}
+	if err := f.k.tables.put(next.Config.Source.Contents); err != nil {
+		return 0, err
+	}
 	for told := false; ; told = true {
 		seq, err := f.people.input(ctx, model.Input{Config: &version})
 		switch {

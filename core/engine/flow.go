@@ -34,6 +34,7 @@ type flow struct {
 	trial     *trial
 	matchers  []*match.Matcher
 	gate      gate
+	tables    tableWatch
 	lead      lead
 	wake      chan struct{}      // of the responder
 	due       chan time.Duration // of the ticker
@@ -184,7 +185,8 @@ func (f *flow) run(ctx context.Context) error {
 		detecting = start(base, fail, f.detector.Run)
 		f.changes.open()
 		reloading := start(work, fail, f.reloadWhenTold)
-		err = errors.Join(f.wait(work, detecting), end(reloading))
+		following := start(work, fail, f.followTables)
+		err = errors.Join(f.wait(work, detecting), end(reloading, following))
 	}
 	f.changes.close()
 	switch {
@@ -221,6 +223,9 @@ func (f *flow) announce(ctx context.Context) error {
 		return err
 	}
 	version.Once = f.options.Once
+	if err := f.k.tables.put(f.options.Config.Source.Contents); err != nil {
+		return err
+	}
 	return f.patiently(ctx, func() error {
 		_, err := f.people.input(ctx, model.Input{Config: &version})
 		return err

@@ -169,6 +169,13 @@ func (s *changes) force(c Configuration, now time.Time) {
 	s.refusedAt, s.refusedBecause = time.Time{}, ""
 }
 
+// renew puts a configuration in force of which only a table's content is another.
+func (s *changes) renew(c Configuration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now = &generation{Configuration: c, number: s.now.number, since: s.now.since}
+}
+
 func (s *changes) refused(why string, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -60,6 +60,7 @@ func (k *Kelpie) Status(ctx context.Context) (api.Status, error) {
 		s.Actions = string(f.changes.generation().Config.Kelpie.Actions)
 		s.Detectors, s.Enrichments, s.Plugins = f.detector.Reports(), f.enricher.Stats(), f.host.Status()
 		s.Troubles = append(s.Troubles, f.gate.troubles()...)
+		s.Troubles = append(s.Troubles, f.tables.troubles()...)
 		runTroubles(&s)
 		holding, err := k.store.HoldingActions(ctx)
 		if err != nil {

@@ -75,7 +75,9 @@ func (c *compiler) row(table *Table, key node, at hcl.Range) node {
 	}
 	c.require(key, stringKind|numberKind|boolKind, at, "The key of a table")
 	eval := key.eval
-	return c.combine(table.Shape, func(s *Scope) Value { return s.row(table, eval(s)) }, key)
+	n := c.combine(table.Shape, func(s *Scope) Value { return s.row(table, eval(s)) }, key)
+	n.shape = table.Shape // also of a row that is known not to be there, so that a wrong column is found
+	return n
 }
 
 func (s *Scope) row(table *Table, key Value) Value {

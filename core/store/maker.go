@@ -73,3 +73,17 @@ func (s *Store) Called(ctx context.Context, action string) ([]respond.Attempt, e
 func (s *Store) ConfigVersion(ctx context.Context, hash string) (decide.ConfigVersion, error) {
 	return getDoc[decide.ConfigVersion](ctx, s, `SELECT doc FROM config_versions WHERE hash = ?`, hash)
 }
+
+// TablesSince are the hashes of the tables of all configurations that were in force at a
+// sequence of INPUTS, or came into force after it.
+func (s *Store) TablesSince(ctx context.Context, seq uint64) ([]string, error) {
+	versions, err := queryDocs[decide.ConfigVersion](ctx, s, `SELECT doc FROM config_versions
+		WHERE seq >= coalesce((SELECT max(seq) FROM config_versions WHERE seq <= ?), 0)`, int64(seq))
+	var hashes []string
+	for _, v := range versions {
+		for _, hash := range v.Tables {
+			hashes = append(hashes, hash)
+		}
+	}
+	return hashes, err
+}
