@@ -12,11 +12,30 @@ import (
 	"github.com/kelpie-sec/kelpie/core/model"
 )
 
-// constants reads variables and locals, which everything else may read.
+// constants reads variables and locals, which everything else may read: those of packs
+// and modules after the configuration's own, by which they may be given their values.
 func (p *parser) constants() {
+	p.variables, p.locals = map[string]expr.Value{}, map[string]expr.Value{}
+	for _, u := range append([]*unit{nil}, p.units...) {
+		p.constantsOf(u)
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.src.Variables)) {
+		if !slices.Contains(p.variableNames, name) {
+			p.diags = append(p.diags, &hcl.Diagnostic{
+				Severity: hcl.DiagError, Summary: "Unknown variable",
+				Detail: "A value was given for the variable \"" + name + "\", which is not declared. " + suggest(name, p.variableNames),
+			})
+		}
+	}
+}
+
+func (p *parser) constantsOf(u *unit) {
 	var variables []*section
 	locals := map[string]*hclsyntax.Attribute{}
 	for _, body := range p.bodies {
+		if p.unitOf[body] != u {
+			continue
+		}
 		for _, block := range body.Blocks {
 			switch block.Type {
 			case "variable":
@@ -30,7 +49,7 @@ func (p *parser) constants() {
 	for _, s := range variables {
 		p.variableNames = append(p.variableNames, s.name())
 	}
-	p.localNames = slices.Sorted(maps.Keys(locals))
+	p.localNames = append(p.localNames, slices.Sorted(maps.Keys(locals))...)
 	p.readVariables(variables)
 	p.readLocals(locals)
 }
@@ -57,15 +76,7 @@ func (p *parser) readVariables(sections []*section) {
 			values[s.name()] = v
 		}
 	}
-	p.variables = values
-	for _, name := range slices.Sorted(maps.Keys(p.src.Variables)) {
-		if !slices.Contains(p.variableNames, name) {
-			p.diags = append(p.diags, &hcl.Diagnostic{
-				Severity: hcl.DiagError, Summary: "Unknown variable",
-				Detail: "A value was given for the variable \"" + name + "\", which is not declared. " + suggest(name, p.variableNames),
-			})
-		}
-	}
+	maps.Copy(p.variables, values)
 }
 
 func (p *parser) variable(s *section) (expr.Value, bool) {
@@ -78,6 +89,10 @@ func (p *parser) variable(s *section) (expr.Value, bool) {
 		return p.givenVariable(s, given, t)
 	}
 	e := s.expr("default")
+	if u := p.unitOfBlock(s.block); e == nil && u != nil {
+		p.errorf(s.header(), "Variable without a value", "Give it where the %s is named, in %s: variables = { %s = … }.", u.kind, u.block.DefRange().Filename, strings.TrimPrefix(s.name(), u.name+"_"))
+		return expr.Value{}, false
+	}
 	if e == nil {
 		p.errorf(s.header(), "Variable without a value", "Give it with --var %s=… or %s, or add default = …", s.name(), "KELPIE_VAR_"+strings.ToUpper(s.name()))
 		return expr.Value{}, false
@@ -86,7 +101,11 @@ func (p *parser) variable(s *section) (expr.Value, bool) {
 	if !ok || v.IsNull() {
 		return v, ok
 	}
-	return v, p.check(v, t, `"default"`, e)
+	name := `"default"`
+	if p.givenBy[s.block] != nil {
+		name = s.title()
+	}
+	return v, p.check(v, t, name, e)
 }
 
 // givenVariable reads a value from outside: a text is as it is, all else an
@@ -122,7 +141,6 @@ func (p *parser) givenVariable(s *section, given string, t model.Type) (expr.Val
 
 // readLocals evaluates locals in the order in which they need one another.
 func (p *parser) readLocals(attrs map[string]*hclsyntax.Attribute) {
-	p.locals = map[string]expr.Value{}
 	needs := map[string][]string{}
 	for name, attr := range attrs {
 		for _, traversal := range attr.Expr.Variables() {
@@ -133,7 +151,7 @@ func (p *parser) readLocals(attrs map[string]*hclsyntax.Attribute) {
 			}
 		}
 	}
-	order, cycle := sortByNeed(p.localNames, needs)
+	order, cycle := sortByNeed(slices.Sorted(maps.Keys(attrs)), needs)
 	if len(cycle) > 0 {
 		at := attrs[cycle[0]]
 		p.errorf(at.NameRange, "Cycle", "These locals need one another, so none has a value: %s.", chain("local.", cycle))

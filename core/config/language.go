@@ -14,7 +14,7 @@ func language() bodyType {
 		connectorBlock("detector", "A source of events.", nil),
 		connectorBlock("enrichment", "A source of answers about observables.", nil),
 		connectorBlock("action", "What can be done, and by whom.", nil),
-		templateBlock(), pipelineBlock(), ignoreBlock(), ruleBlock(), tableBlock(),
+		templateBlock(), pipelineBlock(), ignoreBlock(), ruleBlock(), tableBlock(), packBlock(), moduleBlock(), inputBlock(),
 		scoreBlock(), responseBlock(), routeBlock(), protectBlock(), movedBlock(),
 		laterBlock("user", "Who may sign in.", "name"),
 	}}

@@ -42,6 +42,7 @@ func Load(path string, o Options) (*Source, hcl.Diagnostics) {
 			return nil, reading(err)
 		}
 	}
+	src.unitFiles()
 	src.discover(o)
 	if _, err := src.Encode(); err != nil {
 		return nil, reading(err)
@@ -145,6 +146,7 @@ func (s *Source) discover(o Options) {
 	if p.diags.HasErrors() { // Parse says so, and evaluates nothing
 		return
 	}
+	p.join()
 	s.variablesOf(p, o)
 	p.constants()
 	s.tablesOf(p)
@@ -267,10 +269,4 @@ func (r *recorder) file(path string) (string, error) {
 	}
 	r.src.Texts[path] = Text{Text: text}
 	return text, nil
-}
-
-// below is a path that is written in an expression, relative to the configuration's
-// folder.
-func (p *parser) below(_ hclsyntax.Expression, path string) (string, error) {
-	return path, nil
 }

@@ -46,6 +46,13 @@ type parser struct {
 	rehearsal *rehearsed
 	tableRows map[string]expr.Table // by name
 
+	units      []*unit // packs and modules
+	unitBodies map[string][]*hclsyntax.Body
+	unitOf     map[*hclsyntax.Body]*unit
+	givenBy    map[*hclsyntax.Block]*unit // of variables whose values stand in a unit's block
+	bindings   []binding
+	lent       []lent
+
 	shapes map[place]map[string]*expr.Shape
 	index  *expr.Index
 	config *Config
@@ -57,7 +64,9 @@ func newParser(src *Source, w world) *parser {
 	return &parser{
 		src: src, world: w,
 		constantsUsed: map[string]bool{}, named: map[string]*section{}, missing: map[string]bool{},
-		shapes: map[place]map[string]*expr.Shape{}, index: match.NewIndex(), tested: map[string]Tested{}, tableRows: map[string]expr.Table{},
+		tableRows: map[string]expr.Table{}, unitBodies: map[string][]*hclsyntax.Body{}, unitOf: map[*hclsyntax.Body]*unit{},
+		givenBy: map[*hclsyntax.Block]*unit{}, tested: map[string]Tested{},
+		shapes: map[place]map[string]*expr.Shape{}, index: match.NewIndex(),
 		config: &Config{Source: src},
 	}
 }
@@ -74,6 +83,7 @@ func (p *parser) parse() (*Config, hcl.Diagnostics) {
 	if p.files(); p.diags.HasErrors() {
 		return nil, sorted(p.diags)
 	}
+	p.join()
 	p.constants()
 	p.blocks()
 	p.build()
@@ -120,8 +130,12 @@ func (p *parser) files() {
 			continue
 		}
 		if body, ok := file.Body.(*hclsyntax.Body); ok {
-			p.bodies = append(p.bodies, body)
 			blocks += len(body.Blocks)
+			if f.Unit != "" {
+				p.unitBodies[f.Unit] = append(p.unitBodies[f.Unit], body)
+				continue
+			}
+			p.bodies = append(p.bodies, body)
 		}
 	}
 	if blocks > maxBlocks {
@@ -203,6 +217,10 @@ func (p *parser) blocks() {
 					p.missing[nearest(block.Type, known)+"."+block.Labels[len(block.Labels)-1]] = true
 				}
 			case typ.name == "variable" || typ.name == "locals":
+			case typ.name == "input" && p.unitOf[body] == nil:
+				p.errorf(block.DefRange(), "Not in a pack", "An input says what a pack must be given; it stands in the pack's files.")
+			case typ.name == "input":
+				p.section(block, typ) // which several packs may have
 			case isConnector(typ.name):
 				p.connectorSection(block)
 			default:
@@ -245,6 +263,10 @@ func (p *parser) register(s *section) {
 			other = p.named["rule."+s.name()]
 		case "rule":
 			other = p.named["pipeline."+s.name()]
+		case "pack":
+			other = p.named["module."+s.name()]
+		case "module":
+			other = p.named["pack."+s.name()]
 		}
 	}
 	if other != nil {
@@ -292,6 +314,7 @@ func (p *parser) first(kind string) *section {
 }
 
 func (p *parser) build() {
+	p.resolveBindings()
 	p.moves()
 	p.kelpie()
 	p.tables()
@@ -302,6 +325,7 @@ func (p *parser) build() {
 	p.pipelines()
 	p.score()
 	p.responding()
+	p.checkGrants()
 }
 
 // unused complains about blocks that nothing names.

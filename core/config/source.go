@@ -44,14 +44,18 @@ type Source struct {
 	Dir    string   `json:"-"`
 	Prefix string   `json:"-"`
 
+	// Problems are why packs and modules were not read, by their addresses.
+	Problems map[string]string `json:"-"`
 	// Contents are the files of the tables, by their hashes: what is large is not in the text.
 	Contents map[string][]byte `json:"-"`
 }
 
-// File of HCL. Name is relative to the folder.
+// File of HCL. Name is relative to the folder. Unit is the address of the pack or module
+// that it is of; empty: it is the configuration's own.
 type File struct {
 	Name string `json:"name"`
 	Text string `json:"text"`
+	Unit string `json:"unit,omitempty"`
 }
 
 // Text is what file() gave, or why it gave nothing.
@@ -105,7 +109,12 @@ func (s *Source) Version() (model.Config, error) {
 }
 
 // shown is a file's name in messages.
-func (s *Source) shown(name string) string { return filepath.Join(s.Prefix, name) }
+func (s *Source) shown(name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(s.Prefix, name)
+}
 
 // plugin of that name, or nil.
 func (s *Source) plugin(name string) *model.Plugin {

@@ -98,11 +98,7 @@ func (s *Source) tablesOf(p *parser) {
 			if !ok {
 				continue // Parse says so
 			}
-			path, problem := p.below(attr.Expr, path)
-			var content []byte
-			if problem == nil {
-				content, problem = ReadTable(s.full(path))
-			}
+			content, problem := ReadTable(s.full(path))
 			if total += len(content); problem == nil && total > MaxTables {
 				problem = fmt.Errorf("the tables have more than %d MiB together", MaxTables>>20)
 			}
@@ -187,11 +183,7 @@ func (p *parser) table(s *section) (expr.Table, bool) {
 		p.errorf(s.place(attribute), "Table cannot be read", format, args...)
 		return expr.Table{}, false
 	}
-	written := s.text("path", "")
-	path, err := p.below(s.expr("path"), written)
-	if err != nil {
-		return fail("path", "%s.", sentence(err.Error()))
-	}
+	path := s.text("path", "")
 	version, ok := p.src.Tables[s.address()]
 	if version.Problem != "" {
 		return fail("path", "%s.", sentence(version.Problem))
@@ -212,14 +204,14 @@ func (p *parser) table(s *section) (expr.Table, bool) {
 		}
 		return []table.Key{key}, nil
 	}
-	t, err := table.Parse(bytes.NewReader(content), written, options.Options)
+	t, err := table.Parse(bytes.NewReader(content), path, options.Options)
 	switch {
 	case !known:
 		return fail("key", "%s", err)
 	case err != nil:
 		return fail("path", "%s.", err)
 	case t.Len() > MaxTableRows:
-		return fail("path", "%s has %d rows, and may have %d.", written, t.Len(), MaxTableRows)
+		return fail("path", "%s has %d rows, and may have %d.", path, t.Len(), MaxTableRows)
 	}
 	p.config.Tables = append(p.config.Tables, Table{
 		Address: s.address(), Path: p.src.full(path), Hash: version.Hash, Rows: t.Len(), place: s.place("path"),
