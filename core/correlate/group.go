@@ -18,19 +18,23 @@ type Signal struct {
 
 // Group puts signals into cases: two signals that share a value, in whatever role,
 // and are no further apart than the window are in one case, and so is everything
-// that they are joined with by others. Values of NeverJoin join nothing. Each case
-// lists the ids of its signals by time, then id; the cases are in the order of
-// their first.
+// that they are joined with by others. Values of NeverJoin join nothing. What people
+// have decided stands above that: signals that are tied are in one case, and one that
+// was split off shares no value with any other. Each case lists the ids of its signals
+// by time, then id; the cases are in the order of their first.
+//
+// No case is cut here, however large (see Settings.Most).
 //
 // It compares every signal with every other: Index gives the same and is fast.
 func Group(signals []Signal, s Settings) [][]string {
+	h := readHand(s.Decisions)
 	group := make([]int, len(signals))
 	for i := range group {
 		group[i] = i
 	}
 	for i := range signals {
 		for j := range i {
-			if group[i] == group[j] || !joined(&signals[i], &signals[j], s) {
+			if group[i] == group[j] || !joined(&signals[i], &signals[j], s, h) {
 				continue
 			}
 			from, to := group[i], group[j]
@@ -69,13 +73,16 @@ func Group(signals []Signal, s Settings) [][]string {
 	return cases
 }
 
-func joined(a, b *Signal, s Settings) bool {
-	if !near(ticks(a.Time), ticks(b.Time), s.Window) {
+func joined(a, b *Signal, s Settings, h hand) bool {
+	if slices.Contains(h.tied[a.ID], b.ID) {
+		return true
+	}
+	if h.apart[a.ID] || h.apart[b.ID] || !near(ticks(a.Time), ticks(b.Time), s.Window) {
 		return false
 	}
 	for _, o := range a.Observables {
 		o.Role = ""
-		if slices.Contains(s.NeverJoin, o) {
+		if s.Never(o) || slices.Contains(h.never, o) {
 			continue
 		}
 		for _, p := range b.Observables {

@@ -26,8 +26,10 @@ type (
 //
 // It is not safe for concurrent use.
 type Index struct {
-	window time.Duration
-	never  map[string]bool
+	settings Settings
+	window   time.Duration
+	never    map[string]bool // by key: those that are listed or decided, patterns aside
+	hand     hand
 
 	most int
 
@@ -52,6 +54,7 @@ type signal struct {
 	refs  []Ref
 	group GroupNum
 	place uint32 // in its group's members
+	apart bool   // it was split off by hand
 }
 
 type group struct {
@@ -73,21 +76,26 @@ const (
 	None Role = iota
 	Subject
 	Indicator
+	// Same: the signal does not have the value, but a subject of it is known to be the
+	// same as what has it.
+	Same
 )
 
 // NewIndex returns an empty index.
 func NewIndex(s Settings) *Index {
 	x := &Index{
-		window: s.Window,
-		most:   s.Most,
-		never:  map[string]bool{},
-		byID:   map[string]SignalNum{},
-		byKey:  map[string]ValueNum{},
-	}
-	if x.most == 0 {
-		x.most = DefaultMost
+		settings: s,
+		hand:     readHand(s.Decisions),
+		window:   s.Window,
+		most:     s.most(),
+		never:    map[string]bool{},
+		byID:     map[string]SignalNum{},
+		byKey:    map[string]ValueNum{},
 	}
 	for _, o := range s.NeverJoin {
+		x.never[o.Key()] = true
+	}
+	for _, o := range x.hand.never {
 		x.never[o.Key()] = true
 	}
 	return x
@@ -110,18 +118,25 @@ type Effect struct {
 	// Split are new groups that came off the signal's former group, which is Former.
 	Split  []GroupNum
 	Former GroupNum
+	// Cut are pairs of groups that belong together and stay two, since they would be
+	// too large.
+	Cut [][2]GroupNum
 }
 
 // Put adds a signal, or replaces what it was by a later revision.
 func (x *Index) Put(id string, at time.Time, observables []sdk.Observable) Effect {
+	return x.PutRefs(id, at, x.intern(observables))
+}
+
+// PutRefs is Put with values that have their numbers, each with a role once.
+func (x *Index) PutRefs(id string, at time.Time, next []Ref) Effect {
 	t := ticks(at)
 	s, known := x.byID[id]
 	if !known {
-		return x.add(id, t, observables)
+		return x.add(id, t, next)
 	}
 	old := slices.Clone(x.Refs(s))
 	moved := x.signals[s].at != t
-	next := x.intern(observables)
 	e := Effect{Signal: s, Former: x.signals[s].group, Lost: moved}
 	for _, r := range old {
 		if !slices.Contains(next, r) {
@@ -143,9 +158,8 @@ func (x *Index) Put(id string, at time.Time, observables []sdk.Observable) Effec
 	return e
 }
 
-func (x *Index) add(id string, at int64, observables []sdk.Observable) Effect {
+func (x *Index) add(id string, at int64, next []Ref) Effect {
 	s := x.newSignal(id)
-	next := x.intern(observables)
 	x.signals[s].at, x.signals[s].refs = at, next
 	g := x.newGroup([]uint32{uint32(s)})
 	for _, v := range values(next) {
@@ -165,6 +179,7 @@ func (x *Index) newSignal(id string) SignalNum {
 		s = SignalNum(len(x.signals))
 		x.signals = append(x.signals, signal{id: id})
 	}
+	x.signals[s].apart = len(x.hand.apart) > 0 && x.hand.apart[id]
 	x.byID[id] = s
 	return s
 }
@@ -181,13 +196,37 @@ func (x *Index) link(s SignalNum, e *Effect) {
 			x.union(x.signals[s].group, x.signals[n].group, e)
 		})
 	}
+	x.eachTied(s, func(n uint32) {
+		x.union(x.signals[s].group, x.signals[n].group, e)
+	})
 	e.Group = x.signals[s].group
 }
 
-// eachNeighbour calls f with the nearest signals before and after s that have v
-// and are within the window.
+// eachTied calls f with the signals that people have put into one case with s.
+func (x *Index) eachTied(s SignalNum, f func(uint32)) {
+	if len(x.hand.tied) == 0 {
+		return
+	}
+	for _, id := range x.hand.tied[x.signals[s].id] {
+		if n, ok := x.byID[id]; ok {
+			f(uint32(n))
+		}
+	}
+}
+
+// eachNeighbour calls f with the nearest signals before and after s that have v,
+// were not split off, and are within the window.
 func (x *Index) eachNeighbour(s SignalNum, v ValueNum, f func(uint32)) {
-	before, after, hasBefore, hasAfter := x.timelines[v].around(uint32(s), x.before)
+	if x.signals[s].apart {
+		return
+	}
+	around := x.timelines[v].around
+	if len(x.hand.apart) > 0 {
+		around = func(s uint32, less order) (uint32, uint32, bool, bool) {
+			return x.timelines[v].aroundBut(s, less, func(n uint32) bool { return x.signals[n].apart })
+		}
+	}
+	before, after, hasBefore, hasAfter := around(uint32(s), x.before)
 	at := x.signals[s].at
 	if hasBefore && near(x.signals[before].at, at, x.window) {
 		f(before)
@@ -228,7 +267,13 @@ func (x *Index) newGroup(members []uint32) GroupNum {
 // union moves the smaller group into the larger, so that a signal is moved at most
 // log n times. Groups that would be too large together stay two.
 func (x *Index) union(a, b GroupNum, e *Effect) {
-	if a == b || len(x.groups[a].members)+len(x.groups[b].members) > x.most {
+	if a == b {
+		return
+	}
+	if len(x.groups[a].members)+len(x.groups[b].members) > x.most {
+		if pair := [2]GroupNum{a, b}; !slices.Contains(e.Cut, pair) {
+			e.Cut = append(e.Cut, pair)
+		}
 		return
 	}
 	if len(x.groups[a].members) < len(x.groups[b].members) {
@@ -325,11 +370,11 @@ func (x *Index) Value(o sdk.Observable) ValueNum {
 	var v ValueNum
 	if n := len(x.freeValues); n > 0 {
 		v, x.freeValues = x.freeValues[n-1], x.freeValues[:n-1]
-		x.keys[v], x.joins[v] = key, !x.never[key]
+		x.keys[v], x.joins[v] = key, !x.NeverJoins(o)
 	} else {
 		v = ValueNum(len(x.keys))
 		x.keys = append(x.keys, key)
-		x.joins = append(x.joins, !x.never[key])
+		x.joins = append(x.joins, !x.NeverJoins(o))
 		x.timelines = append(x.timelines, nil)
 	}
 	x.byKey[key] = v
@@ -338,7 +383,11 @@ func (x *Index) Value(o sdk.Observable) ValueNum {
 
 // Observable returns the value of a number, without a role.
 func (x *Index) Observable(v ValueNum) sdk.Observable {
-	kind, value, _ := strings.Cut(x.keys[v], ":")
+	return observable(x.keys[v])
+}
+
+func observable(key string) sdk.Observable {
+	kind, value, _ := strings.Cut(key, ":")
 	return sdk.Observable{Kind: kind, Value: value}
 }
 
@@ -349,7 +398,10 @@ func (x *Index) Key(v ValueNum) string { return x.keys[v] }
 func (x *Index) Joins(v ValueNum) bool { return x.joins[v] }
 
 // NeverJoins tells whether an observable is one that makes no case.
-func (x *Index) NeverJoins(o sdk.Observable) bool { return x.never[o.Key()] }
+func (x *Index) NeverJoins(o sdk.Observable) bool {
+	return len(x.never) > 0 && x.never[o.Key()] ||
+		slices.ContainsFunc(x.settings.NeverLike, func(p Pattern) bool { return p.matches(o) })
+}
 
 // Values is how many values have a number.
 func (x *Index) Values() int { return len(x.byKey) }

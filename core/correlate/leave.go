@@ -73,7 +73,7 @@ func (x *Index) Fill(keys []string, signals []Member, groups []uint32, freeSigna
 	x.keys, x.joins, x.timelines = keys, make([]bool, len(keys)), make([]timeline, len(keys))
 	for v, key := range keys {
 		if key != "" {
-			x.byKey[key], x.joins[v] = ValueNum(v), !x.never[key]
+			x.byKey[key], x.joins[v] = ValueNum(v), !x.NeverJoins(observable(key))
 		}
 	}
 	x.signals = make([]signal, len(signals))
@@ -82,7 +82,7 @@ func (x *Index) Fill(keys []string, signals []Member, groups []uint32, freeSigna
 		if m.ID == "" {
 			continue
 		}
-		x.signals[n].id, x.byID[m.ID] = m.ID, SignalNum(n)
+		x.signals[n].id, x.signals[n].apart, x.byID[m.ID] = m.ID, x.hand.apart[m.ID], SignalNum(n)
 		x.place(SignalNum(n), ticks(m.Time), m.Refs)
 		members[groups[n]] = append(members[groups[n]], uint32(n))
 	}
@@ -102,16 +102,17 @@ func (x *Index) Regrouped(s Settings) *Index {
 	y.keys, y.byKey, y.joins = x.keys, x.byKey, make([]bool, len(x.keys))
 	y.timelines = make([]timeline, len(x.keys))
 	for v, key := range y.keys {
-		y.joins[v] = key != "" && !y.never[key]
+		y.joins[v] = key != "" && !y.NeverJoins(observable(key))
 	}
-	y.byID, y.signals = x.byID, make([]signal, len(x.signals))
+	y.byID, y.signals = make(map[string]SignalNum, len(x.byID)), make([]signal, len(x.signals))
 	y.freeSignals, y.freeValues = x.freeSignals, x.freeValues
+	var e Effect
 	for n := range x.signals {
 		if old := &x.signals[n]; old.id != "" {
-			y.signals[n].id = old.id
+			y.signals[n].id, y.signals[n].apart, y.byID[old.id] = old.id, y.hand.apart[old.id], SignalNum(n)
 			y.place(SignalNum(n), old.at, old.refs)
 			y.newGroup([]uint32{uint32(n)})
-			y.link(SignalNum(n), &Effect{})
+			y.link(SignalNum(n), &e)
 		}
 	}
 	return y

@@ -107,23 +107,24 @@ func (x *Index) pieces(g GroupNum, seeds []uint32) [][]uint32 {
 			}
 			s := SignalNum(w.seen[w.next])
 			w.next++
-			for _, v := range values(x.Refs(s)) {
-				if !x.joins[v] {
-					continue
+			reach := func(n uint32) {
+				if x.signals[n].group != g {
+					return // newly joined by s itself, and in no part of g
 				}
-				x.eachNeighbour(s, v, func(n uint32) {
-					if x.signals[n].group != g {
-						return // newly joined by s itself, and in no part of g
-					}
-					if other, ok := owner[n]; ok {
-						meet(i, other)
-						return
-					}
-					r := root(i)
-					owner[n] = r
-					walks[r].seen = append(walks[r].seen, n)
-				})
+				if other, ok := owner[n]; ok {
+					meet(i, other)
+					return
+				}
+				r := root(i)
+				owner[n] = r
+				walks[r].seen = append(walks[r].seen, n)
 			}
+			for _, v := range values(x.Refs(s)) {
+				if x.joins[v] {
+					x.eachNeighbour(s, v, reach)
+				}
+			}
+			x.eachTied(s, reach)
 		}
 	}
 	return pieces
@@ -131,7 +132,11 @@ func (x *Index) pieces(g GroupNum, seeds []uint32) [][]uint32 {
 
 // linked tells whether two signals share a value within the window.
 func (x *Index) linked(a, b uint32) bool {
-	if !near(x.signals[a].at, x.signals[b].at, x.window) {
+	p, q := &x.signals[a], &x.signals[b]
+	if slices.Contains(x.hand.tied[p.id], q.id) {
+		return true
+	}
+	if p.apart || q.apart || !near(p.at, q.at, x.window) {
 		return false
 	}
 	for _, r := range x.Refs(SignalNum(a)) {

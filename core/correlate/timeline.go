@@ -56,6 +56,41 @@ func (t timeline) around(s uint32, less order) (before, after uint32, hasBefore,
 	return
 }
 
+// aroundBut is around, but for the signals that are skipped.
+func (t timeline) aroundBut(s uint32, less order, skip func(uint32) bool) (before, after uint32, hasBefore, hasAfter bool) {
+	if len(t) == 0 {
+		return
+	}
+	chunk, at, found := t.find(s, less)
+	for c, i := chunk, at-1; c >= 0; {
+		if i < 0 {
+			if c--; c >= 0 {
+				i = len(t[c]) - 1
+			}
+			continue
+		}
+		if !skip(t[c][i]) {
+			before, hasBefore = t[c][i], true
+			break
+		}
+		i--
+	}
+	if found {
+		at++
+	}
+	for c, i := chunk, at; c < len(t); i++ {
+		if i >= len(t[c]) {
+			c, i = c+1, -1
+			continue
+		}
+		if !skip(t[c][i]) {
+			after, hasAfter = t[c][i], true
+			break
+		}
+	}
+	return
+}
+
 func (t *timeline) insert(s uint32, less order) {
 	if len(*t) == 0 {
 		*t = timeline{{s}}

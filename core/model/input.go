@@ -128,6 +128,13 @@ const (
 	// ReleaseHold lets go of a hold: every owner, or those of Case. Where nobody wants
 	// it any more and its undo failed or is unknown, it is undone once more.
 	ReleaseHold CommandKind = "release_hold"
+	// MergeCases makes one case of those that Signals are in, SplitCase a case of their
+	// own of Signals. NeverJoin has Value join no signals. Each is a Decision, which
+	// UndoDecision ends.
+	MergeCases   CommandKind = "merge_cases"
+	SplitCase    CommandKind = "split_case"
+	NeverJoin    CommandKind = "never_join"
+	UndoDecision CommandKind = "undo_decision"
 )
 
 // Command is what a person ordered.
@@ -143,4 +150,9 @@ type Command struct {
 	// Hold is of ReleaseHold; Case is the first id of the case that lets go, empty: all.
 	Hold string `json:"hold,omitempty"`
 	Case string `json:"case,omitempty"`
+	// Signals are of MergeCases, one of each case, and of SplitCase; Value ("kind:value")
+	// is of NeverJoin, Decision of UndoDecision.
+	Signals  []string `json:"signals,omitempty"`
+	Value    string   `json:"value,omitempty"`
+	Decision string   `json:"decision,omitempty"`
 }

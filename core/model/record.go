@@ -17,6 +17,10 @@ const (
 	RecordPause   RecordKind = "pause"
 	RecordResume  RecordKind = "resume"
 	RecordConfig  RecordKind = "config" // a configuration took effect
+	// A person decided which signals are one case, or took that back: Subject is the
+	// decision, To what it was, Case the case, Target the value, Message the signals.
+	RecordDecision RecordKind = "decision"
+	RecordUndo     RecordKind = "undo_decision"
 )
 
 // Record is one thing that was decided, done or changed, for the audit: who, what, to
