@@ -55,6 +55,7 @@ func TestKelpie(t *testing.T) {
 	wantCase := correlate.Settings{
 		Window: 12 * time.Hour, Lateness: correlate.DefaultLateness,
 		NeverJoin: []sdk.Observable{{Kind: "ip", Value: "10.0.0.1"}, {Kind: "domain", Value: "example.com"}},
+		Lease:     correlate.DefaultLease, Common: correlate.DefaultCommon,
 	}
 	if diff := cmp.Diff(wantCase, c.Decide.Correlate); diff != "" {
 		t.Error(diff)

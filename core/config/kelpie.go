@@ -1,12 +1,10 @@
 package config
 
 import (
-	"errors"
 	"net/netip"
 	"slices"
 	"strings"
 
-	"github.com/kelpie-sec/kelpie/core/correlate"
 	"github.com/kelpie-sec/kelpie/core/decide"
 	"github.com/kelpie-sec/kelpie/core/plan"
 	"github.com/kelpie-sec/kelpie/sdk"
@@ -122,31 +120,6 @@ func (p *parser) network(s *section, name string, i int, text string) (netip.Pre
 		return prefix, false
 	}
 	return prefix, true
-}
-
-// cases reads the case block.
-func (p *parser) cases() {
-	c := correlate.Settings{Window: correlate.DefaultWindow, Lateness: correlate.DefaultLateness}
-	if s := p.first("case"); s != nil {
-		c.Window = s.duration("window", c.Window)
-		c.Lateness = s.duration("lateness", c.Lateness)
-		if c.Window <= 0 {
-			p.errorf(s.place("window"), "Out of range", "Without a window no two signals are one case. Write window = \"24h\".")
-		}
-		for i, key := range s.texts("never_join") {
-			o, err := sdk.ParseKey(key)
-			if err != nil {
-				why := err.Error()
-				if wrong := (*sdk.ObservableError)(nil); errors.As(err, &wrong) {
-					why = "It " + wrong.Reason
-				}
-				p.errorf(s.item("never_join", i), "Not an observable", "%s. Kinds are: %s.", why, strings.Join(sdk.Kinds(), ", "))
-				continue
-			}
-			c.NeverJoin = append(c.NeverJoin, o)
-		}
-	}
-	p.config.Decide.Correlate = c
 }
 
 // limits reads the limits by verb, once all verbs are known.

@@ -65,7 +65,11 @@ func caseBlock() blockType {
 	return blockType{name: "case", doc: "What makes signals one case.", body: bodyType{attributes: []attribute{
 		duration("window", "Signals that share a value no further apart than this are one case.").standard(`"24h"`),
 		duration("lateness", "How far behind the newest event of its source an event may be.").standard(`"10m"`),
-		texts("never_join", "Values that make no case, as \"ip:10.0.0.1\"."),
+		texts("never_join", "Values that make no case, as \"ip:10.0.0.1\"; also all of a network, as \"ip:10.0.0.0/24\", and with \"*\" for any text, as \"domain:*.cdn.example\"."),
+		integer("common", "A value that joins more signals than this is proposed by `kelpie case common`.").standard("500"),
+		integer("most", "How many signals one case may have: what comes beyond begins another.").standard("50000"),
+		duration("lease", "How far from when an internal enrichment saw an address it is still taken to be the same machine's.").standard(`"24h"`),
+		text("repeat", "How often people are told of the same subject: `always` for each case anew; `fido` within 30 minutes only if it is worse.").oneOf(caseRepeats()...).standard(`"always"`),
 	}}}
 }
 

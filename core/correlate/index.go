@@ -485,6 +485,20 @@ func (x *Index) GroupsOf(v ValueNum) iter.Seq[GroupNum] {
 	}
 }
 
+// SignalsOf iterates over the signals that have a value, in the order of time. Nothing
+// may be put meanwhile.
+func (x *Index) SignalsOf(v ValueNum) iter.Seq[SignalNum] {
+	return func(yield func(SignalNum) bool) {
+		for _, chunk := range x.timelines[v] {
+			for _, s := range chunk {
+				if !yield(SignalNum(s)) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // Lookup returns the number of an observable's value, if it has one.
 func (x *Index) Lookup(o sdk.Observable) (ValueNum, bool) {
 	v, ok := x.byKey[o.Key()]

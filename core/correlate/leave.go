@@ -98,6 +98,12 @@ func (x *Index) Fill(keys []string, signals []Member, groups []uint32, freeSigna
 // Regrouped makes an index with the same signals and values under the same numbers,
 // grouped by other settings.
 func (x *Index) Regrouped(s Settings) *Index {
+	return x.RegroupedBy(s, x.Refs)
+}
+
+// RegroupedBy is Regrouped, with what refs says that each signal has. Their values have
+// their numbers.
+func (x *Index) RegroupedBy(s Settings, refs func(SignalNum) []Ref) *Index {
 	y := NewIndex(s)
 	y.keys, y.byKey, y.joins = x.keys, x.byKey, make([]bool, len(x.keys))
 	y.timelines = make([]timeline, len(x.keys))
@@ -110,7 +116,7 @@ func (x *Index) Regrouped(s Settings) *Index {
 	for n := range x.signals {
 		if old := &x.signals[n]; old.id != "" {
 			y.signals[n].id, y.signals[n].apart, y.byID[old.id] = old.id, y.hand.apart[old.id], SignalNum(n)
-			y.place(SignalNum(n), old.at, old.refs)
+			y.place(SignalNum(n), old.at, refs(SignalNum(n)))
 			y.newGroup([]uint32{uint32(n)})
 			y.link(SignalNum(n), &e)
 		}

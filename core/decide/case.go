@@ -25,11 +25,12 @@ type caseState struct {
 	updatedAt time.Time
 	changedAt time.Time // when the newest signal came
 	notes     []model.Note
-	limited   bool // a limit holds something back
-	late      bool // it was touched and not planned since
-	held      bool // it is planned when the run has ended
-	waiting   bool // an answer about it was pending when it was last touched
-	credit    int  // what planning it may cost, see due
+	beside    []string // cases, by an id of theirs, that are part of it but for its size
+	limited   bool     // a limit holds something back
+	late      bool     // it was touched and not planned since
+	held      bool     // it is planned when the run has ended
+	waiting   bool     // an answer about it was pending when it was last touched
+	credit    int      // what planning it may cost, see due
 
 	fresh   []correlate.SignalNum // put or moved here since it was last named
 	joined  []correlate.SignalNum // opened ones among them that other cases had
@@ -93,10 +94,27 @@ func (m *Machine) grouped(e correlate.Effect, shrunk bool) {
 		m.stale(into)
 	}
 	into.fresh = append(into.fresh, e.Signal)
-	into.changedAt = m.at
 	m.add(&into.sum, e.Signal)
 	m.touch(into)
+	for _, pair := range e.Cut {
+		m.cutOff(pair)
+	}
 }
+
+// cutOff notes of two cases that they would be one, and too large.
+func (m *Machine) cutOff(pair [2]correlate.GroupNum) {
+	for i, g := range pair {
+		cs, other := m.cases[g], m.caseID(m.index.Earliest(pair[1-i]))
+		if cs == nil || len(cs.beside) >= maxBeside || slices.Contains(cs.beside, other) {
+			continue
+		}
+		cs.beside = insert(cs.beside, other)
+		m.touch(cs)
+	}
+}
+
+// maxBeside bounds the cases that are listed beside one that is cut.
+const maxBeside = 5
 
 // stale has a case summed up anew.
 func (m *Machine) stale(cs *caseState) {
@@ -122,6 +140,11 @@ func (m *Machine) merge(into, from *caseState) {
 			m.nameAll([]string{name}, -1)
 		}
 		into.names = insert(into.names, name)
+	}
+	for _, id := range from.beside {
+		if len(into.beside) < maxBeside {
+			into.beside = insert(into.beside, id)
+		}
 	}
 	m.join(&into.sum, &from.sum)
 }
@@ -206,16 +229,19 @@ func (m *Machine) earlier(a, b correlate.SignalNum) bool {
 }
 
 func (m *Machine) insertRef(refs []correlate.Ref, r correlate.Ref) []correlate.Ref {
-	at, found := slices.BinarySearchFunc(refs, r, func(a, b correlate.Ref) int {
-		if a.Value == b.Value {
-			return int(a.Role) - int(b.Role)
-		}
-		return strings.Compare(m.index.Key(a.Value), m.index.Key(b.Value))
-	})
+	at, found := slices.BinarySearchFunc(refs, r, m.compareRefs)
 	if found {
 		return refs
 	}
 	return slices.Insert(refs, at, r)
+}
+
+// compareRefs is by key, then by role.
+func (m *Machine) compareRefs(a, b correlate.Ref) int {
+	if a.Value == b.Value {
+		return int(a.Role) - int(b.Role)
+	}
+	return strings.Compare(m.index.Key(a.Value), m.index.Key(b.Value))
 }
 
 func insert[T cmp.Ordered](sorted []T, n T) []T {
@@ -363,6 +389,7 @@ func (m *Machine) row(cs *caseState) model.Case {
 		FirstAt:  s.firstAt, LastAt: s.lastAt,
 		OpenedAt: m.opened[cs.first].openedAt, UpdatedAt: cs.updatedAt,
 		Techniques: m.techniques(s),
+		Joined:     m.joinedBy(cs),
 		Notes:      cs.notes,
 	}
 	for _, n := range cs.opened {

@@ -193,7 +193,7 @@ func (m *Machine) caseID(n correlate.SignalNum) string { return model.CaseID(m.i
 func (m *Machine) flagsNow() Flags {
 	return Flags{
 		Paused: m.pause.On, PausedBy: m.pause.By, PausedReason: m.pause.Because, PausedAt: m.pause.At,
-		Ended: m.ended, Config: m.config.Hash,
+		Ended: m.ended, Config: m.config.Hash, Decisions: m.decisions,
 		Events: m.events.Clone(), Passed: m.passed.Clone(),
 	}
 }

@@ -116,6 +116,8 @@ type Flags struct {
 	PausedBy     string    `json:"paused_by,omitempty"`
 	PausedReason string    `json:"paused_reason,omitempty"`
 	PausedAt     time.Time `json:"paused_at,omitzero"`
+	// Decisions of people about cases that stand, in their order.
+	Decisions []model.Decision `json:"decisions,omitempty"`
 	// Ended: under --once, the sources have ended.
 	Ended bool `json:"ended,omitempty"`
 	// Config is the hash of the configuration in force.

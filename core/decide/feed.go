@@ -159,6 +159,9 @@ func (m *Machine) single(rule *ruleState, n correlate.SignalNum) model.Signal {
 		Members:    []model.Member{{ID: id, Position: st.position, Time: m.index.Time(n)}},
 	}
 	for _, r := range m.index.Refs(n) {
+		if r.Role == correlate.Same {
+			continue
+		}
 		o := m.index.Observable(r.Value)
 		o.Role = roleOf(r.Role)
 		in.Observables = append(in.Observables, o)

@@ -214,5 +214,9 @@ func (m *Machine) command(c *model.Command) {
 		m.finished(in)
 	case model.ReleaseHold:
 		m.releaseHold(c)
+	case model.MergeCases, model.SplitCase, model.NeverJoin:
+		m.decideByHand(c)
+	case model.UndoDecision:
+		m.undoDecision(c)
 	}
 }

@@ -34,6 +34,8 @@ type lookup struct {
 	weight int                  // of reply, in bytes
 	lists  *answerLists         // of reply; nil: nothing that expressions read
 	named  []correlate.ValueNum // values that reply names
+	// namings are who reply says that the value is, or was.
+	namings []naming
 }
 
 // answerLists are a reply's answers as expressions have them.
@@ -143,9 +145,12 @@ func (m *Machine) reply(r *model.Reply) {
 	m.fixRows(l.value, 0)
 	m.countAsk(l.state, r.State)
 	reply := *r
+	was := l.namings
+	reply.Before = before(m.index.Observable(l.value), l.reply, r.State == model.Failed)
 	l.state, l.expires = r.State, r.Expires
 	m.changed.answers[r.Ask] = reply
 	m.said(l, &reply)
+	m.resolve(l, was)
 	m.idle = append(m.idle, l.value)
 	defer m.answered(r.Ask)
 	if late {
@@ -178,7 +183,7 @@ func (m *Machine) said(l *lookup, r *model.Reply) {
 // weigh is about how many bytes a reply takes, and what is read from it.
 func weigh(r *model.Reply) int {
 	const each = 600 // an answer's fields
-	n := 200 + len(r.Reason) + each*len(r.Answers) + 100*(len(r.Found)+len(r.Aliases))
+	n := 200 + len(r.Reason) + each*len(r.Answers) + 100*(len(r.Found)+len(r.Aliases)) + each*len(r.Before)
 	for i := range r.Answers {
 		a := &r.Answers[i]
 		n += 2 * len(a.Details)
@@ -223,6 +228,7 @@ func (m *Machine) read(l *lookup) {
 	if len(l.reply.Answers) > 0 {
 		l.lists = lists
 	}
+	l.namings = namings(m.index.Observable(l.value), l.reply)
 	eachNamed(l.reply, func(o sdk.Observable) { m.addNamed(l, o) })
 	m.growLookups()
 }

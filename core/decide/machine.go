@@ -64,6 +64,8 @@ type Machine struct {
 	recent  map[string][]time.Time    // by verb, when intents were planned in the last hour
 
 	history history
+	// decisions of people about cases that stand, in their order.
+	decisions []model.Decision
 
 	holds map[string]*holdState
 	// awaiting counts the holds that a case, by its first id, waits for.
@@ -252,7 +254,7 @@ func (m *Machine) load(c model.Config) error {
 	if err != nil {
 		return fmt.Errorf("config %s: %w", c.Hash, err)
 	}
-	regroup := m.settings == nil || !equalGrouping(m.settings.Correlate, settings.Correlate)
+	regroup := m.settings == nil || !m.settings.Correlate.Equal(settings.Correlate) || !equalSources(m.settings.Sources, settings.Sources)
 	m.settings, m.scorer, m.planner = settings, scorer, plan.New(settings.Plan)
 	m.sources = map[string]*Source{}
 	for i := range settings.Sources {
@@ -281,8 +283,9 @@ func equalTables(a, b map[string]string) bool {
 	return true
 }
 
-func equalGrouping(a, b correlate.Settings) bool {
-	return a.Window == b.Window && slices.Equal(a.NeverJoin, b.NeverJoin)
+// equalSources tells whether who is who is worked out alike.
+func equalSources(a, b []Source) bool {
+	return slices.EqualFunc(a, b, func(a, b Source) bool { return a.Address == b.Address && a.Internal == b.Internal })
 }
 
 // tick plans what was put off, and again what a limit held back, if there may be

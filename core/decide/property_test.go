@@ -108,7 +108,11 @@ func story(t *rapid.T, compile Compiler, configs ...string) []part {
 			now = now.Add(time.Duration(rapid.IntRange(0, 100).Draw(t, "minutes")) * time.Minute)
 			give(model.Input{Tick: &model.Tick{}})
 		case 11:
-			switch rapid.IntRange(0, 3).Draw(t, "order") {
+			switch rapid.IntRange(0, 5).Draw(t, "order") {
+			case 4, 5:
+				if c := drawDecision(t, m, len(parts)); c != nil {
+					give(model.Input{Command: c})
+				}
 			case 0:
 				give(model.Input{Ended: &model.Ended{}})
 			case 1:
@@ -128,6 +132,34 @@ func story(t *rapid.T, compile Compiler, configs ...string) []part {
 		}
 	}
 	return parts
+}
+
+// drawDecision is an order about cases, such as there is something to order about.
+func drawDecision(t *rapid.T, m *Machine, n int) *model.Command {
+	var ids []string
+	for n := range correlate.SignalNum(m.index.SignalRoom()) {
+		if id := m.index.ID(n); id != "" {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	c := &model.Command{ID: fmt.Sprint(n), By: "kim", Because: "I looked"}
+	c.Kind = rapid.SampledFrom([]model.CommandKind{model.MergeCases, model.SplitCase, model.NeverJoin, model.UndoDecision}).Draw(t, "decision")
+	switch c.Kind {
+	case model.NeverJoin:
+		c.Value = rapid.SampledFrom([]string{"ip:10.1.2.3", "host:ws-17", "host:ws-18", "domain:bad.example"}).Draw(t, "value that joins nothing")
+	case model.UndoDecision:
+		if len(m.decisions) == 0 {
+			return nil
+		}
+		c.Decision = rapid.SampledFrom(m.decisions).Draw(t, "to undo").ID
+	default:
+		if len(ids) == 0 {
+			return nil
+		}
+		c.Signals = rapid.SliceOfNDistinct(rapid.SampledFrom(ids), 1, min(3, len(ids)), rapid.ID).Draw(t, "signals of a decision")
+	}
+	return c
 }
 
 func drawMatch(t *rapid.T, events uint64) *model.MatchResult {
@@ -183,6 +215,7 @@ func drawReply(t *rapid.T, m *Machine, now time.Time) *model.Reply {
 			Name: rapid.SampledFrom([]string{"ws-17", "ws-18", "dc-1"}).Draw(t, "asset"), Owner: "kim@example.org",
 			Criticality: ptr(rapid.IntRange(0, 100).Draw(t, "criticality")),
 			Roles:       rapid.SampledFrom([][]string{nil, {"workstation"}, {"domain_controller"}}).Draw(t, "roles"),
+			SeenAt:      rapid.SampledFrom([]time.Time{{}, minutes(10), minutes(100), minutes(200)}).Draw(t, "seen"),
 		}
 		r.Answers = []model.Answer{{Asset: &a, Details: json.RawMessage(`{"b": 1, "a": [2]}`), At: now}}
 	case 3:

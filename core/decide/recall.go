@@ -183,8 +183,8 @@ func (r *recall) next(in *model.Input) Wanted {
 		r.reply(in.Reply)
 	case in.Outcome != nil:
 		r.intent(in.Outcome.Intent)
-	case in.Command != nil && in.Command.Intent != "":
-		r.intent(in.Command.Intent)
+	case in.Command != nil:
+		r.command(in.Command)
 	}
 	for _, n := range m.brought {
 		for _, ref := range m.index.Refs(n) {
@@ -228,10 +228,11 @@ func (r *recall) whole(s *model.Signal) {
 			r.lookups(o, maxDepth+1)
 			continue
 		}
-		if h := hashOf(o.Key()); r.maybe(h) && r.want("v", o.Key()) {
-			r.w.Values = append(r.w.Values, h)
-		}
+		r.value(o)
 		r.lookups(o, maxDepth+1)
+	}
+	for _, o := range r.m.same(s.Observables, s.Time) {
+		r.value(o)
 	}
 }
 
@@ -247,6 +248,39 @@ func (r *recall) step() {
 	}
 	for _, w := range s.ready {
 		r.signal(w.ID)
+	}
+}
+
+// value wants the cases that are not over and have a value, if it joins.
+func (r *recall) value(o sdk.Observable) {
+	if h := hashOf(o.Key()); !r.m.index.NeverJoins(o) && r.maybe(h) && r.want("v", o.Key()) {
+		r.w.Values = append(r.w.Values, h)
+	}
+}
+
+func (r *recall) command(c *model.Command) {
+	if c.Intent != "" {
+		r.intent(c.Intent)
+	}
+	if c.Kind == model.NeverJoin {
+		if o, err := sdk.ParseKey(c.Value); err == nil {
+			r.value(o)
+		}
+	}
+	signals := c.Signals
+	if c.Kind == model.UndoDecision {
+		if at := r.m.standing(c.Decision); at >= 0 {
+			signals = r.m.decisions[at].Signals
+		}
+	}
+	for _, id := range signals[:min(len(signals), model.MostSplit)] {
+		r.signal(id)
+		// What a split had taken them from is what they share values with.
+		if n, there := r.m.index.Signal(id); there && c.Kind == model.UndoDecision {
+			for _, ref := range r.m.index.Refs(n) {
+				r.value(r.m.index.Observable(ref.Value))
+			}
+		}
 	}
 }
 
@@ -269,8 +303,24 @@ func (r *recall) reply(in *model.Reply) {
 		r.w.Asks = append(r.w.Asks, in.Ask)
 	case l != nil: // the severity of its case goes with what is asked in turn
 		r.signal(l.signal)
+		r.named(l, in)
 	}
 	eachNamed(in, func(o sdk.Observable) { r.lookups(o, maxDepth+1) })
+}
+
+// named wants the cases of who is named otherwise now, and of who has these names.
+func (r *recall) named(l *lookup, in *model.Reply) {
+	o := r.m.index.Observable(l.value)
+	names := namings(o, in)
+	if l.src == nil || !l.src.Internal || len(names)+len(l.namings) == 0 {
+		return
+	}
+	r.value(o)
+	for _, n := range append(names, l.namings...) {
+		for _, o := range n.names {
+			r.value(o)
+		}
+	}
 }
 
 func (r *recall) intent(id string) {

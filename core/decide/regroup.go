@@ -6,20 +6,38 @@ import (
 	"github.com/kelpie-sec/kelpie/core/correlate"
 )
 
-// regroup makes the index anew by the settings in force. Numbers of signals and
-// values stay.
+// grouping is what the configuration in force and the decisions that stand say of
+// which signals are one case.
+func (m *Machine) grouping() correlate.Settings {
+	s := m.settings.Correlate
+	s.Decisions = m.decisions
+	return s
+}
+
+// regroup makes the index anew by the settings in force and the decisions that stand.
+// Numbers of signals and values stay, and so do the cases that have the signals and the
+// values that they had.
 func (m *Machine) regroup() {
 	old := m.index
-	m.index = old.Regrouped(m.settings.Correlate)
+	m.index = old.Regrouped(m.grouping())
+	if refs := m.sameRefs(); refs != nil { // who is who goes by the new settings
+		m.index = m.index.RegroupedBy(m.grouping(), refs)
+	}
 	before := m.cases
-	m.cases = map[correlate.GroupNum]*caseState{}
+	m.cases = make(map[correlate.GroupNum]*caseState, len(before))
+	kept := m.unmoved(old)
 	for n := range correlate.SignalNum(m.index.SignalRoom()) {
 		if m.index.ID(n) == "" {
 			continue
 		}
 		g, from := m.index.Group(n), before[old.Group(n)]
 		cs := m.cases[g]
-		if cs == nil {
+		switch {
+		case kept[g]:
+			from.group = g
+			m.cases[g] = from
+			continue
+		case cs == nil:
 			cs = &caseState{group: g}
 			m.cases[g] = cs
 			m.stale(cs)
@@ -31,8 +49,10 @@ func (m *Machine) regroup() {
 		if from.changedAt.After(cs.changedAt) {
 			cs.changedAt = from.changedAt
 		}
-		from.gone = true
-		m.unshelve(from)
+		if !from.gone {
+			from.gone = true
+			m.unshelve(from)
+		}
 	}
 	clear(m.named)
 	for _, cs := range m.cases {
@@ -40,4 +60,24 @@ func (m *Machine) regroup() {
 	}
 	m.touched = slices.DeleteFunc(m.touched, func(cs *caseState) bool { return cs.gone })
 	m.changed.cases = slices.DeleteFunc(m.changed.cases, func(cs *caseState) bool { return cs.gone })
+}
+
+// unmoved are the groups that are what one of the old index was.
+func (m *Machine) unmoved(old *correlate.Index) map[correlate.GroupNum]bool {
+	kept := map[correlate.GroupNum]bool{}
+	for g := range m.index.Groups() {
+		from, same := correlate.GroupNum(0), true
+		first := true
+		for n := range m.index.Members(g) {
+			if first {
+				from, first = old.Group(n), false
+				same = old.Size(from) == m.index.Size(g)
+			}
+			if same = same && old.Group(n) == from && slices.Equal(old.Refs(n), m.index.Refs(n)); !same {
+				break
+			}
+		}
+		kept[g] = same
+	}
+	return kept
 }

@@ -46,7 +46,7 @@ func hashOf(key string) uint64 {
 }
 
 // settledVersion heads every document of a settled case.
-const settledVersion = 1
+const settledVersion = 2
 
 // settled writes all that is remembered of a case.
 func (m *Machine) settled(cs *caseState) Settled {
@@ -71,6 +71,10 @@ func (m *Machine) settled(cs *caseState) Settled {
 	}
 	members := newView(m, cs).inTime()
 	texts := newTable(e)
+	e.uint(uint64(len(cs.beside)))
+	for _, id := range cs.beside {
+		texts.write(id)
+	}
 	e.uint(uint64(len(cs.names)))
 	var intents []*intentState
 	for _, name := range cs.names {
@@ -163,8 +167,14 @@ type member struct {
 	at     int64
 	state  signalState // without texts
 	texts  [4]string   // rule, source, title, technique
-	refs   []sdk.Observable
+	refs   []memberRef
 	opened *openedCase
+}
+
+// memberRef is a value of a signal of a settled case.
+type memberRef struct {
+	role correlate.Role
+	o    sdk.Observable
 }
 
 // settledCase is what settled wrote.
@@ -177,14 +187,18 @@ type settledCase struct {
 
 func readSettled(b Back) (c settledCase, err error) {
 	d := &decoder{r: bufio.NewReader(bytes.NewReader(b.Doc))}
-	if v := d.uint(); v != settledVersion {
-		return c, fmt.Errorf("settled case %d has version %d: %w", b.Number, v, ErrSnapshot)
+	version := d.uint()
+	if version < 1 || version > settledVersion {
+		return c, fmt.Errorf("settled case %d has version %d: %w", b.Number, version, ErrSnapshot)
 	}
 	cs := &caseState{updatedAt: d.time(), changedAt: d.time(), credit: int(d.uint())}
 	if notes := d.bytes(); len(notes) > 0 {
 		d.unmarshal(notes, &cs.notes)
 	}
 	texts := &readTable{d: d}
+	if version > 1 {
+		d.each(func(int) { cs.beside = append(cs.beside, texts.read()) })
+	}
 	d.each(func(int) { cs.names = append(cs.names, texts.read()) })
 	c = settledCase{caseState: cs, firstID: texts.read()}
 	d.each(func(int) { c.members = append(c.members, readMember(d, texts)) })
@@ -244,9 +258,9 @@ func readMember(d *decoder, texts *readTable) member {
 	}
 	s.state.severity, s.state.stopped = uint8(d.below(101)), uint8(d.below(stoppedYes+1))
 	d.each(func(int) {
-		role := roleOf(correlate.Role(d.below(3)))
+		role := correlate.Role(d.below(int(correlate.Same) + 1))
 		kind, value, _ := strings.Cut(texts.read(), ":")
-		s.refs = append(s.refs, sdk.Observable{Kind: kind, Value: value, Role: role})
+		s.refs = append(s.refs, memberRef{role, sdk.Observable{Kind: kind, Value: value}})
 	})
 	if d.bool() {
 		s.opened = &openedCase{openedAt: d.time(), mergedAt: d.time(), alias: d.bool()}
@@ -257,7 +271,10 @@ func readMember(d *decoder, texts *readTable) member {
 func (m *Machine) bringMembers(cs *caseState, members []member) {
 	group := make([]correlate.Member, len(members))
 	for i, s := range members {
-		group[i] = correlate.Member{ID: s.id, Time: time.Unix(0, s.at).UTC(), Refs: m.index.Number(s.refs)}
+		group[i] = correlate.Member{ID: s.id, Time: time.Unix(0, s.at).UTC()}
+		for _, r := range s.refs {
+			group[i].Refs = append(group[i].Refs, correlate.Ref{Value: m.index.Value(r.o), Role: r.role})
+		}
 	}
 	cs.group = m.index.Bring(group)
 	m.growLookups()

@@ -62,18 +62,22 @@ func (m *Machine) signal(in *model.Signal) (what int, err error) {
 		}
 		m.releaseTexts(old)
 		*old = state
-		m.grouped(m.index.Put(in.ID, in.Time, in.Observables), shrunk)
+		m.grouped(m.index.PutRefs(in.ID, in.Time, m.refsOf(in.Observables, in.Time)), shrunk)
 	} else {
-		e := m.index.Put(in.ID, in.Time, in.Observables)
+		e := m.index.PutRefs(in.ID, in.Time, m.refsOf(in.Observables, in.Time))
 		m.keepSignal(e.Signal, state)
 		m.grouped(e, false)
 	}
 	s, _ := m.index.Signal(in.ID)
+	m.cases[m.index.Group(s)].changedAt = m.at
 	m.changed.signals[in.ID] = *in
 	if !in.Several() {
 		m.markSource(in.Source, m.index.Time(s))
 	}
 	for _, r := range m.index.Refs(s) {
+		if r.Role == correlate.Same {
+			continue
+		}
 		m.remember(r.Value, s)
 		m.askAt(r.Value, question{by: in.ID, signal: m.index.ID(s), at: in.Time})
 	}

@@ -52,6 +52,8 @@ type head struct {
 	Rules   map[string]savedRule `json:"rules"`
 	Waiting []*waiter            `json:"waiting"` // in the order of their coming
 	Waiters uint64               `json:"waiters"` // ever
+
+	Decisions []model.Decision `json:"decisions,omitempty"`
 }
 
 // savedRule is how far a rule over several has come.
@@ -138,6 +140,7 @@ func (m *Machine) head() head {
 		Planned: m.planned, Pause: m.pause, Events: m.events, Passed: m.passed,
 		Clock: m.clock, Sums: m.sums,
 		Recent: map[string][]time.Time{}, Marks: m.marks, Horizon: m.horizon, Numbers: m.numbers, Away: m.away,
+		Decisions: m.decisions,
 	}
 	h.Awake, h.Rules, h.Waiting, h.Waiters = m.awake, map[string]savedRule{}, m.inTurn(), m.several.numbers
 	for address, r := range m.several.by {
@@ -204,6 +207,10 @@ func (m *Machine) writeCase(e *encoder, cs *caseState) {
 	e.uint(uint64(cs.pinned.values))
 	e.uint(uint64(cs.pinned.intents))
 	e.uint(uint64(cs.credit))
+	e.uint(uint64(len(cs.beside)))
+	for _, id := range cs.beside {
+		e.text(id)
+	}
 	e.json(cs.notes)
 }
 
@@ -368,7 +375,7 @@ func (m *Machine) restoreHead(d *decoder) error {
 			m.marks[source] = k
 		}
 	}
-	m.horizon, m.numbers, m.away = h.Horizon, h.Numbers, h.Away
+	m.horizon, m.numbers, m.away, m.decisions = h.Horizon, h.Numbers, h.Away, h.Decisions
 	m.awake, m.several.numbers = h.Awake, h.Waiters
 	if h.Config.Hash == "" {
 		return nil
@@ -418,7 +425,7 @@ func (m *Machine) readSignal(d *decoder, keys []string) correlate.Member {
 	s.severity, s.stopped = uint8(d.below(101)), uint8(d.below(stoppedYes+1))
 	d.each(func(int) {
 		r := d.uint()
-		if r>>2 >= uint64(len(keys)) || keys[r>>2] == "" || r&3 > uint64(correlate.Indicator) {
+		if r>>2 >= uint64(len(keys)) || keys[r>>2] == "" || r&3 > uint64(correlate.Same) {
 			d.fail("signal %s: value %d", member.ID, r>>2)
 			return
 		}
@@ -452,6 +459,7 @@ func (m *Machine) readCase(d *decoder) {
 	shelved := d.bool()
 	cs.pinned = load{int(d.uint()), int(d.uint()), int(d.uint())}
 	cs.credit = int(d.uint())
+	d.each(func(int) { cs.beside = append(cs.beside, d.text()) })
 	d.json(&cs.notes)
 	if d.err == nil && (m.index.ID(cs.earliest) == "" || m.index.ID(cs.first) == "") {
 		d.fail("a case of signal %d, which is not there", cs.earliest)

@@ -45,6 +45,9 @@ func (v *view) values() []seen {
 		return v.all
 	}
 	for _, r := range v.cs.sum.refs {
+		if r.Role == correlate.Same {
+			continue // it is there by the answer that names it
+		}
 		if n := len(v.all); n == 0 || v.all[n-1].value != r.Value {
 			v.all = append(v.all, seen{value: r.Value, reported: true})
 		}
@@ -233,6 +236,9 @@ func (m *Machine) waits(cs *caseState) bool {
 	}
 	more := false
 	for _, r := range cs.sum.refs {
+		if r.Role == correlate.Same {
+			continue
+		}
 		for _, l := range m.lookupsOf(r.Value) {
 			if l.src != nil && l.pending() {
 				return true

@@ -56,6 +56,16 @@ type Reply struct {
 	// cache. Expires is when it has to be asked again.
 	AnsweredAt time.Time `json:"answered_at"`
 	Expires    time.Time `json:"expires"`
+	// Before is who the same source said it was before, and when: decide keeps it, so
+	// that what was true then stays known when it is true no more.
+	Before []Naming `json:"before,omitempty"`
+}
+
+// Naming is other names of one host or user, from when to when they were seen to be so.
+type Naming struct {
+	Names []string  `json:"names"` // "kind:value", canonical, sorted
+	From  time.Time `json:"from,omitzero"`
+	To    time.Time `json:"to,omitzero"`
 }
 
 // Found is another value and when it was true.

@@ -56,6 +56,9 @@ type Case struct {
 	History []Past `json:"history,omitempty"`
 	// Pending is how many answers about it have been asked for and have not come.
 	Pending int `json:"pending,omitempty"`
+	// Joined says why its signals are one case, beyond values that they share, and what
+	// was left out of it.
+	Joined []string `json:"joined,omitempty"`
 	// Notes say what a person should know of the decision: what was not planned,
 	// and why.
 	Notes []Note `json:"notes,omitempty"`

@@ -26,6 +26,8 @@ type Settings struct {
 	Routes    []Route
 	Protects  []Protect
 	Limits    []Limit
+	// Repeat is how often people are told of the same.
+	Repeat Repeat
 	// Rules says which responses a pipeline's or rule's signals ask for, by address.
 	Rules map[string][]string
 }
