@@ -111,6 +111,12 @@ func testCompiler(c model.Config) (*Settings, error) {
 			s.Plan.Responses[1].Steps[0].Holds, s.Plan.Responses[1].Steps[0].UndoAfter = true, time.Hour
 		case "kept": // and is held until a person lets it go
 			s.Plan.Responses[1].Steps[0].Holds = true
+		case "two": // inventories, and who people are
+			s.Sources = append(s.Sources[:1],
+				Source{Address: "enrichment.leases", Takes: []string{sdk.IP, sdk.MAC}, Internal: true},
+				Source{Address: "enrichment.people", Takes: []string{sdk.User, sdk.Account}, Internal: true})
+		case "capped":
+			s.Correlate.Most = 3
 		case "blind":
 			s.Sources = s.Sources[:1]
 		default:

@@ -330,7 +330,7 @@ func (m *Machine) depart(cs *caseState) {
 	}
 	for _, r := range cs.sum.refs {
 		m.idle = append(m.idle, r.Value)
-		if m.index.Joins(r.Value) {
+		if m.findable(r.Value) {
 			m.changed.away = append(m.changed.away, hashOf(m.index.Key(r.Value)))
 		}
 	}

@@ -253,7 +253,13 @@ func (r *recall) step() {
 
 // value wants the cases that are not over and have a value, if it joins.
 func (r *recall) value(o sdk.Observable) {
-	if h := hashOf(o.Key()); !r.m.index.NeverJoins(o) && r.maybe(h) && r.want("v", o.Key()) {
+	if !r.m.index.NeverJoins(o) {
+		r.having(o)
+	}
+}
+
+func (r *recall) having(o sdk.Observable) {
+	if h := hashOf(o.Key()); r.maybe(h) && r.want("v", o.Key()) {
 		r.w.Values = append(r.w.Values, h)
 	}
 }
@@ -271,6 +277,7 @@ func (r *recall) command(c *model.Command) {
 	if c.Kind == model.UndoDecision {
 		if at := r.m.standing(c.Decision); at >= 0 {
 			signals = r.m.decisions[at].Signals
+			r.having(r.m.decisions[at].Value)
 		}
 	}
 	for _, id := range signals[:min(len(signals), model.MostSplit)] {

@@ -53,7 +53,7 @@ func (m *Machine) settled(cs *caseState) Settled {
 	s := Settled{Case: cs.id, Last: cs.sum.lastAt.UnixNano(), Changed: cs.changedAt.UnixNano()}
 	if !m.closed(cs) {
 		for i, r := range cs.sum.refs {
-			if m.index.Joins(r.Value) && (i == 0 || cs.sum.refs[i-1].Value != r.Value) {
+			if m.findable(r.Value) && (i == 0 || cs.sum.refs[i-1].Value != r.Value) {
 				s.Values = append(s.Values, hashOf(m.index.Key(r.Value)))
 			}
 		}
@@ -98,6 +98,16 @@ func (m *Machine) settled(cs *caseState) Settled {
 	e.w.Flush() // a buffer takes everything
 	s.Doc = doc.Bytes()
 	return s
+}
+
+// findable tells whether a case that has left is found by a value: it joins, or would if
+// people took back what they have decided.
+func (m *Machine) findable(v correlate.ValueNum) bool {
+	if m.index.Joins(v) {
+		return true
+	}
+	o := m.index.Observable(v)
+	return slices.ContainsFunc(m.decisions, func(d model.Decision) bool { return d.Kind == model.NeverJoin && d.Value == o })
 }
 
 func (m *Machine) writeMember(e *encoder, texts *table, n correlate.SignalNum) {
