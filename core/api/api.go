@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kelpie-sec/kelpie/core/correlate"
 	"github.com/kelpie-sec/kelpie/core/eventlog"
 	"github.com/kelpie-sec/kelpie/core/host"
 	"github.com/kelpie-sec/kelpie/core/model"
@@ -43,6 +44,8 @@ type Engine interface {
 	// Trace shows a stored event going through all stages, by an encoded configuration or,
 	// where that is empty, the one in force.
 	Trace(ctx context.Context, q trace.Query, source []byte) (trace.Report, error)
+	// Grouping is what the configuration in force says makes signals one case.
+	Grouping(ctx context.Context) (correlate.Settings, error)
 	// Shadow compares what is tried with what counts.
 	Shadow(ctx context.Context, q shadow.Query) (shadow.Report, error)
 }
@@ -72,6 +75,13 @@ func (s *Server) Handler() http.Handler {
 	get("/v1/cases/{id}", s.explain)
 	get("/v1/rules", s.rules)
 	get("/v1/signals", s.signals)
+	post("/v1/cases/merge", s.merge)
+	post("/v1/cases/{id}/split", s.split)
+	get("/v1/decisions", s.decisions)
+	post("/v1/decisions/{id}/undo", s.undoDecision)
+	get("/v1/common", s.common)
+	get("/v1/never_join", s.neverJoins)
+	post("/v1/never_join", s.neverJoin)
 	get("/v1/events", s.events)
 	get("/v1/rejected", s.rejected)
 	get("/v1/intents", s.intents)

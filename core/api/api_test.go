@@ -22,6 +22,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"github.com/kelpie-sec/kelpie/core/correlate"
 	"github.com/kelpie-sec/kelpie/core/decide"
 	"github.com/kelpie-sec/kelpie/core/eventlog"
 	"github.com/kelpie-sec/kelpie/core/host"
@@ -68,6 +69,10 @@ func (e *fakeEngine) Status(context.Context) (Status, error) {
 	return st, nil
 }
 func (e *fakeEngine) Plugins() []host.Status { return nil }
+func (e *fakeEngine) Grouping(context.Context) (correlate.Settings, error) {
+	return correlate.Settings{Window: time.Hour, Common: 2}, nil
+}
+
 func (e *fakeEngine) Shadow(_ context.Context, q shadow.Query) (shadow.Report, error) {
 	if q.Name == "nobody" {
 		return shadow.Report{}, shadow.ErrNoShadow

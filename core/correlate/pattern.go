@@ -16,6 +16,14 @@ type Pattern struct {
 	Like string
 }
 
+// String is the pattern as the configuration has it.
+func (p Pattern) String() string {
+	if p.Network.IsValid() {
+		return p.Kind + ":" + p.Network.String()
+	}
+	return p.Kind + ":" + p.Like
+}
+
 // matches tells whether a canonical value is one of the pattern's.
 func (p Pattern) matches(o sdk.Observable) bool {
 	if o.Kind != p.Kind {

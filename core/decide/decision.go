@@ -145,7 +145,11 @@ func (m *Machine) sameIn(cs *caseState, most int) []string {
 	if most <= 0 || !slices.ContainsFunc(refs, func(r correlate.Ref) bool { return r.Role == correlate.Same }) {
 		return nil
 	}
-	texts, subjects := map[correlate.ValueNum][]string{}, 0 // by what they stand for
+	type text struct {
+		of  correlate.ValueNum
+		why string
+	}
+	texts, subjects := map[correlate.ValueNum][]text{}, 0 // by what they stand for
 	for _, r := range refs {
 		if r.Role != correlate.Subject {
 			continue
@@ -153,20 +157,74 @@ func (m *Machine) sameIn(cs *caseState, most int) []string {
 		if subjects++; subjects > maxSubjects {
 			break
 		}
-		for v, text := range m.namedBy(r.Value) {
-			texts[v] = append(texts[v], text)
+		for v, why := range m.namedBy(r.Value) {
+			texts[v] = append(texts[v], text{r.Value, why})
 		}
 	}
 	var all []string
+	told := map[[2]correlate.ValueNum]bool{}
 	for i, r := range refs {
 		if r.Role != correlate.Same {
 			continue
 		}
-		if own := i > 0 && refs[i-1].Value == r.Value; own || len(texts[r.Value]) > 1 {
-			all = append(all, texts[r.Value]...)
+		var values []correlate.ValueNum // that are one by it
+		if i > 0 && refs[i-1].Value == r.Value {
+			values = append(values, r.Value) // a signal has it itself
+		}
+		for _, t := range texts[r.Value] {
+			values = append(values, t.of)
+		}
+		if m.together(cs, values) {
+			continue
+		}
+		for _, t := range texts[r.Value] {
+			if told[[2]correlate.ValueNum{t.of, r.Value}] || told[[2]correlate.ValueNum{r.Value, t.of}] || len(all) >= most {
+				continue
+			}
+			told[[2]correlate.ValueNum{t.of, r.Value}] = true
+			all = append(all, t.why)
 		}
 	}
-	return all[:min(len(all), most)]
+	return all
+}
+
+// maxTogether bounds the values and, of each, the signals that are looked at for
+// whether they are together anyway.
+const maxTogether = 100
+
+// together tells whether signals of a case that have two of these values and more hold
+// all of them together, so that nothing else has to.
+func (m *Machine) together(cs *caseState, values []correlate.ValueNum) bool {
+	if len(values) < 2 {
+		return true
+	}
+	values = values[:min(len(values), maxTogether)]
+	reached, left := slices.Clone(values[:1]), slices.Clone(values[1:])
+	for len(reached) > 0 && len(left) > 0 {
+		looked, v := 0, reached[0]
+		reached = reached[1:]
+		for n := range m.index.SignalsOf(v) {
+			if looked++; looked > maxTogether {
+				break
+			}
+			if m.index.Group(n) != cs.group {
+				continue
+			}
+			left = slices.DeleteFunc(left, func(w correlate.ValueNum) bool {
+				has := m.has(n, v) && m.has(n, w)
+				if has {
+					reached = append(reached, w)
+				}
+				return has
+			})
+		}
+	}
+	return len(left) == 0
+}
+
+// has tells whether a signal has a value itself.
+func (m *Machine) has(n correlate.SignalNum, v correlate.ValueNum) bool {
+	return slices.ContainsFunc(m.index.Refs(n), func(r correlate.Ref) bool { return r.Value == v && r.Role != correlate.Same })
 }
 
 // namedBy are the values that a subject stands for, and who says so.

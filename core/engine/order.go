@@ -22,9 +22,12 @@ const orderTimeout = 30 * time.Second
 var errStopping = &api.Error{Code: http.StatusConflict, Text: "kelpie is stopping; give the order again when it has"}
 
 // Order writes a person's command into INPUTS and waits until it is decided. Where
-// Kelpie does not run, decide runs for as long as that takes.
+// Kelpie does not run, decide runs for as long as that takes. A command without an id
+// gets one.
 func (k *Kelpie) Order(ctx context.Context, c model.Command) error {
-	c.ID = rand.Text()
+	if c.ID == "" {
+		c.ID = rand.Text()
+	}
 	ctx, cancel := context.WithTimeout(ctx, orderTimeout)
 	defer cancel()
 	k.mu.Lock()

@@ -20,7 +20,7 @@ const (
 	// A person decided which signals are one case, or took that back: Subject is the
 	// decision, To what it was, Case the case, Target the value, Message the signals.
 	RecordDecision RecordKind = "decision"
-	RecordUndo     RecordKind = "undo_decision"
+	RecordUndo     RecordKind = "undo"
 )
 
 // Record is one thing that was decided, done or changed, for the audit: who, what, to

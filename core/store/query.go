@@ -83,6 +83,19 @@ func (s *Store) CaseSignals(ctx context.Context, id string, raw bool) ([]model.S
 	}, caseSignals, raw, id)
 }
 
+// EarliestSignal is the id of a case's first signal by event time, then id.
+func (s *Store) EarliestSignal(ctx context.Context, id string) (signal string, err error) {
+	err = s.read.QueryRowContext(ctx, `SELECT s.id FROM cases c JOIN members m ON m.case_number = c.number
+		JOIN signals s ON s.number = m.signal WHERE c.id = ? ORDER BY s.time, s.id LIMIT 1`, id).Scan(&signal)
+	return signal, classify(err)
+}
+
+// CaseOf is the case that a signal is in.
+func (s *Store) CaseOf(ctx context.Context, signal string) (model.Case, error) {
+	return getDoc[model.Case](ctx, s, `SELECT c.doc FROM signals s JOIN members m ON m.signal = s.number
+		JOIN cases c ON c.number = m.case_number WHERE s.id = ?`, signal)
+}
+
 // Lookup is an ask and what became of it; Reply is nil while it is pending.
 type Lookup struct {
 	Ask   model.Ask    `json:"ask"`

@@ -228,6 +228,8 @@ func sentence(r model.Record) string {
 		parts = append(parts, "actions are paused")
 	case model.RecordResume:
 		parts = append(parts, "actions go on")
+	case model.RecordDecision, model.RecordUndo:
+		parts = append(parts, decisionText(r))
 	case model.RecordBegan:
 		parts = append(parts, "the audit begins here, with steps planned before it")
 	default:
@@ -249,6 +251,18 @@ func sentence(r model.Record) string {
 		parts = append(parts, r.Subject)
 	}
 	return strings.Join(parts, "; ")
+}
+
+// decisionText says what a person decided about cases, or took back.
+func decisionText(r model.Record) string {
+	text := map[model.CommandKind]string{
+		model.MergeCases: "cases " + r.Case + " are one", model.SplitCase: "signals are split off case " + r.Case,
+		model.NeverJoin: r.Target + " joins no signals",
+	}[model.CommandKind(r.To)]
+	if r.Kind == model.RecordUndo {
+		return "taken back: " + text
+	}
+	return text
 }
 
 func state(r model.Record) string {

@@ -16,7 +16,8 @@ import (
 
 func (p program) caseCommand(o *options) *cobra.Command {
 	c := &cobra.Command{Use: "case", Short: "The cases"}
-	c.AddCommand(p.caseListCommand(o), p.caseShowCommand(o))
+	c.AddCommand(p.caseListCommand(o), p.caseShowCommand(o), p.caseSignalsCommand(o), p.caseMergeCommand(o), p.caseSplitCommand(o),
+		p.caseDecisionsCommand(o), p.caseUndoCommand(o), p.caseCommonCommand(o), p.caseNeverJoinCommand(o))
 	return c
 }
 
@@ -137,6 +138,9 @@ func printCase(w io.Writer, e api.Explanation) {
 	row("reported by", joined(c.Rules))
 	row("techniques", joined(c.Techniques))
 	row("earlier ids", joined(c.Aliases))
+	for _, why := range c.Joined {
+		row("one because", why)
+	}
 	for _, in := range e.Intents {
 		row("done", intentText(in))
 	}
