@@ -51,7 +51,7 @@ type hit struct {
 
 func (e evidence) reports(w *Watch, complete int64) []Report {
 	slices.SortFunc(e, func(a, b Fact) int {
-		return cmp.Or(cmp.Compare(ticks(a.Time), ticks(b.Time)), strings.Compare(a.ID, b.ID), cmp.Compare(a.Term, b.Term))
+		return cmp.Or(cmp.Compare(instant(a.Time), instant(b.Time)), strings.Compare(a.ID, b.ID), cmp.Compare(a.Term, b.Term))
 	})
 	periods := map[int64][]hit{}
 	for _, f := range e {
@@ -106,7 +106,7 @@ func (e evidence) report(w *Watch, period int64, hits []hit) Report {
 			}
 		}
 		r.Severity = max(r.Severity, f.Severity)
-		at := fromTicks(ticks(f.Time))
+		at := fromTicks(instant(f.Time))
 		if r.Size == 0 {
 			r.First = at
 		}
@@ -134,7 +134,7 @@ func byValue(a, b sdk.Observable) int {
 func (e evidence) interval(w *Watch, f Fact) evidence {
 	var in evidence
 	for _, g := range e {
-		if t := ticks(g.Time); t > ticks(f.Time) || !w.inside(t, ticks(f.Time)) {
+		if t := instant(g.Time); t > instant(f.Time) || !w.inside(t, instant(f.Time)) {
 			continue
 		}
 		if !w.cuts() || g.Term != w.Terms-1 {
@@ -143,8 +143,8 @@ func (e evidence) interval(w *Watch, f Fact) evidence {
 	}
 	if w.cuts() {
 		for _, u := range e {
-			if u.Term == w.Terms-1 && ticks(u.Time) <= ticks(f.Time) {
-				in = slices.DeleteFunc(in, func(g Fact) bool { return ticks(g.Time) <= ticks(u.Time) })
+			if u.Term == w.Terms-1 && instant(u.Time) <= instant(f.Time) {
+				in = slices.DeleteFunc(in, func(g Fact) bool { return instant(g.Time) <= instant(u.Time) })
 			}
 		}
 	}
@@ -152,7 +152,7 @@ func (e evidence) interval(w *Watch, f Fact) evidence {
 }
 
 func (e evidence) hit(w *Watch, f Fact) (hit, bool) {
-	at := ticks(f.Time)
+	at := instant(f.Time)
 	if w.cuts() && f.Term == w.Terms-1 {
 		return hit{}, false
 	}
@@ -161,8 +161,8 @@ func (e evidence) hit(w *Watch, f Fact) (hit, bool) {
 		return e.absent(w, f)
 	case First:
 		for _, g := range e {
-			before := ticks(g.Time) < at && uint64(at)-uint64(ticks(g.Time)) <= uint64(w.Within)
-			equal := ticks(g.Time) == at && (g.ID < f.ID || g.ID == f.ID && g.Term < f.Term)
+			before := instant(g.Time) < at && uint64(at)-uint64(instant(g.Time)) <= uint64(w.Within)
+			equal := instant(g.Time) == at && (g.ID < f.ID || g.ID == f.ID && g.Term < f.Term)
 			if before || equal {
 				return hit{}, false
 			}
@@ -241,8 +241,8 @@ func (e evidence) chains(from, end int, after int64, used []string) bool {
 		return true
 	}
 	for _, f := range e {
-		if f.Term == from && ticks(f.Time) >= after && !slices.Contains(used, f.ID) &&
-			e.chains(from+1, end, ticks(f.Time), append(slices.Clip(used), f.ID)) {
+		if f.Term == from && instant(f.Time) >= after && !slices.Contains(used, f.ID) &&
+			e.chains(from+1, end, instant(f.Time), append(slices.Clip(used), f.ID)) {
 			return true
 		}
 	}
@@ -251,10 +251,10 @@ func (e evidence) chains(from, end int, after int64, used []string) bool {
 
 func (e evidence) sequence(w *Watch, f Fact) (hit, bool) {
 	last := w.steps() - 1
-	if f.Term != last || !e.chains(0, last, ticks(e[0].Time), []string{f.ID}) {
+	if f.Term != last || !e.chains(0, last, instant(e[0].Time), []string{f.ID}) {
 		return hit{}, false
 	}
-	h := hit{at: ticks(f.Time), number: int64(last+1) * 1000}
+	h := hit{at: instant(f.Time), number: int64(last+1) * 1000}
 	for _, g := range e {
 		if g.Term == last {
 			if g.ID == f.ID {
@@ -262,8 +262,8 @@ func (e evidence) sequence(w *Watch, f Fact) (hit, bool) {
 			}
 			continue
 		}
-		before := slices.DeleteFunc(slices.Clone(e), func(b Fact) bool { return ticks(b.Time) > ticks(g.Time) })
-		if before.ordered(0, g.Term, ticks(e[0].Time)) && e.ordered(g.Term+1, last, ticks(g.Time)) {
+		before := slices.DeleteFunc(slices.Clone(e), func(b Fact) bool { return instant(b.Time) > instant(g.Time) })
+		if before.ordered(0, g.Term, instant(e[0].Time)) && e.ordered(g.Term+1, last, instant(g.Time)) {
 			h.members = append(h.members, g)
 		}
 	}
@@ -276,7 +276,7 @@ func (e evidence) ordered(from, end int, after int64) bool {
 		return true
 	}
 	for _, f := range e {
-		if f.Term == from && ticks(f.Time) >= after && e.ordered(from+1, end, ticks(f.Time)) {
+		if f.Term == from && instant(f.Time) >= after && e.ordered(from+1, end, instant(f.Time)) {
 			return true
 		}
 	}
@@ -288,11 +288,11 @@ func (e evidence) absent(w *Watch, f Fact) (hit, bool) {
 		return hit{}, false
 	}
 	for _, g := range e {
-		if d := ticks(g.Time) - ticks(f.Time); g.Term == 1 && g.ID != f.ID && ticks(g.Time) >= ticks(f.Time) && uint64(d) <= uint64(w.Within) {
+		if d := instant(g.Time) - instant(f.Time); g.Term == 1 && g.ID != f.ID && instant(g.Time) >= instant(f.Time) && uint64(d) <= uint64(w.Within) {
 			return hit{}, false
 		}
 	}
-	return hit{plus(ticks(f.Time), int64(w.Within)), 1000, evidence{f}}, true
+	return hit{later(instant(f.Time), w.Within), 1000, evidence{f}}, true
 }
 
 func (e evidence) spike(w *Watch, f Fact) (hit, bool) {
@@ -300,16 +300,16 @@ func (e evidence) spike(w *Watch, f Fact) (hit, bool) {
 	if len(in) < w.Least || w.Within == 0 {
 		return hit{}, false
 	}
-	n := max(int64(w.Past/w.Within), 1)
-	slot := floorDiv(ticks(f.Time), int64(w.Within))
+	n := w.past()
+	slot := floorDiv(instant(f.Time), int64(w.Within))
 	var past evidence
 	for _, g := range e {
-		if s := floorDiv(ticks(g.Time), int64(w.Within)); s <= slot-2 && s >= slot-1-n {
+		if s := floorDiv(instant(g.Time), int64(w.Within)); s <= slot-2 && s >= slot-1-n {
 			past = append(past, g)
 		}
 	}
 	number := in.sum()
-	return hit{ticks(f.Time), number, in}, above(number, w.Factor, past.sum(), n)
+	return hit{instant(f.Time), number, in}, above(number, w.Factor, past.sum(), n)
 }
 
 // above tells whether number is more than factor, in thousandths, times sum / n.

@@ -68,11 +68,22 @@ type Watch struct {
 	Most     int           // groups kept; 0: DefaultMostGroups
 }
 
-// DefaultMostGroups bounds how many keys a rule keeps facts of.
-const DefaultMostGroups = 1_000_000
+// Bounds of what a rule keeps.
+const (
+	DefaultMostGroups = 1_000_000 // keys with facts
+	// MaxFacts is how many facts a key keeps, or some more than Least if that is more.
+	// Of one that has more those go that came after the first MaxMembers, beginning with
+	// the earliest of the term that has the most; the report counts them all the same.
+	MaxFacts = 4096
+	// MaxPast is how many periods of Within the Past of Spike is at most.
+	MaxPast = 1024
+
+	maxTerms = 64
+)
 
 // Fact is one event, or one signal, that matched a term of a rule over several. A
-// second one with the same Watch, Term, Key and ID is a repeat.
+// second one with the same Watch, Term, Key and ID is a repeat. All facts of one ID
+// have one Time.
 type Fact struct {
 	Watch       string // the rule's address
 	Term        int
@@ -134,16 +145,21 @@ type Stat struct {
 
 // normal returns the watch with its defaults filled in.
 func (w Watch) normal() Watch {
-	w.Terms = max(w.Terms, 1)
+	w.Terms = min(max(w.Terms, 1), maxTerms)
 	w.Within = max(w.Within, 0)
 	if w.Every <= 0 {
 		w.Every = max(w.Within, 1)
 	}
 	w.Least = max(w.Least, 1)
 	w.Percent = min(max(w.Percent, 0), 100)
+	w.Factor = max(w.Factor, 0)
+	if w.Within <= math.MaxInt64/MaxPast {
+		w.Past = min(w.Past, MaxPast*w.Within)
+	}
 	if w.Most <= 0 {
 		w.Most = DefaultMostGroups
 	}
+	w.Most = min(w.Most, math.MaxInt32)
 	return w
 }
 
@@ -180,12 +196,17 @@ func (w *Watch) inside(t, end int64) bool {
 // period is the number of the period of Every that a time is in.
 func (w *Watch) period(t int64) int64 { return floorDiv(t, int64(w.Every)) }
 
+// past is how many periods the Past of Spike is.
+func (w *Watch) past() int64 { return max(int64(w.Past/max(w.Within, 1)), 1) }
+
 // periodStart is the first time of a period that has a representable one.
-func (w *Watch) periodStart(n int64) int64 {
-	if n < math.MinInt64/int64(w.Every) {
+func (w *Watch) periodStart(n int64) int64 { return startOf(n, int64(w.Every)) }
+
+func startOf(n, every int64) int64 {
+	if n < math.MinInt64/every {
 		return math.MinInt64
 	}
-	return n * int64(w.Every)
+	return n * every
 }
 
 func floorDiv(a, b int64) int64 {
@@ -206,3 +227,18 @@ func plus(a, b int64) int64 {
 	}
 	return math.MinInt64
 }
+
+// times adds the same non-negative number n times.
+func times(n, a int64) int64 {
+	if a != 0 && n > math.MaxInt64/a {
+		return math.MaxInt64
+	}
+	return n * a
+}
+
+// instant is the time of a fact: one that is before the end of time, so that there is
+// a time by which it is complete.
+func instant(t time.Time) int64 { return min(ticks(t), math.MaxInt64-1) }
+
+// later is the instant that is d after another.
+func later(at int64, d time.Duration) int64 { return min(plus(at, int64(d)), math.MaxInt64-1) }

@@ -1,166 +1,304 @@
 package correlate
 
 import (
-	"bytes"
-	"encoding/binary"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
+	"cmp"
+	"hash/maphash"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
 )
 
-// ErrWindows means that bytes are no snapshot of Windows.
-var ErrWindows = errors.New("not a snapshot of windows")
-
 // Windows keeps the facts of rules over several, and tells what they report. After
-// any sequence of Put and Pass, in which no fact came when its time was complete, the
-// latest of each report is what Reports makes of all facts.
+// any sequence of Put and Pass, in which no fact came when its time was complete, and
+// of which none had to be let go for want of room, the latest of each report is what
+// Reports makes of all facts.
 //
 // It is not safe for concurrent use.
 type Windows struct {
 	rules map[string]*window
+	slab  slab
+	desk  desk
+	seed  maphash.Seed
+	warm  uint32
 }
 
 // window is what is kept of one rule.
 type window struct {
-	Watch    Watch
-	Complete *int64 // up to which facts are complete; nil: none is
-	Fed      uint64
-	Groups   map[string]*heap
-	Stat     Stat
-}
-
-// heap is what is kept of one key.
-type heap struct {
-	Fed   uint64
-	Facts []Fact
-	Told  map[int64]string // by period: the report, as it was told
+	watch    Watch
+	eager    bool
+	next     int64  // all facts before this time are complete
+	fed      uint64 // how many facts have fed it
+	roster   roster
+	open     map[uint32]*pile // by group: those with many facts
+	calendar calendar
+	facts    int
+	evicted  uint64
+	crowded  uint64
+	late     uint64
 }
 
 // NewWindows returns windows without facts.
 func NewWindows(watches []Watch) *Windows {
-	w := &Windows{rules: map[string]*window{}}
+	w := &Windows{rules: map[string]*window{}, seed: maphash.MakeSeed()}
 	w.Configure(watches)
 	return w
 }
 
-// Configure replaces the rules. What is known of a rule of which the watch is
-// unchanged stays; the others begin anew.
+func newWindow(watch Watch) *window {
+	span := time.Duration(plus(int64(watch.Within), int64(watch.Every)))
+	return &window{watch: watch, eager: watch.eager(), next: math.MinInt64, open: map[uint32]*pile{}, calendar: newCalendar(span)}
+}
+
+// Configure replaces the rules. What is known of a rule stays if its watch means the
+// same, which is so if no more than Lateness and Most differ; others begin anew.
 func (w *Windows) Configure(watches []Watch) {
 	old := w.rules
 	w.rules = map[string]*window{}
 	for _, watch := range watches {
 		watch = watch.normal()
-		if r := old[watch.Rule]; r != nil && r.Watch == watch {
+		if r := old[watch.Rule]; r != nil && r.watch.meaning() == watch.meaning() {
+			r.watch = watch
 			w.rules[watch.Rule] = r
+			delete(old, watch.Rule)
 			continue
 		}
-		w.rules[watch.Rule] = &window{Watch: watch, Groups: map[string]*heap{}, Stat: Stat{Rule: watch.Rule}}
+		w.rules[watch.Rule] = newWindow(watch)
+	}
+	for _, rule := range slices.Sorted(maps.Keys(old)) {
+		w.forget(old[rule])
+	}
+}
+
+// meaning is the watch without what makes no difference to what it looks for.
+func (w Watch) meaning() Watch {
+	w.Lateness, w.Most = 0, 0
+	return w
+}
+
+func (w *Windows) forget(r *window) {
+	for group := range r.roster.heads {
+		if h := &r.roster.heads[group]; h.size > 0 {
+			w.slab.give(h.block, h.class)
+		}
 	}
 }
 
 // Put adds a fact, and returns what is new, or has grown, of what its rule reports, if
-// the rule's kind is eager. A report of more than MaxMembers may be told only now and
-// then as it grows, and as it is in the end by the Pass that completes its period.
+// the rule's kind is eager. A report of more than MaxMembers is told as it doubles, and
+// as it is in the end by the Pass that completes its period.
 //
 // A repeat changes nothing, nor does a fact of a rule or a term that there is not, nor
 // one of which the time is complete: that is counted as late.
-func (w *Windows) Put(f *Fact) []Report {
+func (w *Windows) Put(f *Fact) (reports []Report) {
 	r := w.rules[f.Watch]
-	if r == nil || f.Term < 0 || f.Term >= r.Watch.Terms {
+	if r == nil || f.Term < 0 || f.Term >= r.watch.Terms {
 		return nil
 	}
-	if r.Complete != nil && ticks(f.Time) <= *r.Complete {
-		r.Stat.Late++
+	at := instant(f.Time)
+	if at < r.next {
+		r.late++
 		return nil
 	}
-	g := r.Groups[f.Key]
-	if g == nil {
-		r.evict()
-		g = &heap{Told: map[int64]string{}}
-		r.Groups[f.Key] = g
-	}
-	r.Fed++
-	g.Fed = r.Fed
-	if slices.ContainsFunc(g.Facts, func(o Fact) bool { return o.ID == f.ID && o.Term == f.Term }) {
-		return nil
-	}
-	g.Facts = append(g.Facts, *f)
-	if !r.Watch.eager() {
-		return nil
-	}
-	return r.news(g)
-}
-
-// evict makes room for one more group.
-func (r *window) evict() {
-	if len(r.Groups) < r.Watch.Most {
-		return
-	}
-	oldest := ""
-	for key, g := range r.Groups {
-		if o := r.Groups[oldest]; o == nil || g.Fed < o.Fed {
-			oldest = key
+	hash := w.hash(f.Key)
+	group, known := w.find(r, f.Key, hash)
+	var p *pile
+	if known {
+		p = w.lay(r, group)
+	} else {
+		for r.roster.n >= r.watch.Most {
+			reports = append(reports, w.evict(r)...)
 		}
+		group = r.roster.add(hash)
+		r.roster.heads[group].due = math.MaxInt64
+		p = &w.desk.pile
+		p.reset()
+		p.key = p.write(f.Key)
 	}
-	delete(r.Groups, oldest)
-	r.Stat.Evicted++
-}
-
-// news returns the reports of a group that are not told as they are.
-func (r *window) news(g *heap) (news []Report) {
-	var complete time.Time
-	if r.Complete != nil {
-		complete = fromTicks(*r.Complete)
-	}
-	for _, report := range Reports(r.Watch, g.Facts, complete) {
-		p := r.Watch.period(ticks(report.Time))
-		text, _ := json.Marshal(report)
-		if g.Told[p] != string(text) && (r.Complete == nil || !r.over(p)) {
-			g.Told[p] = string(text)
-			news = append(news, report)
-		}
-	}
-	return news
-}
-
-// over tells whether no hit of a period can come any more.
-func (r *window) over(period int64) bool { return period < r.Watch.period(*r.Complete) }
-
-// Pass says that all facts of a rule up to a time have come. It returns what is new,
-// or has grown, of what a settled kind reports, by key and then period. What can have
-// no part in a report any more is let go. A time before the last is no news.
-func (w *Windows) Pass(rule string, complete time.Time) (reports []Report) {
-	r := w.rules[rule]
-	if r == nil || r.Complete != nil && *r.Complete >= ticks(complete) {
+	r.fed++
+	r.roster.heads[group].fed = r.fed
+	if known && p.has(f) {
 		return nil
 	}
-	before, now := r.Complete, ticks(complete)
-	watch := &r.Watch
-	far := plus(plus(int64(watch.Past), 3*int64(min(watch.Within, 1<<60))), 2*int64(min(watch.Every, 1<<60)))
-	for _, key := range slices.Sorted(maps.Keys(r.Groups)) {
-		g := r.Groups[key]
-		r.Complete = &now
-		all := Reports(r.Watch, g.Facts, complete)
-		for _, report := range all {
-			p := watch.period(ticks(report.Time))
-			text, _ := json.Marshal(report)
-			if g.Told[p] != string(text) && (before == nil || p >= watch.period(*before)) {
-				g.Told[p] = string(text)
-				reports = append(reports, report)
+	w.shrink(r, p)
+	i := p.insert(&r.watch, f, at)
+	r.facts++
+	if r.eager {
+		w.desk.look(&r.watch, p, i)
+		reports = append(reports, w.desk.tell(&r.watch, p, r.next)...)
+	}
+	w.put(r, group, p)
+	if !known && len(reports) > 1 {
+		slices.SortStableFunc(reports, byKey)
+	}
+	return reports
+}
+
+func byKey(a, b Report) int {
+	return cmp.Or(strings.Compare(a.Key, b.Key), a.Bucket.Compare(b.Bucket))
+}
+
+// shrink lets go of what a pile need not keep, before it gets another fact.
+func (w *Windows) shrink(r *window, p *pile) {
+	n := len(p.facts)
+	if p.worth(&r.watch, r.next) {
+		w.desk.release(&r.watch, p, r.next)
+	}
+	r.crowded += uint64(p.thin(&r.watch))
+	if len(p.facts) < n {
+		r.facts -= n - len(p.facts)
+		w.tidy(r, p)
+	}
+}
+
+// tidy takes what no fact has out of a pile that stays open.
+func (w *Windows) tidy(r *window, p *pile) {
+	if p.index != nil {
+		w.desk.packed = w.desk.pack(p, w.desk.packed[:0])
+		p.unpack(&r.watch, w.desk.packed)
+		p.find()
+	}
+}
+
+func (w *Windows) hash(key string) uint32 { return uint32(maphash.String(w.seed, key)) }
+
+// find returns the group of a key.
+func (w *Windows) find(r *window, key string, hash uint32) (group uint32, ok bool) {
+	if r.roster.n == 0 {
+		return 0, false
+	}
+	at := r.roster.home(hash)
+	for {
+		if group, at, ok = r.roster.at(hash, at); !ok {
+			return 0, false
+		}
+		h := &r.roster.heads[group]
+		if h.size > 0 && keyIs(w.slab.bytes(h.block)[:h.size], key) {
+			return group, true
+		}
+		if h.size == 0 {
+			if p := r.open[group]; string(p.bytes(p.key)) == key {
+				return group, true
 			}
 		}
-		g.Facts = slices.DeleteFunc(g.Facts, func(f Fact) bool { return plus(ticks(f.Time), far) < now })
-		maps.DeleteFunc(g.Told, func(p int64, _ string) bool { return r.over(p) })
-		if len(g.Facts) == 0 {
-			delete(r.Groups, key)
-		}
+		at++
 	}
-	r.Complete = &now
+}
+
+// lay lays a group's pile open. It is good until the next.
+func (w *Windows) lay(r *window, group uint32) *pile {
+	h := &r.roster.heads[group]
+	if h.size == 0 {
+		return r.open[group]
+	}
+	w.desk.pile.unpack(&r.watch, w.slab.bytes(h.block)[:h.size])
+	return &w.desk.pile
+}
+
+// put keeps what a group's pile has become, or lets the group go if that is nothing.
+func (w *Windows) put(r *window, group uint32, p *pile) {
+	h := &r.roster.heads[group]
+	if len(p.facts)+len(p.told)+len(p.slots) == 0 {
+		w.drop(r, group)
+		return
+	}
+	if !w.rest(h, p) {
+		if p.index == nil { // it has just got many facts
+			w.desk.packed = w.desk.pack(p, w.desk.packed[:0])
+			own := &pile{}
+			own.unpack(&r.watch, w.desk.packed)
+			own.find()
+			r.open[group] = own
+			w.giveBlock(h)
+		}
+	} else if p.index != nil {
+		delete(r.open, group)
+	}
+	if due := p.due(&r.watch, r.next); due < h.due {
+		h.due = due
+		r.calendar.add(entry{due, group})
+	}
+}
+
+// rest packs a pile away, if it is small enough.
+func (w *Windows) rest(h *head, p *pile) bool {
+	if len(p.facts) > manyFacts || p.index != nil && len(p.facts) > fewFacts || len(p.slots) > maxBlock/4 {
+		return false
+	}
+	w.desk.packed = w.desk.pack(p, w.desk.packed[:0])
+	size := len(w.desk.packed)
+	if size > maxBlock {
+		return false
+	}
+	if class := blockClass(size); h.size == 0 || h.class != class {
+		w.giveBlock(h)
+		h.block, h.class = w.slab.take(class), class
+	}
+	h.size = uint32(size)
+	copy(w.slab.bytes(h.block), w.desk.packed)
+	return true
+}
+
+func (w *Windows) giveBlock(h *head) {
+	if h.size > 0 {
+		w.slab.give(h.block, h.class)
+		h.size = 0
+	}
+}
+
+func (w *Windows) drop(r *window, group uint32) {
+	w.giveBlock(&r.roster.heads[group])
+	delete(r.open, group)
+	r.roster.remove(group)
+}
+
+// evict lets go of the group that was fed least recently, and tells what it has not
+// told yet.
+func (w *Windows) evict(r *window) []Report {
+	group := r.roster.leastFed()
+	p := w.lay(r, group)
+	reports := w.desk.tell(&r.watch, p, math.MaxInt64)
+	r.facts -= len(p.facts)
+	w.drop(r, group)
+	r.evicted++
+	return reports
+}
+
+// Pass says that all facts of a rule up to a time have come. It returns what is new,
+// or has grown, of what a settled kind reports, and what grew of the others since it
+// was told, of the periods that are over now; by key and then period. What can have no
+// part in a report any more is let go. A time before the last is no news.
+func (w *Windows) Pass(rule string, complete time.Time) (reports []Report) {
+	r := w.rules[rule]
+	if r == nil {
+		return nil
+	}
+	before, next := r.next, plus(ticks(complete), 1)
+	if next <= before {
+		return nil
+	}
+	r.next = next
+	for _, e := range r.calendar.due(next - 1) {
+		h := &r.roster.heads[e.group]
+		if h.fed == 0 || h.due != e.due {
+			continue // it was looked at, and is due at another time
+		}
+		h.due = math.MaxInt64
+		p := w.lay(r, e.group)
+		if !r.eager {
+			w.desk.settle(&r.watch, p, before, next)
+		}
+		reports = append(reports, w.desk.tell(&r.watch, p, next)...)
+		n := len(p.facts)
+		w.desk.release(&r.watch, p, next)
+		if len(p.facts) < n {
+			r.facts -= n - len(p.facts)
+			w.tidy(r, p)
+		}
+		w.put(r, e.group, p)
+	}
+	slices.SortFunc(reports, byKey)
 	return reports
 }
 
@@ -169,49 +307,18 @@ func (w *Windows) Stats() []Stat {
 	var stats []Stat
 	for _, rule := range slices.Sorted(maps.Keys(w.rules)) {
 		r := w.rules[rule]
-		s := r.Stat
-		for key, g := range r.Groups {
-			s.Groups++
-			s.Facts += len(g.Facts)
-			s.Bytes += int64(len(key) + 200*len(g.Facts))
+		s := Stat{Rule: rule, Groups: r.roster.n, Facts: r.facts, Evicted: r.evicted, Crowded: r.crowded, Late: r.late}
+		// A head and an entry of the calendar are about 60 bytes, with the room to grow.
+		s.Bytes = int64(8*len(r.roster.places) + 60*len(r.roster.heads))
+		for group := range r.roster.heads {
+			if h := &r.roster.heads[group]; h.size > 0 {
+				s.Bytes += int64(blockSize(h.class))
+			}
+		}
+		for _, p := range r.open {
+			s.Bytes += int64(cap(p.text) + 56*cap(p.facts) + 40*len(p.facts) + 80*len(p.words) + 4*cap(p.notes))
 		}
 		stats = append(stats, s)
 	}
 	return stats
-}
-
-// Snapshot writes all that is remembered. Equal windows write equal bytes.
-func (w *Windows) Snapshot(to io.Writer) error {
-	text, err := json.Marshal(w.rules)
-	if err != nil {
-		return err
-	}
-	_, err = to.Write(append(binary.LittleEndian.AppendUint64(nil, uint64(len(text))), text...))
-	return err
-}
-
-// Restore takes the place of what is remembered by what a snapshot says of those rules
-// of which the watch is the same; others begin anew. It reads what Snapshot wrote and
-// no more. Bytes that are no snapshot are ErrWindows, and change nothing.
-func (w *Windows) Restore(from io.Reader) error {
-	var size [8]byte
-	if _, err := io.ReadFull(from, size[:]); err != nil {
-		return fmt.Errorf("%w: %w", ErrWindows, err)
-	}
-	var text bytes.Buffer
-	n := int64(binary.LittleEndian.Uint64(size[:]))
-	if _, err := io.CopyN(&text, from, n); err != nil || n < 0 {
-		return fmt.Errorf("%w: %w", ErrWindows, err)
-	}
-	rules := map[string]*window{}
-	if err := json.NewDecoder(strings.NewReader(text.String())).Decode(&rules); err != nil {
-		return fmt.Errorf("%w: %w", ErrWindows, err)
-	}
-	var watches []Watch
-	for _, r := range w.rules {
-		watches = append(watches, r.Watch)
-	}
-	w.rules = rules
-	w.Configure(watches)
-	return nil
 }
