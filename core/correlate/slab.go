@@ -1,20 +1,32 @@
 package correlate
 
-import "math/bits"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
-// A slab hands out blocks of bytes of some sizes, out of chunks that hold no pointers,
-// so that millions of them cost the garbage collector nothing. Blocks are used again
-// by their size; a chunk is not given back before the slab is empty.
+// A slab hands out blocks of bytes of some sizes, out of pages that hold no pointers,
+// so that millions of them cost the garbage collector nothing. A page has blocks of
+// one size; one of which all are free is given back.
 type slab struct {
-	chunks [][]byte
-	used   int // of the last chunk
-	free   [blockClasses][]uint32
-	live   int64 // bytes of the blocks in use
+	pages []page
+	spare []uint32             // numbers of pages that have no bytes
+	room  [blockClasses]uint32 // a page with a free block, by its number and 1
+}
+
+// page is in a ring with the others of its class that have a free block.
+type page struct {
+	bytes         []byte
+	before, after uint32 // by number and 1
+	free          uint16 // the first free block, by its number and 1; each names the next
+	used, begun   uint16 // blocks in use; blocks that ever were
+	class         uint8
 }
 
 const (
 	blockUnit    = 16
-	chunkBytes   = 1 << 20
+	pageBytes    = 64 << 10
+	pageUnits    = pageBytes / blockUnit
 	maxBlock     = 4096
 	blockClasses = 48
 )
@@ -39,30 +51,82 @@ func blockSize(class uint8) int {
 
 // take returns the number of a free block.
 func (s *slab) take(class uint8) uint32 {
-	size := blockSize(class)
-	s.live += int64(size)
-	if free := s.free[class]; len(free) > 0 {
-		s.free[class] = free[:len(free)-1]
-		return free[len(free)-1]
+	if s.room[class] == 0 {
+		s.open(class)
 	}
-	if len(s.chunks) == 0 || s.used+size > chunkBytes {
-		s.chunks, s.used = append(s.chunks, make([]byte, chunkBytes)), 0
+	n := s.room[class] - 1
+	p, size := &s.pages[n], blockSize(class)
+	var block int
+	if p.free > 0 {
+		block = int(p.free) - 1
+		p.free = binary.LittleEndian.Uint16(p.bytes[block*size:])
+	} else {
+		block = int(p.begun)
+		p.begun++
 	}
-	block := uint32((len(s.chunks)-1)*(chunkBytes/blockUnit) + s.used/blockUnit)
-	s.used += size
-	return block
+	p.used++
+	if !p.hasRoom() {
+		s.unlink(n)
+	}
+	return n*pageUnits + uint32(block*size/blockUnit)
 }
 
-// bytes of a block, up to the end of its chunk.
+func (p *page) hasRoom() bool { return p.free > 0 || int(p.begun) < pageBytes/blockSize(p.class) }
+
+// open makes a page of a class.
+func (s *slab) open(class uint8) {
+	var n uint32
+	if k := len(s.spare); k > 0 {
+		n, s.spare = s.spare[k-1], s.spare[:k-1]
+	} else {
+		n = uint32(len(s.pages))
+		s.pages = append(s.pages, page{})
+	}
+	s.pages[n] = page{bytes: make([]byte, pageBytes), class: class}
+	s.link(n)
+}
+
+func (s *slab) link(n uint32) {
+	p := &s.pages[n]
+	first := s.room[p.class]
+	p.before, p.after = 0, first
+	if first > 0 {
+		s.pages[first-1].before = n + 1
+	}
+	s.room[p.class] = n + 1
+}
+
+func (s *slab) unlink(n uint32) {
+	p := &s.pages[n]
+	if p.before > 0 {
+		s.pages[p.before-1].after = p.after
+	} else {
+		s.room[p.class] = p.after
+	}
+	if p.after > 0 {
+		s.pages[p.after-1].before = p.before
+	}
+}
+
+// bytes of a block, and what is behind it.
 func (s *slab) bytes(block uint32) []byte {
-	return s.chunks[block/(chunkBytes/blockUnit)][block%(chunkBytes/blockUnit)*blockUnit:]
+	return s.pages[block/pageUnits].bytes[block%pageUnits*blockUnit:]
 }
 
-func (s *slab) give(block uint32, class uint8) {
-	s.live -= int64(blockSize(class))
-	if s.live == 0 {
-		*s = slab{}
-		return
+func (s *slab) give(block uint32) {
+	n := block / pageUnits
+	p := &s.pages[n]
+	full := !p.hasRoom()
+	at := block % pageUnits * blockUnit
+	binary.LittleEndian.PutUint16(p.bytes[at:], p.free)
+	p.free = uint16(int(at)/blockSize(p.class)) + 1
+	p.used--
+	if full {
+		s.link(n)
 	}
-	s.free[class] = append(s.free[class], block)
+	if p.used == 0 {
+		s.unlink(n)
+		*p = page{}
+		s.spare = append(s.spare, n)
+	}
 }
