@@ -73,10 +73,7 @@ func heapBytes() uint64 {
 func BenchmarkWindows(b *testing.B) {
 	for _, rules := range []int{1, 10, 1000} {
 		for _, warm := range []bool{false, true} {
-			name := fmt.Sprintf("groups=%d/rules=%d", *benchGroups, rules)
-			if warm {
-				name += "/warm"
-			}
+			name := fmt.Sprintf("groups=%d/rules=%d/warm=%v", *benchGroups, rules, warm)
 			b.Run(name, func(b *testing.B) { benchmarkWindows(b, rules, warm) })
 		}
 	}

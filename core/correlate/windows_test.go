@@ -3,7 +3,9 @@ package correlate
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -165,4 +167,326 @@ func restarted(t *rapid.T, w *Windows, watches []Watch) *Windows {
 		t.Fatalf("snapshot  %q\nof what it restored %q", all, after.Bytes())
 	}
 	return back
+}
+
+// TestTimesWithoutEnd: times that no int64 of nanoseconds holds, and intervals that
+// reach beyond them.
+func TestTimesWithoutEnd(t *testing.T) {
+	times := []time.Time{{}, time.Unix(-1<<62, 0), time.Unix(0, -1<<63), time.Unix(0, 0), time.Unix(0, 1<<63-1), time.Unix(1<<62, 0)}
+	for kind := Count; kind <= Spike; kind++ {
+		for _, within := range []time.Duration{0, 1, time.Hour, 1<<63 - 1} {
+			for _, every := range []time.Duration{0, 1, time.Hour, 1<<63 - 1} {
+				watch := Watch{Rule: "rule.r", Kind: kind, Terms: 2, Within: within, Every: every, Past: 1<<63 - 1, Least: 1, Above: 1}
+				var facts []Fact
+				for i, at := range times {
+					for term := range 2 {
+						facts = append(facts, Fact{Watch: "rule.r", Term: term, ID: fmt.Sprint(i, term), Time: at, Number: int64(i)<<62 - 1})
+					}
+				}
+				w, said := NewWindows([]Watch{watch}), latest{}
+				for i := range facts {
+					said.add(w.Put(&facts[i]))
+				}
+				end := time.Unix(1<<62, 0)
+				said.add(w.Pass("rule.r", end))
+				if diff := gocmp.Diff(Reports(watch, facts, end), said.inOrder()); diff != "" {
+					t.Errorf("%+v\nwant, got: %s", watch, diff)
+				}
+				if s := w.Stats()[0]; s.Groups+s.Facts != 0 {
+					t.Errorf("%+v\nkept when all has passed: %+v", watch, s)
+				}
+			}
+		}
+	}
+}
+
+// TestWindowsOfManyFacts is TestWindows where keys have hundreds of facts, more than
+// reports list, and where what was restored goes on beside what was not.
+func TestWindowsOfManyFacts(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		watch := anyWatch(t)
+		n := 300
+		if watch.Kind == Sequence || watch.Kind == All {
+			n = 60 // the slow way is very slow
+			watch.Terms = min(watch.Terms, 3)
+		}
+		random := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
+		spread := rapid.SampledFrom([]int{10, 60, 600}).Draw(t, "spread")
+		var facts []Fact
+		for i := range n {
+			id := random.IntN(n)
+			f := Fact{
+				Watch: watch.Rule, Term: random.IntN(watch.Terms), Key: []string{"", "", "a"}[i%3], ID: fmt.Sprint(id),
+				Time:  epoch.Add(time.Duration(id*7919%n*spread/n) * time.Minute),
+				Value: fmt.Sprint(id % 7), Number: int64(id%9-2) * 1000, Seq: uint64(id), Severity: id % 100,
+				Observables: []sdk.Observable{{Kind: sdk.Host, Value: fmt.Sprint(id % 290)}},
+			}
+			facts = append(facts, f)
+		}
+		lateness := rapid.IntRange(0, 40).Draw(t, "lateness")
+		slices.SortStableFunc(facts, func(a, b Fact) int { return a.Time.Compare(b.Time) })
+		for i := range facts { // each no further from its place than the lateness
+			j := min(i+random.IntN(lateness+1), len(facts)-1)
+			facts[i], facts[j] = facts[j], facts[i]
+		}
+		first := make([]time.Time, len(facts)) // of those from each on
+		for i := len(facts) - 1; i >= 0; i-- {
+			first[i] = facts[i].Time
+			if i+1 < len(facts) && first[i+1].Before(first[i]) {
+				first[i] = first[i+1]
+			}
+		}
+		w, said := NewWindows([]Watch{watch}), latest{}
+		twin := w
+		both := func(do func(w *Windows) []Report) {
+			reports := do(w)
+			said.add(reports)
+			if twin != w {
+				if diff := gocmp.Diff(reports, do(twin)); diff != "" {
+					t.Fatalf("%+v\nwithout and with a restart: %s", watch, diff)
+				}
+			}
+		}
+		for i := range facts {
+			switch random.IntN(20) {
+			case 0:
+				both(func(w *Windows) []Report { return w.Pass(watch.Rule, first[i].Add(-1)) })
+			case 1:
+				if twin == w {
+					twin = restarted(t, w, []Watch{watch})
+				}
+			}
+			both(func(w *Windows) []Report { return w.Put(&facts[i]) })
+			if random.IntN(3) == 0 { // most are late, or repeats
+				f := facts[random.IntN(i+1)]
+				both(func(w *Windows) []Report { return w.Put(&f) })
+			}
+		}
+		var a, b bytes.Buffer
+		if err := errors.Join(w.Snapshot(&a), twin.Snapshot(&b)); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(a.Bytes(), b.Bytes()) {
+			t.Fatalf("%+v\nthe snapshot is not that of one that was restarted", watch)
+		}
+		end := epoch.Add(24 * time.Hour)
+		both(func(w *Windows) []Report { return w.Pass(watch.Rule, end) })
+		if diff := gocmp.Diff(Reports(watch, facts, end), said.inOrder()); diff != "" {
+			t.Fatalf("%+v\nwant, got: %s", watch, diff)
+		}
+		for _, s := range w.Stats() {
+			if s.Groups+s.Facts != 0 {
+				t.Fatalf("kept when all has passed: %+v", s)
+			}
+		}
+	})
+}
+
+func feedOne(w *Windows, rule, key, id string, at time.Duration) []Report {
+	return w.Put(&Fact{Watch: rule, Key: key, ID: id, Time: epoch.Add(at)})
+}
+
+// TestMostGroups: beyond Most the key goes that was fed least recently, at once.
+func TestMostGroups(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		watch := Watch{Rule: "rule.r", Kind: Count, Within: time.Hour, Least: 1000, Most: rapid.IntRange(1, 200).Draw(t, "most")}
+		w := NewWindows([]Watch{watch})
+		random := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
+		var order []string // of the keys, by when they were last fed
+		evicted := uint64(0)
+		for i := range 600 {
+			key := fmt.Sprint(random.IntN(300))
+			feedOne(w, "rule.r", key, fmt.Sprint(i), time.Duration(i))
+			if at := slices.Index(order, key); at >= 0 {
+				order = slices.Delete(order, at, at+1)
+			} else if len(order) == watch.Most {
+				order = order[1:]
+				evicted++
+			}
+			order = append(order, key)
+			if random.IntN(100) == 0 {
+				w = restarted(t, w, []Watch{watch})
+			}
+		}
+		s := w.Stats()[0]
+		if s.Groups != len(order) || s.Evicted != evicted {
+			t.Fatalf("%+v, want %d groups and %d evicted", s, len(order), evicted)
+		}
+		r := w.rules["rule.r"]
+		for i, e := range r.roster.fedUpTo(1 << 62) {
+			if p := w.lay(r, e.group); string(p.bytes(p.key)) != order[i] {
+				t.Fatalf("group %d is of %s, want %s", i, p.bytes(p.key), order[i])
+			}
+		}
+	})
+}
+
+// TestEvictedIsTold: what a large report has grown by is told when its key is evicted.
+func TestEvictedIsTold(t *testing.T) {
+	w := NewWindows([]Watch{{Rule: "rule.r", Kind: Count, Within: time.Hour, Least: 1, Most: 1}})
+	size := 0
+	for i := range MaxMembers + 50 {
+		for _, r := range feedOne(w, "rule.r", "a", fmt.Sprint(i), time.Duration(i)) {
+			size = r.Size
+		}
+	}
+	if size != MaxMembers+1 {
+		t.Errorf("told of %d, want %d", size, MaxMembers+1)
+	}
+	reports := feedOne(w, "rule.r", "b", "0", 0)
+	if len(reports) != 2 || reports[0].Key != "a" || reports[0].Size != MaxMembers+50 || reports[1].Key != "b" {
+		t.Errorf("reports = %+v", reports)
+	}
+}
+
+// TestFlood: a key with more facts than are kept still reports, lists the same first
+// members, and counts them all.
+func TestFlood(t *testing.T) {
+	watch := Watch{Rule: "rule.r", Kind: Count, Within: time.Hour, Least: 3000}
+	w, told := NewWindows([]Watch{watch}), 0
+	var last Report
+	const n = 50_000
+	for i := range n {
+		for _, r := range feedOne(w, "rule.r", "a", fmt.Sprint(i), time.Duration(i)*time.Millisecond) {
+			last = r
+			told++
+		}
+	}
+	if told > 20 {
+		t.Errorf("told %d times", told)
+	}
+	s := w.Stats()[0]
+	if s.Facts > MaxFacts || int(s.Crowded)+s.Facts != n {
+		t.Errorf("%+v", s)
+	}
+	reports := w.Pass("rule.r", epoch.Add(2*time.Hour))
+	if len(reports) != 1 || reports[0].Size != n || reports[0].Members[MaxMembers-1].ID != fmt.Sprint(MaxMembers-1) || last.Bucket != reports[0].Bucket {
+		t.Errorf("reports = %d, of size %d", len(reports), reports[0].Size)
+	}
+}
+
+func TestLate(t *testing.T) {
+	w := NewWindows([]Watch{{Rule: "rule.r", Kind: Count, Within: time.Hour, Least: 2}})
+	feedOne(w, "rule.r", "", "a", time.Minute)
+	w.Pass("rule.r", epoch.Add(time.Minute))
+	if got := feedOne(w, "rule.r", "", "late", time.Minute); got != nil {
+		t.Errorf("a late fact reports %+v", got)
+	}
+	if got := feedOne(w, "rule.r", "", "b", time.Minute+1); len(got) != 1 {
+		t.Errorf("one that is not reports %+v", got)
+	}
+	if s := w.Stats()[0]; s.Late != 1 || s.Facts != 2 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestConfigure: a rule keeps what it has unless what it looks for changes.
+func TestConfigure(t *testing.T) {
+	watch := Watch{Rule: "rule.r", Kind: Count, Within: time.Hour, Least: 2}
+	other := Watch{Rule: "rule.s", Kind: First, Within: time.Hour}
+	w := NewWindows([]Watch{watch, other})
+	feedOne(w, "rule.r", "", "a", 0)
+	feedOne(w, "rule.s", "", "a", 0)
+	watch.Most, watch.Lateness = 7, time.Minute
+	w.Configure([]Watch{watch})
+	if s := w.Stats(); len(s) != 1 || s[0].Facts != 1 {
+		t.Errorf("%+v", s)
+	}
+	watch.Least = 3
+	var b bytes.Buffer
+	if err := w.Snapshot(&b); err != nil {
+		t.Fatal(err)
+	}
+	w.Configure([]Watch{watch, other})
+	if err := w.Restore(&b); err != nil {
+		t.Fatal(err)
+	}
+	if s := w.Stats(); len(s) != 2 || s[0].Facts != 0 || s[1].Facts != 0 {
+		t.Errorf("%+v", s)
+	}
+	for _, p := range w.slab.pages {
+		if p.used > 0 {
+			t.Error("blocks of rules that are gone are kept")
+		}
+	}
+}
+
+// TestWarm: it changes nothing.
+func TestWarm(t *testing.T) {
+	w := NewWindows([]Watch{{Rule: "rule.r", Kind: Count, Within: time.Hour, Least: 2}})
+	var facts []Fact
+	for i := range 200 {
+		facts = append(facts, Fact{Watch: []string{"rule.r", "rule.none"}[i%2], Key: fmt.Sprint(i % 90), ID: "a", Time: epoch})
+	}
+	w.Warm(facts)
+	for i := range facts[:100] {
+		w.Put(&facts[i])
+	}
+	var before, after bytes.Buffer
+	if err := w.Snapshot(&before); err != nil {
+		t.Fatal(err)
+	}
+	w.Warm(facts)
+	if err := w.Snapshot(&after); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(before.Bytes(), after.Bytes()) {
+		t.Error("Warm has changed something")
+	}
+}
+
+// FuzzRestore: whatever bytes come, Restore says that they are no snapshot, or makes
+// windows that write the same, and go on.
+func FuzzRestore(f *testing.F) {
+	var watches []Watch
+	for kind := Count; kind <= Spike; kind++ {
+		watches = append(watches, Watch{Rule: fmt.Sprint("rule.", kind), Kind: kind, Terms: 3, Unless: kind%2 == 0, Within: time.Hour, Least: 1, Past: 3 * time.Hour})
+	}
+	for n := range 4 {
+		w := NewWindows(watches)
+		for i := range 30 * n {
+			for _, watch := range watches {
+				w.Put(&Fact{
+					Watch: watch.Rule, Term: i % 3, Key: fmt.Sprint(i % (2*n - 1)), ID: fmt.Sprint(i), Time: epoch.Add(time.Duration(i) * time.Minute),
+					Value: fmt.Sprint(i), Number: int64(i), Techniques: []string{"T1"}, Observables: []sdk.Observable{{Kind: sdk.Host, Value: "a", Role: sdk.Subject}},
+				})
+			}
+		}
+		for _, watch := range watches {
+			w.Pass(watch.Rule, epoch.Add(time.Duration(n)*10*time.Minute))
+		}
+		var b bytes.Buffer
+		if err := w.Snapshot(&b); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b.Bytes())
+		f.Add(b.Bytes()[:b.Len()/2])
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		w := NewWindows(watches)
+		feedOne(w, watches[0].Rule, "kept", "a", 0)
+		from := bytes.NewReader(b)
+		if err := w.Restore(from); err != nil {
+			if !errors.Is(err, ErrWindows) {
+				t.Fatal(err)
+			}
+			if s := w.Stats()[0]; s.Facts != 1 {
+				t.Fatalf("what there was is gone: %+v", s)
+			}
+			return
+		}
+		var out, again bytes.Buffer
+		if err := w.Snapshot(&out); err != nil {
+			t.Fatal(err)
+		}
+		twin := NewWindows(watches)
+		if err := errors.Join(twin.Restore(bytes.NewReader(out.Bytes())), twin.Snapshot(&again)); err != nil || !bytes.Equal(out.Bytes(), again.Bytes()) {
+			t.Fatalf("what it writes is not restored: %v", err)
+		}
+		for i, watch := range watches {
+			feedOne(w, watch.Rule, "0", "new", time.Duration(i)*time.Minute)
+			w.Pass(watch.Rule, epoch.Add(time.Hour))
+			w.Pass(watch.Rule, epoch.Add(1000*time.Hour))
+		}
+	})
 }
