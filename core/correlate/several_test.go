@@ -109,11 +109,13 @@ func TestSeveral(t *testing.T) {
 		{"first", Watch{Kind: First, Within: 10 * minute}, "a@1 b@2 c@12 d@22.01", "0: a =1, 20: d =1"},
 		{"first of several at once", Watch{Kind: First, Within: 10 * minute}, "b@1 a@1", "0: a =1"},
 		{
-			"spike", Watch{Kind: Spike, Within: 10 * minute, Past: 20 * minute, Factor: 2000, Least: 2},
+			"spike",
+			Watch{Kind: Spike, Within: 10 * minute, Past: 20 * minute, Factor: 2000, Least: 2},
 			"a@1 b@11 c@31 d@32 e@33", "30: c d e =3",
 		},
 		{
-			"not above its past", Watch{Kind: Spike, Within: 10 * minute, Past: 20 * minute, Factor: 2000, Least: 2},
+			"not above its past",
+			Watch{Kind: Spike, Within: 10 * minute, Past: 20 * minute, Factor: 2000, Least: 2},
 			"a@1 b@11 c@31 d@32", "",
 		},
 		{"one without a past", Watch{Kind: Spike, Within: 10 * minute, Past: 20 * minute, Factor: 2000, Least: 2}, "a@1 b@2", "0: a b =2"},

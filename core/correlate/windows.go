@@ -21,7 +21,6 @@ type Windows struct {
 	slab  slab
 	desk  desk
 	seed  maphash.Seed
-	warm  uint32
 }
 
 // window is what is kept of one rule.
@@ -321,51 +320,4 @@ func (w *Windows) Stats() []Stat {
 		stats = append(stats, s)
 	}
 	return stats
-}
-
-// Warm looks ahead at what Put will look at for some facts, all at once, so that the
-// processor waits for memory once for many of them. It changes nothing but the time
-// that it takes: with a million groups and more, half of what Put costs is waiting.
-func (w *Windows) Warm(facts []Fact) {
-	var at [64]uint32
-	var rules [64]*window
-	for len(facts) > 0 {
-		n := min(len(facts), len(at))
-		var sum uint32
-		for i := range n {
-			at[i] = w.hash(facts[i].Key)
-			r := w.rules[facts[i].Watch]
-			if rules[i] = r; r == nil || r.roster.n == 0 {
-				rules[i] = nil
-				continue
-			}
-			sum += r.roster.places[r.roster.home(at[i])].group
-		}
-		for i, r := range rules[:n] {
-			if r == nil {
-				continue
-			}
-			group, _, ok := r.roster.at(at[i], r.roster.home(at[i]))
-			if !ok {
-				rules[i] = nil
-				continue
-			}
-			at[i] = group
-			sum += r.roster.heads[group].block
-		}
-		for i, r := range rules[:n] {
-			if r == nil {
-				continue
-			}
-			if h := &r.roster.heads[at[i]]; h.size > 0 {
-				b := w.slab.bytes(h.block)[:h.size]
-				for j := 0; j < len(b); j += 64 {
-					sum += uint32(b[j])
-				}
-				sum += uint32(b[len(b)-1])
-			}
-		}
-		w.warm += sum // so that the reads are not left out
-		facts = facts[n:]
-	}
 }

@@ -72,14 +72,11 @@ func heapBytes() uint64 {
 // by groups.
 func BenchmarkWindows(b *testing.B) {
 	for _, rules := range []int{1, 10, 1000} {
-		for _, warm := range []bool{false, true} {
-			name := fmt.Sprintf("groups=%d/rules=%d/warm=%v", *benchGroups, rules, warm)
-			b.Run(name, func(b *testing.B) { benchmarkWindows(b, rules, warm) })
-		}
+		b.Run(fmt.Sprintf("groups=%d/rules=%d", *benchGroups, rules), func(b *testing.B) { benchmarkWindows(b, rules) })
 	}
 }
 
-func benchmarkWindows(b *testing.B, rules int, warm bool) {
+func benchmarkWindows(b *testing.B, rules int) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	before := heapBytes()
@@ -99,9 +96,6 @@ func benchmarkWindows(b *testing.B, rules int, warm bool) {
 			f.fill(&facts[i], f.next())
 		}
 		begin := threadTime()
-		if warm {
-			w.Warm(facts)
-		}
 		for i := range facts {
 			if len(w.Put(&facts[i])) > 0 {
 				b.Fatal("it reports")

@@ -411,30 +411,6 @@ func TestConfigure(t *testing.T) {
 	}
 }
 
-// TestWarm: it changes nothing.
-func TestWarm(t *testing.T) {
-	w := NewWindows([]Watch{{Rule: "rule.r", Kind: Count, Within: time.Hour, Least: 2}})
-	var facts []Fact
-	for i := range 200 {
-		facts = append(facts, Fact{Watch: []string{"rule.r", "rule.none"}[i%2], Key: fmt.Sprint(i % 90), ID: "a", Time: epoch})
-	}
-	w.Warm(facts)
-	for i := range facts[:100] {
-		w.Put(&facts[i])
-	}
-	var before, after bytes.Buffer
-	if err := w.Snapshot(&before); err != nil {
-		t.Fatal(err)
-	}
-	w.Warm(facts)
-	if err := w.Snapshot(&after); err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(before.Bytes(), after.Bytes()) {
-		t.Error("Warm has changed something")
-	}
-}
-
 // FuzzRestore: whatever bytes come, Restore says that they are no snapshot, or makes
 // windows that write the same, and go on.
 func FuzzRestore(f *testing.F) {
