@@ -74,6 +74,9 @@ type Explanation struct {
 	// Lookups are by enrichment and observable.
 	Lookups []store.Lookup `json:"lookups"`
 	Intents []model.Intent `json:"intents"`
+	// Events are those behind signals of rules over several, by "SEQ/INDEX": as far as
+	// they are listed and the log still has them.
+	Events map[string]EventLine `json:"events,omitempty"`
 	// At is when this was read: the answers' ages count from it.
 	At time.Time `json:"at"`
 }
@@ -94,6 +97,9 @@ func (s *Server) explain(r *http.Request) (any, error) {
 	}
 	ids := append([]string{c.ID, c.FirstID}, c.Aliases...)
 	if e.Intents, err = s.Store.CaseIntents(ctx, ids); err != nil {
+		return nil, err
+	}
+	if e.Events, err = s.behind(ctx, e.Signals); err != nil {
 		return nil, err
 	}
 	e.Signals, e.Lookups, e.Intents = list(e.Signals), list(e.Lookups), list(e.Intents)

@@ -1,9 +1,13 @@
 package api
 
 import (
+	"context"
+	"errors"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -124,21 +128,88 @@ func (s *Server) events(r *http.Request) (any, error) {
 		if len(rec.Payload) == 0 {
 			return nil, nil
 		}
-		b, err := model.DecodeBatch(rec.Payload)
+		return eventLines(rec)
+	})
+}
+
+func eventLines(rec eventlog.Record) ([]EventLine, error) {
+	b, err := model.DecodeBatch(rec.Payload)
+	if err != nil {
+		return nil, err
+	}
+	lines := make([]EventLine, len(b.Events))
+	for i, e := range b.Events {
+		lines[i] = EventLine{
+			Source: b.Source, Seq: rec.Seq, Index: i, ID: e.ID, Time: e.Time, Received: b.Received,
+			Title: e.Title, Severity: e.Severity, Revision: e.Revision, Observables: e.Observables,
+			Techniques: e.Techniques, Stopped: e.Stopped, Link: e.Link, Reason: e.Problem,
+		}
+		lines[i].payload(e.Raw)
+	}
+	return lines, nil
+}
+
+// MostBehind is how many of what is behind a signal of a rule over several are listed with
+// their events: the first ones and the last.
+const MostBehind = 10
+
+// Behind are those of a signal's members that are listed, and how many between them are
+// not. The list ends early where more are behind the signal than it has members.
+func Behind(g *model.Signal) (first, last []model.Member, between int) {
+	all := g.Members
+	if len(all) <= MostBehind && g.Size <= MostBehind {
+		return all, nil, 0
+	}
+	if g.Size > len(all) { // of the last nothing is known
+		first = all[:min(len(all), MostBehind)]
+		return first, nil, g.Size - len(first)
+	}
+	return all[:MostBehind/2], all[len(all)-MostBehind/2:], len(all) - MostBehind
+}
+
+// Place is how an event is named by where it lies in the log.
+func Place(p model.Position) string { return fmt.Sprintf("%d/%d", p.Seq, p.Index) }
+
+// behind reads the events behind signals, as far as they are listed and still there. Of
+// many signals it reads those of the first ones.
+func (s *Server) behind(ctx context.Context, signals []model.Signal) (map[string]EventLine, error) {
+	const most = 50 // signals
+	wanted, n := map[uint64]map[int]bool{}, 0
+	for i := range signals {
+		if !signals[i].Several() {
+			continue
+		}
+		if n++; n > most {
+			break
+		}
+		first, last, _ := Behind(&signals[i])
+		for _, m := range slices.Concat(first, last) {
+			if wanted[m.Position.Seq] == nil {
+				wanted[m.Position.Seq] = map[int]bool{}
+			}
+			wanted[m.Position.Seq][m.Position.Index] = true
+		}
+	}
+	found := map[string]EventLine{}
+	for _, seq := range slices.Sorted(maps.Keys(wanted)) {
+		rec, err := s.Log.GetEvent(ctx, seq)
+		if errors.Is(err, eventlog.ErrNotFound) || err == nil && len(rec.Payload) == 0 {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
-		lines := make([]EventLine, len(b.Events))
-		for i, e := range b.Events {
-			lines[i] = EventLine{
-				Source: b.Source, Seq: rec.Seq, Index: i, ID: e.ID, Time: e.Time, Received: b.Received,
-				Title: e.Title, Severity: e.Severity, Revision: e.Revision, Observables: e.Observables,
-				Techniques: e.Techniques, Stopped: e.Stopped, Link: e.Link, Reason: e.Problem,
-			}
-			lines[i].payload(e.Raw)
+		lines, err := eventLines(rec)
+		if err != nil {
+			continue // it is damaged
 		}
-		return lines, nil
-	})
+		for i := range lines {
+			if wanted[seq][i] {
+				found[Place(model.Position{Seq: seq, Index: i})] = lines[i]
+			}
+		}
+	}
+	return found, nil
 }
 
 func (s *Server) rejected(r *http.Request) (any, error) {

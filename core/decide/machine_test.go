@@ -23,12 +23,16 @@ func minutes(n int) time.Time { return start.Add(time.Duration(n) * time.Minute)
 
 // program compiles an expression over the shapes that the package declares.
 func program(text string, strict bool) *expr.Program {
+	return compiled(text, expr.Env{Strict: strict, Roots: map[string]*expr.Shape{
+		"case": CaseShape(), "target": TargetShape(), "each": nil, "step": nil,
+	}})
+}
+
+func compiled(text string, env expr.Env) *expr.Program {
 	e, diags := hclsyntax.ParseExpression([]byte(text), "test.hcl", hcl.InitialPos)
 	if !diags.HasErrors() {
 		var p *expr.Program
-		p, diags = expr.Compile(e, expr.Env{Strict: strict, Roots: map[string]*expr.Shape{
-			"case": CaseShape(), "target": TargetShape(), "each": nil, "step": nil,
-		}})
+		p, diags = expr.Compile(e, env)
 		if !diags.HasErrors() {
 			return p
 		}

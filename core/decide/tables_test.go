@@ -183,9 +183,7 @@ func (t *tables) bring(m *Machine, at Position, in *model.Input) error {
 		}
 		return found, err
 	})
-	if len(rounds) > 0 {
-		m.changed.recalls = append(m.changed.recalls, Recall{at, rounds})
-	}
+	m.recalled(at, rounds)
 	return err
 }
 

@@ -49,14 +49,15 @@ func printExplanation(w io.Writer, e api.Explanation) {
 	c := e.Case
 	fmt.Fprintf(w, "%s  %s\n", c.ID, line(c.Title, width-24))
 	printObservables(w, c)
-	printTimeline(w, e.Signals)
+	printTimeline(w, e)
 	printAnswers(w, e)
 	printScore(w, c.Score)
 	printSteps(w, e)
 }
 
 // printTimeline lists the signals; a run of like ones is told as one.
-func printTimeline(w io.Writer, all []model.Signal) {
+func printTimeline(w io.Writer, e api.Explanation) {
+	all := e.Signals
 	heading(w, "TIMELINE (UTC)")
 	for i := 0; i < len(all); {
 		n := 1
@@ -76,6 +77,9 @@ func printTimeline(w io.Writer, all []model.Signal) {
 		for _, note := range g.Notes {
 			indented(w, timelineIndent, "note: "+note)
 		}
+		if n == 1 {
+			printBehind(w, g, e)
+		}
 		i += n
 	}
 }
@@ -83,8 +87,50 @@ func printTimeline(w io.Writer, all []model.Signal) {
 // timelineIndent is as wide as what stands before a signal's title.
 const timelineIndent = "                            "
 
+// printBehind lists the events and signals that a rule over several has reported as one.
+func printBehind(w io.Writer, g model.Signal, e api.Explanation) {
+	if !g.Several() {
+		return
+	}
+	first, last, between := api.Behind(&g)
+	if g.Size > 1 {
+		indented(w, timelineIndent, fmt.Sprintf("%d in all, until %s:", g.Size, stamp(g.Last)))
+	}
+	one := func(m model.Member) {
+		fmt.Fprintf(w, "%s%s  %s\n", timelineIndent, m.Time.UTC().Format(time.TimeOnly), line(memberText(m, e), width-len(timelineIndent)-10))
+	}
+	for _, m := range first {
+		one(m)
+	}
+	if between > 0 {
+		fmt.Fprintf(w, "%s          and %d more\n", timelineIndent, between)
+	}
+	for _, m := range last {
+		one(m)
+	}
+}
+
+// memberText is a signal's title, or an event as it was.
+func memberText(m model.Member, e api.Explanation) string {
+	for _, g := range e.Signals {
+		if g.ID == m.ID {
+			return g.Rule + ": " + g.Title
+		}
+	}
+	event, ok := e.Events[api.Place(m.Position)]
+	switch {
+	case !ok:
+		return "event " + api.Place(m.Position) + ", which the log has no more"
+	case event.Title != "":
+		return event.Source + ": " + event.Title
+	case len(event.Raw) > 0:
+		return event.Source + ": " + string(event.Raw)
+	}
+	return event.Source + ": " + string(event.Bytes)
+}
+
 func alike(a, b model.Signal) bool {
-	return a.Rule == b.Rule && a.Title == b.Title && a.Severity == b.Severity && slices.Equal(a.Observables, b.Observables)
+	return !a.Several() && !b.Several() && a.Rule == b.Rule && a.Title == b.Title && a.Severity == b.Severity && slices.Equal(a.Observables, b.Observables)
 }
 
 // printAnswers lists what was asked. The same answer about several names of one thing

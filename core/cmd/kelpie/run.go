@@ -227,6 +227,7 @@ type sourceLine struct {
 	Source   string         `json:"source"`
 	Received uint64         `json:"received"`
 	Matched  uint64         `json:"matched"`
+	Fact     uint64         `json:"fact,omitempty"`
 	Passed   uint64         `json:"passed"`
 	Ignored  map[string]int `json:"ignored,omitempty"`
 	Rejected map[string]int `json:"rejected,omitempty"`
@@ -238,7 +239,7 @@ func sourceLines(sources []decide.SourceState) []sourceLine {
 	lines := []sourceLine{}
 	for _, s := range sources {
 		lines = append(lines, sourceLine{
-			Source: s.Source, Received: s.Sum.Received, Matched: s.Sum.Matched, Passed: s.Sum.Passed,
+			Source: s.Source, Received: s.Sum.Received, Matched: s.Sum.Matched, Fact: s.Sum.Fact, Passed: s.Sum.Passed,
 			Ignored: s.Sum.Ignored, Rejected: s.Sum.Rejected, Repeated: s.Sum.Repeat,
 			Shadow: s.Sum.Shadow,
 		})
@@ -277,6 +278,9 @@ const mostCases = 10
 func (p program) printSummary(s Summary) {
 	for _, l := range s.Sources {
 		fmt.Fprintf(p.out, "%s: %d events; %d matched, %d passed", l.Source, l.Received, l.Matched, l.Passed)
+		if l.Fact > 0 {
+			fmt.Fprintf(p.out, ", %s", plural(int(l.Fact), "fact"))
+		}
 		if n := total(l.Ignored); n > 0 {
 			fmt.Fprintf(p.out, ", %d ignored", n)
 		}
