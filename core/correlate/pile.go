@@ -217,8 +217,8 @@ func (p *pile) word(tag byte, kind, value string) uint32 {
 	return uint32(len(p.words))
 }
 
-// observable reads a word that is one.
-func observable(word []byte) (o sdk.Observable) {
+// readObservable reads a word that is one.
+func readObservable(word []byte) (o sdk.Observable) {
 	switch word[0] {
 	case subjectWord:
 		o.Role = sdk.Subject

@@ -159,7 +159,7 @@ func (d *desk) unite(p *pile, k *kept, r *Report) {
 		switch {
 		case b[0] != techniqueWord:
 			if len(r.Observables) < MaxObservables {
-				r.Observables = append(r.Observables, observable(b))
+				r.Observables = append(r.Observables, readObservable(b))
 			}
 		case len(r.Techniques) < MaxObservables:
 			r.Techniques = append(r.Techniques, string(b[1:]))

@@ -165,7 +165,9 @@ func (m *Machine) add(s *sum, n correlate.SignalNum) {
 	s.severity = max(s.severity, state.severity)
 	s.stopped[state.stopped] = true
 	s.rules = insert(s.rules, state.rule)
-	s.sources = insert(s.sources, state.source)
+	if state.source != state.rule { // of many detectors it says no more than theirs do
+		s.sources = insert(s.sources, state.source)
+	}
 	if state.technique != 0 {
 		s.tactics = insert(s.tactics, state.technique)
 	}

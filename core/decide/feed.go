@@ -153,7 +153,7 @@ func (m *Machine) valuesOf(t *Term, v *view) []factValue {
 func (m *Machine) single(rule *ruleState, n correlate.SignalNum) model.Signal {
 	st, id := &m.signals[n], m.index.ID(n)
 	in := model.Signal{
-		ID: model.SignalID(rule.Address, "", "", id), Rule: rule.Address, Source: rule.Address, Experimental: rule.Experimental, Position: st.position,
+		ID: model.SignalID(rule.Address, "", "", id), Rule: rule.Address, Source: rule.source(), Experimental: rule.Experimental, Position: st.position,
 		Time: m.index.Time(n), Last: m.index.Time(n), Size: 1, Title: m.texts.text(st.title), Severity: int(st.severity),
 		Techniques: withTechniques(splitTechniques(m.texts.text(st.technique)), rule.Techniques),
 		Members:    []model.Member{{ID: id, Position: st.position, Time: m.index.Time(n)}},

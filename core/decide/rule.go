@@ -49,6 +49,7 @@ type feedOf struct {
 type ruleState struct {
 	*Rule
 	detectors []string // of all terms, each once
+	reach     []string // the same with those of the rules that it reads
 	signals   []string // addresses of all terms, each once
 	below     []*ruleState
 	// Complete: what it reads of up to then has come; nanoseconds since 1970.
@@ -57,6 +58,15 @@ type ruleState struct {
 	moving   bool  // something that it reads is on its way in the input that is applied
 	look     bool  // one of its signals may be fed
 	silent   bool  // nothing that it reads has ever come
+}
+
+// source is where what a rule reports comes from: the one detector that it is all about,
+// or else the rule itself.
+func (r *ruleState) source() string {
+	if len(r.reach) == 1 {
+		return r.reach[0]
+	}
+	return r.Address
 }
 
 // newRules puts rules behind those that they read.
@@ -74,7 +84,7 @@ func newRules(rules []Rule) (order []*ruleState, byAddress map[string]*ruleState
 		done[r] = true
 		for n := range r.Terms {
 			for _, d := range r.Terms[n].Detectors {
-				r.detectors = insert(r.detectors, d)
+				r.detectors, r.reach = insert(r.detectors, d), insert(r.reach, d)
 			}
 			for _, address := range r.Terms[n].Signals {
 				r.signals = insert(r.signals, address)
@@ -82,6 +92,9 @@ func newRules(rules []Rule) (order []*ruleState, byAddress map[string]*ruleState
 				if from := byAddress[address]; from != nil {
 					visit(from)
 					r.below = append(r.below, from)
+					for _, d := range from.reach {
+						r.reach = insert(r.reach, d)
+					}
 				}
 			}
 		}

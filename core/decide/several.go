@@ -295,7 +295,7 @@ func (m *Machine) reportsInOrder() []correlate.Report {
 func (m *Machine) signalOf(r *correlate.Report) model.Signal {
 	rule := m.several.by[r.Watch]
 	in := model.Signal{
-		ID: model.SeveralID(rule.Address, r.Key, r.Bucket), Rule: rule.Address, Source: rule.Address,
+		ID: model.SeveralID(rule.Address, r.Key, r.Bucket), Rule: rule.Address, Source: rule.source(),
 		Experimental: rule.Experimental, Time: r.Time, Last: r.Last, Size: r.Size, Severity: r.Severity, Title: rule.Name,
 		Observables: r.Observables, Techniques: withTechniques(r.Techniques, rule.Techniques),
 	}

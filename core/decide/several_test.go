@@ -115,7 +115,7 @@ func happenings(random *rand.Rand, count int) []happening {
 	for n := range count {
 		h := happening{
 			n: n + 1, at: start.Add(time.Duration(random.IntN(6*3600)) * time.Second), source: "detector.auth",
-			ip: fmt.Sprintf("198.51.100.%d", random.IntN(30)), user: fmt.Sprintf("user%d", random.IntN(60)), kind: "failed",
+			ip: fmt.Sprintf("198.51.100.%d", random.IntN(12)), user: fmt.Sprintf("user%d", random.IntN(60)), kind: "failed",
 		}
 		switch random.IntN(12) {
 		case 0, 1:
@@ -126,6 +126,16 @@ func happenings(random *rand.Rand, count int) []happening {
 			h.kind, h.source = "alert", "detector.ids"
 		}
 		all = append(all, h)
+	}
+	for i := 0; i+12 < len(all); i += 30 { // now and then somebody guesses passwords
+		from := all[i]
+		for j := range 8 + random.IntN(3) {
+			h := &all[i+j]
+			h.source, h.kind, h.ip = "detector.auth", "failed", from.ip
+			if h.at = from.at.Add(time.Duration(random.IntN(400)) * time.Second); random.IntN(8) == 0 {
+				h.kind = "ok"
+			}
+		}
 	}
 	slices.SortFunc(all, func(a, b happening) int { return a.at.Compare(b.at) })
 	return all
@@ -203,7 +213,7 @@ func (r *severalRun) answerAll() {
 			}
 		}
 		reply := model.Reply{State: model.Unknown}
-		if key := r.m.index.Key(next.value); strings.HasSuffix(key, "7") && next.src.Internal {
+		if key := r.m.index.Key(next.value); strings.ContainsAny(key[len(key)-1:], "1357") && next.src.Internal {
 			reply = asset(model.Asset{Name: "host-of-" + strings.NewReplacer(":", "-", ".", "-").Replace(key)})
 		}
 		reply.Ask, reply.AnsweredAt, reply.Expires = next.ask, start, start.Add(1000*time.Hour)

@@ -15,8 +15,8 @@ type Signal struct {
 	ID string `json:"id"`
 	// Rule is the address of what reported it: "pipeline.edge_ids", "rule.beacon".
 	Rule string `json:"rule"`
-	// Source is the detector's address; of a rule over several it is Rule, and there is no
-	// EventID: Members are what is behind it.
+	// Source is the detector's address. What a rule over several reports is of the one that
+	// it reads, or else of the rule itself; it has no EventID, and Members are behind it.
 	Source string `json:"source"`
 	// Experimental: its rule was when it matched. It joins no case, nothing is asked about
 	// it and it reaches nobody.
