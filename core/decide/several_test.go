@@ -167,7 +167,16 @@ func shuffled(random *rand.Rand, all []happening, late time.Duration) []happenin
 func (r *severalRun) run(all []happening) {
 	r.m, r.rows = New(r.compile), newTables()
 	r.apply(model.Input{Config: &model.Config{Hash: "several", Text: []byte(`"several"`), Once: true}})
-	for i, h := range all {
+	r.rest(all, 0)
+}
+
+// rest gives the events from one on.
+func (r *severalRun) rest(all []happening, from int) {
+	for i := from; i < len(all); i++ {
+		if r.each != nil {
+			r.each(i)
+		}
+		h := all[i]
 		r.apply(model.Input{Match: h.result(uint64(i + 1))})
 		if i%97 == r.answerAt {
 			r.answerAll()
@@ -190,18 +199,40 @@ type severalRun struct {
 	answerAt, restoreAt int
 	m                   *Machine
 	rows                *tables
+	lazy                bool // rows are committed when it must be, and at the end
+
+	each    func(i int) // before an event
+	applied func(part)
+	half    func() // when rows of an input that is half applied are committed
 }
 
 func (r *severalRun) apply(in model.Input) {
 	at := Position{Seq: r.m.Position().Seq + 1}
 	in.At = start.Add(12*time.Hour + time.Duration(at.Seq)*100*time.Millisecond)
+	r.give(at, in)
+	if r.applied != nil {
+		r.applied(part{at, in})
+	}
+}
+
+func (r *severalRun) give(at Position, in model.Input) {
 	if err := r.rows.bring(r.m, at, &in); err != nil {
 		r.t.Fatal(err)
 	}
-	if err := r.m.apply(at, in, func() error { return r.rows.bring(r.m, at, nil) }); err != nil {
+	err := r.m.apply(at, in, func() error {
+		left := r.m.Left()
+		err := r.rows.bring(r.m, at, nil)
+		if left && !r.m.Left() && r.half != nil {
+			r.half()
+		}
+		return err
+	})
+	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.rows.commit(r.m.Changes())
+	if !r.lazy || r.m.Signals() > 20 {
+		r.rows.commit(r.m.Changes())
+	}
 }
 
 func (r *severalRun) answerAll() {
