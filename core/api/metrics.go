@@ -72,6 +72,11 @@ var (
 	decided    = describe("decided_sequence", "Last message of INPUTS that is decided.")
 	lowMark    = describe("decided_events_low_mark", "All messages of EVENTS up to this one are decided.")
 	addsUp     = describe("ledger_adds_up", "1 if every event is accounted for and no message of the log is missing.")
+	groupsOf   = describe("rule_groups", "Groups of which a rule over several keeps facts.", "rule")
+	factsOf    = describe("rule_facts", "Facts that a rule over several keeps.", "rule")
+	bytesOf    = describe("rule_bytes", "About how much memory the facts of a rule over several take.", "rule")
+	evictedOf  = describe("rule_evicted_total", "What a rule over several has let go for want of room: groups, or facts of one.", "rule", "what")
+	lateOf     = describe("rule_late_total", "Facts that came too late for a rule over several.", "rule")
 	running    = describe("running", "1 while Kelpie runs.")
 	troubles   = describe("troubles", "How many things status calls broken.")
 )
@@ -221,6 +226,14 @@ func (s sender) parts(st Status) {
 		s.value(questions, float64(e.Waiting), e.Enrichment)
 		s.total(calls, uint64(e.Calls), e.Enrichment)
 		s.total(failures, uint64(e.Failures), e.Enrichment)
+	}
+	for _, r := range st.Rules {
+		s.value(groupsOf, float64(r.Groups), r.Rule)
+		s.value(factsOf, float64(r.Facts), r.Rule)
+		s.value(bytesOf, float64(r.Bytes), r.Rule)
+		s.total(evictedOf, r.Evicted, r.Rule, "group")
+		s.total(evictedOf, r.Crowded, r.Rule, "fact")
+		s.total(lateOf, r.Late, r.Rule)
 	}
 	s.processes(st)
 	s.instances(st)

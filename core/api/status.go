@@ -45,6 +45,8 @@ type Status struct {
 	// Held counts what is contained, by state.
 	Held map[model.HoldState]int `json:"held"`
 	Log  LogState                `json:"log"`
+	// Rules are the rules over several, as they were a minute ago at most.
+	Rules []decide.RuleStat `json:"rules,omitempty"`
 }
 
 // Trouble is something that a person should know.

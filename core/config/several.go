@@ -231,8 +231,8 @@ func (p *parser) watchValues(s, inner *section, w *correlate.Watch) {
 	if w.Factor = n; !ok || n <= 0 || n > 1_000_000_000 {
 		p.errorf(inner.place("factor"), "Out of range", "This is more than 0 and at most 1000000, with up to three decimals.")
 	}
-	if w.Past = inner.duration("past", 0); w.Past < w.Within || w.Past > maxWithin {
-		p.errorf(inner.place("past"), "Out of range", "The past is as long as \"within\" at least, so that there is something to compare with, and 90 days at most.")
+	if w.Past = inner.duration("past", 0); w.Past < w.Within || w.Past > maxWithin || w.Past/correlate.MaxPast > w.Within {
+		p.errorf(inner.place("past"), "Out of range", "The past is as long as \"within\" at least, so that there is something to compare with; it is at most %d times as long, and 90 days.", correlate.MaxPast)
 	}
 }
 

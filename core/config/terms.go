@@ -9,6 +9,9 @@ import (
 // termAttributes name the sources of a rule.
 var termAttributes = [...]string{"on", "sequence", "all", "absent", "unless"}
 
+// maxTerms of a sequence.
+const maxTerms = 16
+
 // ruleSource is a pipeline or a rule that another rule reads.
 type ruleSource struct {
 	section *section
@@ -95,6 +98,9 @@ func (p *parser) ruleSources(s *section, name string, roads []*road) []ruleSourc
 	}
 	if n := len(items(e)); n == 1 && (name == "sequence" || name == "all") {
 		p.errorf(e.Range(), "Only one", "%q takes at least two. For one write on = [%s].", name, fieldPath(items(e)[0]))
+	}
+	if n := len(items(e)); n > maxTerms && (name == "sequence" || name == "all") {
+		p.errorf(e.Range(), "Too many", "%q takes at most %d, and these are %d.", name, maxTerms, n)
 	}
 	var all []ruleSource
 	for _, found := range p.references(e, "pipeline", "rule") {

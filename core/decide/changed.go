@@ -29,6 +29,7 @@ type changed struct {
 	sources map[string]*SourceState
 	configs []ConfigVersion
 	records []model.Record
+	rules   []RuleStat
 
 	// Rows that were made before the end of the group, by key, since what they are
 	// made of has left.
@@ -102,6 +103,7 @@ func (m *Machine) Changes() Changes {
 		c.Aliases = append(c.Aliases, Alias{ID: id, Case: ch.aliasRows[id]})
 	}
 	c.Memory = m.Memory()
+	c.Memory.Rules = ch.rules
 	c.Horizon, c.Quiet = m.horizon, m.quietSince()
 	c.Settled, c.Recalled, c.Recalls, c.Away = ch.settled, ch.recalled, ch.recalls, ch.away
 	c.Asks = ch.asks

@@ -293,6 +293,7 @@ func equalSources(a, b []Source) bool {
 func (m *Machine) tick(t *model.Tick) {
 	m.ticking, m.several.moved = true, true
 	m.clock.tick(t)
+	m.changed.rules = m.ruleStats()
 	m.expire()
 	var free []*caseState
 	for _, cs := range m.cases {

@@ -406,6 +406,30 @@ type Memory struct {
 	Load float64
 	// Cases are in memory, Settled ones have left it.
 	Cases, Settled int
+	// Rules are the rules over several, as they were at the last tick; nil: there was none
+	// since the last Changes.
+	Rules []RuleStat
+}
+
+// RuleStat is what the facts of one rule over several take, and what was let go of them.
+type RuleStat struct {
+	Rule   string `json:"rule"`
+	Groups int    `json:"groups"` // keys with facts
+	Facts  int    `json:"facts"`
+	Bytes  int64  `json:"bytes"` // about
+	// Evicted counts groups, and Crowded facts of groups, that were let go for want of
+	// room; Late facts that came too late to count.
+	Evicted uint64 `json:"evicted"`
+	Crowded uint64 `json:"crowded"`
+	Late    uint64 `json:"late"`
+}
+
+func (m *Machine) ruleStats() []RuleStat {
+	all := []RuleStat{}
+	for _, s := range m.several.windows.Stats() {
+		all = append(all, RuleStat{m.shown(s.Rule), s.Groups, s.Facts, s.Bytes, s.Evicted, s.Crowded, s.Late})
+	}
+	return all
 }
 
 // Memory tells how full it is.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/kelpie-sec/kelpie/core/decide"
@@ -35,6 +36,7 @@ type flow struct {
 	matchers  []*match.Matcher
 	gate      gate
 	tables    tableWatch
+	rules     atomic.Pointer[[]decide.RuleStat] // as decide told last; nil: not yet
 	lead      lead
 	wake      chan struct{}      // of the responder
 	due       chan time.Duration // of the ticker
@@ -122,6 +124,9 @@ func (f *flow) joiner(ctx context.Context, name string, r *reporter) error {
 func (f *flow) wakeUp(c decide.Changes) {
 	f.dueAfter(c.Due)
 	f.gate.tell(c.Memory, f.k.clock.now())
+	if c.Memory.Rules != nil {
+		f.rules.Store(&c.Memory.Rules)
+	}
 	f.lead.decide(c.Position.Seq)
 	if len(c.Asks) > 0 {
 		f.enricher.Wake()

@@ -61,6 +61,10 @@ func (k *Kelpie) Status(ctx context.Context) (api.Status, error) {
 		s.Detectors, s.Enrichments, s.Plugins = f.detector.Reports(), f.enricher.Stats(), f.host.Status()
 		s.Troubles = append(s.Troubles, f.gate.troubles()...)
 		s.Troubles = append(s.Troubles, f.tables.troubles()...)
+		if rules := f.rules.Load(); rules != nil {
+			s.Rules = *rules
+		}
+		ruleTroubles(&s)
 		runTroubles(&s)
 		holding, err := k.store.HoldingActions(ctx)
 		if err != nil {
@@ -196,6 +200,19 @@ func plural(n int, one string) string {
 		return "1 " + one
 	}
 	return fmt.Sprintf("%d %ss", n, one)
+}
+
+// ruleTroubles tell of rules over several that have more to remember than there is room
+// for.
+func ruleTroubles(s *api.Status) {
+	for _, r := range s.Rules {
+		if r.Evicted > 0 {
+			s.Troubles = append(s.Troubles, api.Trouble{
+				What: fmt.Sprintf("%s has too many groups: %d were let go, and what is missing in them can't be noticed", r.Rule, r.Evicted),
+				Do:   "group by what has fewer values, take fewer events, or a shorter \"within\"",
+			})
+		}
+	}
 }
 
 func storeTroubles(s *api.Status) {

@@ -176,6 +176,19 @@ func printParts(w io.Writer, s api.Status) {
 				line(fmt.Sprintf("%d calls, %d from cache, %d failed, %d wait", e.Calls, e.Hits, e.Failures, e.Waiting), width-37))
 		}
 	}
+	if len(s.Rules) > 0 {
+		fmt.Fprintln(w, "\nRULES OVER SEVERAL")
+		for _, r := range s.Rules {
+			text := fmt.Sprintf("%s, %s, %d KB", plural(r.Groups, "group"), plural(r.Facts, "fact"), r.Bytes>>10)
+			if n := r.Evicted + r.Crowded; n > 0 {
+				text += fmt.Sprintf(", %d let go", n)
+			}
+			if r.Late > 0 {
+				text += fmt.Sprintf(", %d late", r.Late)
+			}
+			fmt.Fprintf(w, "  %s %s\n", pad(r.Rule, 34), line(text, width-37))
+		}
+	}
 	if len(s.Plugins) > 0 {
 		fmt.Fprintln(w, "\nPLUGINS")
 		for _, p := range s.Plugins {
