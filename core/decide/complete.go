@@ -54,25 +54,27 @@ func (m *Machine) settleRule(r *ruleState) {
 // their newest event, less the lateness; one that is quiet goes with decide's own time,
 // and holds back nobody else.
 func (m *Machine) completeOf(r *ruleState) (at int64, known bool) {
+	if m.ended {
+		at, known = m.completeAtEnd(r)
+		return m.beforeWaiting(r, at), known
+	}
 	lateness := int64(m.settings.Correlate.Lateness)
 	patience := lateness + min(int64(r.Watch.Within), lateness)
-	lowest, quiet, newest := int64(math.MaxInt64), int64(math.MinInt64), int64(math.MinInt64)
+	lowest, quiet := int64(math.MaxInt64), int64(math.MinInt64)
 	r.silent = true
 	for _, d := range r.detectors {
 		k := m.marks[d]
 		r.silent = r.silent && k == nil
 		switch {
 		case k == nil:
-			if !m.ended && m.awake-r.since < patience {
+			if m.awake-r.since < patience {
 				r.silent = false
 				return 0, false // it may be a slow one
 			}
 		case m.awake-k.Awake >= patience:
 			quiet = max(quiet, k.At+(m.awake-k.Awake)-lateness)
-			newest = max(newest, k.At)
 		default:
 			lowest = min(lowest, k.At-lateness)
-			newest = max(newest, k.At)
 		}
 	}
 	at, known = lowest, lowest != math.MaxInt64
@@ -87,18 +89,19 @@ func (m *Machine) completeOf(r *ruleState) (at int64, known bool) {
 		if from.complete == math.MinInt64 {
 			return 0, false
 		}
-		newest = max(newest, from.complete)
 		if !known || from.complete < at {
 			at, known = from.complete, true
 		}
 	}
-	if m.ended && newest != math.MinInt64 {
-		at, known = newest+int64(r.Watch.Within), true
-	}
+	return m.beforeWaiting(r, at), known
+}
+
+// beforeWaiting bounds how far a rule has come by what waits to be read.
+func (m *Machine) beforeWaiting(r *ruleState, at int64) int64 {
 	for _, address := range r.signals {
 		if first, waits := m.several.queues[address].first(); waits {
 			at = min(at, first-1)
 		}
 	}
-	return at, known
+	return at
 }

@@ -192,7 +192,7 @@ func (m *Machine) begin(next Position, in model.Input) error {
 	case in.Ended != nil:
 		m.ended = true
 		m.changed.flags = true
-		m.several.moved = true
+		m.settleAll()
 	case in.Tick != nil:
 		m.tick(in.Tick)
 	}
@@ -228,6 +228,11 @@ func (m *Machine) configure(c model.Config) error {
 		c.Text = m.config.Text
 	}
 	m.changed.flags = true
+	if m.ended {
+		if err := m.goOn(); err != nil {
+			return err
+		}
+	}
 	m.once, m.ended, m.planned = c.Once, false, false
 	if m.settings != nil && c.Hash == m.config.Hash && equalTables(c.Tables, m.config.Tables) {
 		return nil

@@ -35,6 +35,8 @@ type several struct {
 	ready   []*waiter
 	moved   bool // rules may have come further
 
+	kept *keptRules // of before the end of the run; nil: it has not ended
+
 	scope expr.Scope
 }
 
@@ -273,7 +275,7 @@ func (m *Machine) step() error {
 // takeOwn takes a signal of a rule over several, or over signals.
 func (m *Machine) takeOwn(in *model.Signal, key []sdk.Observable) error {
 	what, err := m.signal(in)
-	if err == nil && what != repeatedSignal && what != experimentalSignal {
+	if err == nil && what != experimentalSignal { // of a repeat too: see goOn
 		m.toRules(in.ID, in.Rule, in.Time, key)
 	}
 	return err

@@ -236,3 +236,37 @@ func TestSignalsWait(t *testing.T) {
 		t.Errorf("signals are %s", got)
 	}
 }
+
+// TestSeveralRuns: a run that goes on from another under --once reports what one run over
+// all reports, but for what was missing at the end of the first.
+func TestSeveralRuns(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		all := happenings(rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1)), 300)
+		cut := rapid.IntRange(1, len(all)-1).Draw(t, "cut")
+		reported := func(r *severalRun) map[string]string {
+			rows := map[string]string{}
+			for key, row := range r.rows.rows {
+				for _, rule := range []string{"rule.guessed", "rule.many", "rule.new", "rule.twice"} {
+					if strings.HasPrefix(key, "signal ") && strings.Contains(row, `"rule":"`+rule+`"`) {
+						rows[key] = row
+					}
+				}
+			}
+			return rows
+		}
+		one := &severalRun{t: t, compile: severalCompiler}
+		one.run(all)
+		two := &severalRun{t: t, compile: severalCompiler}
+		two.run(all[:cut])
+		again := New(severalCompiler) // the process was another
+		if err := again.Restore(bytes.NewReader(snapshot(t, two.m))); err != nil {
+			t.Fatal(err)
+		}
+		two.m = again
+		two.apply(model.Input{Config: &model.Config{Hash: "several", Text: []byte(`"several"`), Once: true}})
+		two.rest(all, cut)
+		if diff := cmp.Diff(reported(one), reported(two)); diff != "" {
+			t.Fatal(diff)
+		}
+	})
+}

@@ -52,6 +52,7 @@ type head struct {
 	Rules   map[string]savedRule `json:"rules"`
 	Waiting []*waiter            `json:"waiting"` // in the order of their coming
 	Waiters uint64               `json:"waiters"` // ever
+	Kept    *keptRules           `json:"kept,omitempty"`
 
 	Decisions []model.Decision `json:"decisions,omitempty"`
 }
@@ -142,10 +143,8 @@ func (m *Machine) head() head {
 		Recent: map[string][]time.Time{}, Marks: m.marks, Horizon: m.horizon, Numbers: m.numbers, Away: m.away,
 		Decisions: m.decisions,
 	}
-	h.Awake, h.Rules, h.Waiting, h.Waiters = m.awake, map[string]savedRule{}, m.inTurn(), m.several.numbers
-	for address, r := range m.several.by {
-		h.Rules[address] = savedRule{r.complete, r.since}
-	}
+	h.Awake, h.Rules, h.Waiting, h.Waiters = m.awake, m.savedRules(), m.inTurn(), m.several.numbers
+	h.Kept = m.several.kept
 	for verb := range m.recent {
 		if m.recently(verb) > 0 {
 			h.Recent[verb] = m.recent[verb]
@@ -383,18 +382,14 @@ func (m *Machine) restoreHead(d *decoder) error {
 	if err := m.load(h.Config); err != nil {
 		return err
 	}
-	for address, saved := range h.Rules {
-		if r := m.several.by[address]; r != nil {
-			r.complete, r.since = saved.Complete, saved.Since
-		}
-	}
+	m.restoreRules(h.Rules)
+	m.several.kept = h.Kept
 	for _, w := range h.Waiting {
 		if w == nil || m.several.waiting[w.ID] != nil {
 			d.fail("who waits for rules")
 			return d.err
 		}
-		m.several.waiting[w.ID] = w
-		m.enqueue(w)
+		m.toWait(w)
 	}
 	return nil
 }
