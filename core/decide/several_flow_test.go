@@ -23,7 +23,7 @@ import (
 func TestSeveralReplay(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		random := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1))
-		all := shuffled(random, happenings(random, 120), testLateness)
+		all := shuffled(random, happenings(random, 60), testLateness)
 		cut := rapid.IntRange(0, len(all)).Draw(t, "cut")
 		whole := &severalRun{t: t, compile: severalCompiler, answerAt: rapid.IntRange(0, 96).Draw(t, "answers")}
 		var at []byte
@@ -57,7 +57,7 @@ func TestSeveralHalf(t *testing.T) {
 	halves := 0
 	rapid.Check(t, func(t *rapid.T) {
 		random := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1))
-		all := happenings(random, 200)
+		all := happenings(random, 100)
 		compile := func(c model.Config) (*Settings, error) {
 			s, err := severalCompiler(c)
 			s.Memory = Limits{Signals: 6, Values: 12, Intents: 2, Answers: 1}
@@ -241,7 +241,7 @@ func TestSignalsWait(t *testing.T) {
 // all reports, but for what was missing at the end of the first.
 func TestSeveralRuns(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		all := happenings(rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1)), 300)
+		all := happenings(rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1)), 90)
 		cut := rapid.IntRange(1, len(all)-1).Draw(t, "cut")
 		reported := func(r *severalRun) map[string]string {
 			rows := map[string]string{}
