@@ -93,4 +93,3 @@ func (m *Machine) completeAtEnd(r *ruleState) (at int64, known bool) {
 	}
 	return newest + int64(r.Watch.Within) + int64(max(r.Watch.Every, r.Watch.Within)), true
 }
-

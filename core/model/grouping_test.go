@@ -10,9 +10,11 @@ import (
 
 func TestGroupingTexts(t *testing.T) {
 	observables := []sdk.Observable{
-		{Kind: sdk.IP, Value: "10.0.0.1", Role: sdk.Subject}, {Kind: sdk.User, Value: "kim", Role: sdk.Subject},
+		{Kind: sdk.IP, Value: "10.0.0.1", Role: sdk.Subject},
+		{Kind: sdk.User, Value: "kim", Role: sdk.Subject},
 		{Kind: sdk.IP, Value: "203.0.113.7", Role: sdk.Indicator},
-		{Kind: sdk.Domain, Value: "b.example"}, {Kind: sdk.Domain, Value: "a.example", Role: sdk.Indicator},
+		{Kind: sdk.Domain, Value: "b.example"},
+		{Kind: sdk.Domain, Value: "a.example", Role: sdk.Indicator},
 	}
 	for name, c := range map[string]struct {
 		group Grouping
