@@ -103,7 +103,7 @@ func (p *parser) answerFields(e hclsyntax.Expression, name string, into any) boo
 		if inner, found := fieldOf(e, field); found {
 			at = inner
 		}
-		detail = "\"" + wrong.Field + "\" takes " + goWords(wrong.Type) + ", and this is a " + wrong.Value
+		detail = "\"" + wrong.Field + "\" takes " + goWords(wrong.Type) + ", and this is a " + strings.Replace(wrong.Value, "string", "text", 1)
 	}
 	p.errorf(at.Range(), "Wrong type", "%s.", sentence(detail))
 	return false
@@ -120,7 +120,7 @@ func (p *parser) disposition(e hclsyntax.Expression, into any) bool {
 		if !found {
 			at = e
 		}
-		p.errorf(at.Range(), "Not one of its values", "\"disposition\" takes %s. %s", oneOf(words), meant(string(v.Disposition), words))
+		p.errorf(at.Range(), "Not one of its values", "%s", strings.TrimSpace("\"disposition\" takes "+oneOf(words)+". "+meant(string(v.Disposition), words)))
 		return false
 	}
 	for name, n := range map[string]int{"score": v.Score, "confidence": v.Confidence} {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -31,11 +32,25 @@ func ParseTests(src *Source) (*Rehearsal, hcl.Diagnostics) {
 	if c == nil {
 		return &Rehearsal{Files: files}, diags
 	}
+	inOrder(src, p.rehearsal.subjects, func(s rehearsal.Subject) rehearsal.Place { return s.Place })
+	inOrder(src, p.rehearsal.tests, func(t rehearsal.Test) rehearsal.Place { return t.Place })
 	s := &rehearsal.Settings{
 		Match: &c.Match, Decide: &c.Decide, Subjects: p.rehearsal.subjects,
 		Tests: p.rehearsal.tests, Conditions: p.rehearsal.conditions,
 	}
 	return &Rehearsal{Config: c, Settings: s, Files: files}, diags
+}
+
+// inOrder sorts by where things are written.
+func inOrder[T any](src *Source, all []T, place func(T) rehearsal.Place) {
+	order := map[string]int{}
+	for i, f := range src.Files {
+		order[src.shown(f.Name)] = i
+	}
+	slices.SortStableFunc(all, func(a, b T) int {
+		x, y := place(a), place(b)
+		return cmp.Or(order[x.File]-order[y.File], x.Line-y.Line)
+	})
 }
 
 // rehearsed collects what tests are run by. A nil one collects nothing.

@@ -320,7 +320,7 @@ func (p *parser) answer(t, a *section) rehearsal.Answer {
 		p.errorf(a.block.LabelRanges[1], "Unknown kind", "There is no kind of observable %q. %s", kind, suggest(kind, sdk.Kinds()))
 		t.broken = true
 	case err != nil:
-		p.errorf(a.block.LabelRanges[2], "Not a value", "%q is no %s: %s.", value, kind, err)
+		p.errorf(a.block.LabelRanges[2], "Not a value", "%s.", sentence(err.Error()))
 		t.broken = true
 	}
 	out.Key, out.Name = o.Key(), a.labels[0]+" about "+o.Key()

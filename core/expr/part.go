@@ -143,6 +143,8 @@ type Finding struct {
 	// Values of the part's Reads. They hold as long as what the scope was given.
 	Values []Value
 	Parts  []Finding // of the part's Parts
+	// Negated is of Reasons: it stands below an odd number of !.
+	Negated bool
 }
 
 // Find evaluates every part, also those that the whole has no need of once the others are known.
@@ -181,24 +183,24 @@ func joined(parts []Finding, decides, other Truth) Truth {
 	return result
 }
 
-// Reasons are the leaves for which the whole is not true: of an && those of each part that is not, of an || those of all.
-// Below a ! they are the leaves that made its operand true, or unknown. There are none if it is true.
-func (f Finding) Reasons() []Finding { return f.blame(True) }
+// Reasons are the leaves for which the whole is what it is, in the order of writing. If it is true: those that make it so.
+// Otherwise all of which any would have to be another, for it to be true.
+func (f Finding) Reasons() []Finding { return f.reasons(f.Truth == True, false) }
 
-// blame are the leaves for which the truth is not the wanted one.
-func (f Finding) blame(want Truth) []Finding {
-	if f.Truth == want {
-		return nil
-	}
-	if f.Part.Op == Leaf {
-		return []Finding{f}
-	}
-	if f.Part.Op == Not {
-		return f.Parts[0].blame(want.not())
-	}
+func (f Finding) reasons(grounds, negated bool) []Finding {
+	f.Negated = negated
+	want := truth(!negated)
 	var all []Finding
+	switch f.Part.Op {
+	case Leaf:
+		return []Finding{f}
+	case Not:
+		return f.Parts[0].reasons(grounds, !negated)
+	}
 	for _, inner := range f.Parts {
-		all = append(all, inner.blame(want)...)
+		if grounds && inner.Truth == f.Truth || !grounds && inner.Truth != want {
+			all = append(all, inner.reasons(grounds, negated)...)
+		}
 	}
 	return all
 }

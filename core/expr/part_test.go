@@ -33,15 +33,17 @@ func TestReasons(t *testing.T) {
 		when string
 		want string // the whole, then a reason a line with what it read
 	}{
-		{`event.a == 1`, "true"},
+		{`event.a == 1`, "true\nevent.a == 1: true; event.a=1"},
 		{`event.a == 2`, "false\nevent.a == 2: false; event.a=1"},
 		{`event.a == 1 && event.b == "y" && event.d == 3`, "false\nevent.b == \"y\": false; event.b=\"x\"\nevent.d == 3: false; event.d=null"},
 		{`event.a == 2 || (event.b == "y" && event.deep.c)`, "false\nevent.a == 2: false; event.a=1\nevent.b == \"y\": false; event.b=\"x\""},
-		{`event.a == 2 || event.deep.c`, "true"},
-		{`!(event.a == 1 && event.deep.c)`, "false\nevent.a == 1: true; event.a=1\nevent.deep.c: true; event.deep.c=true"},
-		{`!(event.a == 1 || event.b == "y")`, "false\nevent.a == 1: true; event.a=1"},
+		{`event.a == 2 || event.deep.c`, "true\nevent.deep.c: true; event.deep.c=true"},
+		{`event.a == 1 && !(event.b == "y" || event.d == 1)`, "true\nevent.a == 1: true; event.a=1\nnot event.b == \"y\": false; event.b=\"x\"\nnot event.d == 1: false; event.d=null"},
+		{`!!(event.a == 2)`, "false\nevent.a == 2: false; event.a=1"},
+		{`!(event.a == 1 && event.deep.c)`, "false\nnot event.a == 1: true; event.a=1\nnot event.deep.c: true; event.deep.c=true"},
+		{`!(event.a == 1 || event.b == "y")`, "false\nnot event.a == 1: true; event.a=1"},
 		{`event.d > 3 || event.a == 2`, "null\nevent.d > 3: null; event.d=null\nevent.a == 2: false; event.a=1"},
-		{`!event.d`, "null\nevent.d: null; event.d=null"},
+		{`!event.d`, "null\nnot event.d: null; event.d=null"},
 		{`event.a > local.limit`, "false\nevent.a > local.limit: false; event.a=1; local.limit=3"},
 		{`contains([for x in event.list : x.n], 3)`, "false\ncontains([for x in event.list : x.n], 3): false; event.list=[{\"n\":1},{\"n\":2}]"},
 		{`event.list[0].n == 2 && event["a"] == event.a`, "false\nevent.list[0].n == 2: false; event.list[0].n=1"},
@@ -52,7 +54,7 @@ func TestReasons(t *testing.T) {
 		got := f.Truth.String()
 		for _, r := range f.Reasons() {
 			at := r.Part.Range
-			got += "\n" + tt.when[at.Start.Byte:at.End.Byte] + ": " + r.Truth.String()
+			got += "\n" + map[bool]string{true: "not "}[r.Negated] + tt.when[at.Start.Byte:at.End.Byte] + ": " + r.Truth.String()
 			for i, read := range r.Part.Reads {
 				got += fmt.Sprintf("; %s=%s", read.Name, r.Values[i])
 			}
@@ -85,8 +87,11 @@ func TestPartsTruth(t *testing.T) {
 				if f.Truth != want {
 					t.Errorf("%s with %s, strict %v: %v in parts, %v as a whole", when, text, strict, f.Truth, want)
 				}
-				if got := f.Reasons(); (len(got) == 0) != (want == expr.True) {
-					t.Errorf("%s with %s is %v, for %d reasons", when, text, want, len(got))
+				for _, r := range f.Reasons() {
+					// Of what is true, or false, no reason may say the contrary.
+					if got := r.Truth; got != expr.Null && want != expr.Null && (got == want) == r.Negated {
+						t.Errorf("%s with %s is %v, since a part (negated: %v) is %v", when, text, want, r.Negated, got)
+					}
 				}
 			}
 		}

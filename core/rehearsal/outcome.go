@@ -218,12 +218,20 @@ func worst(cases []model.Case) *model.Case {
 // explain adds to a result what a person needs to see why it failed.
 func (o *outcome) explain(res *Result) {
 	t := o.test
-	if t.Heard != nil {
-		for i := range res.Events {
-			e := &res.Events[i]
-			e.Reported = slices.DeleteFunc(e.Reported, func(rule string) bool { return !slices.Contains(t.Heard, rule) })
-			e.Steps = slices.DeleteFunc(e.Steps, func(s Step) bool { return !o.concerns(s.Condition) })
+	for i := range res.Events {
+		e := &res.Events[i]
+		var heard []string
+		for _, rule := range e.Reported {
+			if t.Heard != nil && !slices.Contains(t.Heard, rule) {
+				continue
+			}
+			heard = append(heard, o.runner.shown(rule))
+			if t.Counted == nil || slices.Contains(t.Counted, rule) {
+				e.Counted = append(e.Counted, o.runner.shown(rule))
+			}
 		}
+		e.Reported = heard
+		e.Steps = slices.DeleteFunc(e.Steps, func(s Step) bool { return !o.concerns(s.Condition) })
 	}
 	cases := o.ofCases(o.counted())
 	res.Case = worst(cases)
@@ -235,21 +243,35 @@ func (o *outcome) explain(res *Result) {
 	if t.Want.Steps == nil || res.Case == nil {
 		return
 	}
-	for _, c := range cases {
-		res.Notes = append(res.Notes, c.Notes...)
-	}
 	planned := o.steps(cases)
 	for _, step := range *t.Want.Steps {
-		if !slices.Contains(planned, step) {
-			res.Responses = append(res.Responses, o.unplanned(step, res.Case.ID)...)
+		if slices.Contains(planned, step) {
+			continue
+		}
+		res.Responses = append(res.Responses, o.unplanned(step, res.Case.ID)...)
+		for _, c := range cases {
+			res.Notes = append(res.Notes, o.notes(step, c.Notes)...)
 		}
 	}
+}
+
+// notes are those about a step, with its address of now.
+func (o *outcome) notes(step string, all []model.Note) []model.Note {
+	var notes []model.Note
+	for _, n := range all {
+		about := strings.TrimSuffix(n.Response+"."+n.Step, ".")
+		if about == step || strings.HasPrefix(step, about+".") {
+			n.Response = o.runner.shown(n.Response)
+			notes = append(notes, n)
+		}
+	}
+	return notes
 }
 
 // concerns tells whether a condition is of what the test is about: other rules on the
 // same pipeline are not, nor are other pipelines of the same detector.
 func (o *outcome) concerns(c *Condition) bool {
-	if strings.HasPrefix(c.Of, "ignore.") {
+	if o.test.Heard == nil || strings.HasPrefix(c.Of, "ignore.") {
 		return true
 	}
 	return slices.ContainsFunc(o.test.Heard, func(heard string) bool {

@@ -40,8 +40,9 @@ type Seen struct {
 	Event *Event
 	// Rejected says why it was set aside; empty: it was not.
 	Rejected string
-	// Reported are the pipelines and rules that made a signal of it.
-	Reported []string
+	// Reported are the pipelines and rules that made a signal of it, by their addresses
+	// of now, and Counted those of them that the test is about.
+	Reported, Counted []string
 	// Steps are the conditions that it came to, in their order: those of what the test
 	// is about.
 	Steps []Step
@@ -51,7 +52,7 @@ type Seen struct {
 type Step struct {
 	Condition *Condition
 	Truth     expr.Truth
-	// Leaves are why it is not true or, if it is, all that it is made of.
+	// Leaves are why it is what it is.
 	Leaves []Leaf
 }
 
@@ -59,6 +60,8 @@ type Step struct {
 type Leaf struct {
 	Part  *expr.Part
 	Truth expr.Truth
+	// Negated: it stands below a !.
+	Negated bool
 	// Values of the part's Reads, as JSON.
 	Values []string
 }
@@ -70,12 +73,8 @@ const maxValue = 400
 func stepOf(c *Condition, s *expr.Scope) Step {
 	f := c.Part().Find(s)
 	step := Step{Condition: c, Truth: f.Truth}
-	leaves := f.Reasons()
-	if f.Truth == expr.True {
-		leaves = f.Leaves()
-	}
-	for _, leaf := range leaves {
-		l := Leaf{Part: leaf.Part, Truth: leaf.Truth}
+	for _, leaf := range f.Reasons() {
+		l := Leaf{Part: leaf.Part, Truth: leaf.Truth, Negated: leaf.Negated}
 		for _, v := range leaf.Values {
 			text := v.String()
 			if len(text) > maxValue {

@@ -51,10 +51,12 @@ type testCondition struct {
 
 // testPart is a part of a condition: why it is not true, or all of it if it is.
 type testPart struct {
-	Text   string            `json:"text"`
-	Place  rehearsal.Place   `json:"place"`
-	Truth  string            `json:"truth"`
-	Values map[string]string `json:"values,omitempty"` // as JSON, long ones cut, by what was read
+	Text string `json:"text"`
+	// Negated: it stands below a "!", and should be false.
+	Negated bool              `json:"negated,omitempty"`
+	Place   rehearsal.Place   `json:"place"`
+	Truth   string            `json:"truth"`
+	Values  map[string]string `json:"values,omitempty"` // as JSON, long ones cut, by what was read
 }
 
 type coverageDocument struct {
@@ -114,7 +116,7 @@ func (r *testReport) conditions(steps []rehearsal.Step) []testCondition {
 		c := testCondition{Of: s.Condition.Of, What: s.Condition.What, Truth: s.Truth.String(), Parts: []testPart{}}
 		for _, l := range s.Leaves {
 			at := l.Part.Range
-			part := testPart{Text: r.source(l.Part), Place: rehearsal.Place{File: at.Filename, Line: at.Start.Line}, Truth: l.Truth.String()}
+			part := testPart{Text: r.source(l.Part), Place: rehearsal.Place{File: at.Filename, Line: at.Start.Line}, Truth: l.Truth.String(), Negated: l.Negated}
 			for i, read := range l.Part.Reads {
 				if part.Values == nil {
 					part.Values = map[string]string{}

@@ -52,12 +52,11 @@ func (r *testReport) failure(w io.Writer, res *rehearsal.Result) {
 	t := res.Test
 	indented(w, "FAIL  ", fmt.Sprintf("%s: %s (%s:%d)", t.Subject.Name, t.Name, t.Place.File, t.Place.Line))
 	for _, f := range res.Failures {
-		fmt.Fprintf(w, "  %s", pad(f.What, 9))
 		if text := "want " + f.Want + ", got " + f.Got; columns(text) <= width-11 {
-			fmt.Fprintln(w, safe(text))
+			fmt.Fprintf(w, "  %s%s\n", pad(f.What, 9), safe(text))
 			continue
 		}
-		fmt.Fprintln(w)
+		fmt.Fprintf(w, "  %s\n", f.What)
 		indented(w, "    want  ", f.Want)
 		indented(w, "    got   ", f.Got)
 	}
@@ -98,36 +97,22 @@ func (r *testReport) events(w io.Writer, res *rehearsal.Result) {
 	shown, left := 0, 0
 	for n := range res.Events {
 		e := &res.Events[n]
-		if many == (len(counting(res.Test, e)) == 0) {
+		if many == (len(e.Counted) == 0) {
 			continue
 		}
 		if shown++; shown > maxSeen {
 			left++
 			continue
 		}
-		r.event(w, res.Test, e)
+		r.event(w, e)
 	}
 	if left > 0 {
 		fmt.Fprintf(w, "  … and %s more\n", plural(left, "event"))
 	}
 }
 
-// counting are the pipelines and rules that made signals of an event which count.
-func counting(t *rehearsal.Test, e *rehearsal.Seen) []string {
-	if t.Counted == nil {
-		return e.Reported
-	}
-	var all []string
-	for _, rule := range e.Reported {
-		if slices.Contains(t.Counted, rule) {
-			all = append(all, rule)
-		}
-	}
-	return all
-}
-
-func (r *testReport) event(w io.Writer, t *rehearsal.Test, e *rehearsal.Seen) {
-	made := counting(t, e)
+func (r *testReport) event(w io.Writer, e *rehearsal.Seen) {
+	made := e.Counted
 	switch {
 	case e.Rejected != "":
 		indented(w, "  "+e.Event.Place+": ", "set aside, "+e.Rejected)
@@ -167,7 +152,7 @@ func (r *testReport) step(w io.Writer, indent string, s rehearsal.Step) {
 	}
 	indented(w, indent, head)
 	for _, l := range s.Leaves {
-		text, said := r.leaf(s, l)
+		text, said := r.leaf(l)
 		first := indent + "  " + text
 		if gap := width - columns(first) - columns(said); gap >= 3 && said != "" {
 			fmt.Fprintf(w, "%s   %s\n", first, said)
@@ -184,10 +169,12 @@ func (r *testReport) step(w io.Writer, indent string, s rehearsal.Step) {
 const mostColumns = 60
 
 // leaf is a part of a condition as it is written, and what it read.
-func (r *testReport) leaf(s rehearsal.Step, l rehearsal.Leaf) (text, said string) {
+func (r *testReport) leaf(l rehearsal.Leaf) (text, said string) {
 	text = r.source(l.Part)
-	if s.Truth != expr.True && l.Truth == expr.True {
-		text = "!(" + text + ")" // it is wanted to be false
+	if before := l.Part.Range.Start.Byte - 1; l.Negated && before >= 0 && r.files[l.Part.Range.Filename][before] == '!' {
+		text = "!" + text
+	} else if l.Negated {
+		text = "!(" + text + ")"
 	}
 	var parts []string
 	for i := range l.Part.Reads {
