@@ -44,8 +44,9 @@ func (p *parser) replied(t, a *section) model.Reply {
 		}
 		out.Answers = append(out.Answers, answer)
 	}
+	out.Found = p.found(t, a)
 	state := a.text("state", "")
-	says := slices.ContainsFunc([]string{"verdict", "asset", "identity", "network"}, a.has)
+	says := slices.ContainsFunc([]string{"verdict", "asset", "identity", "network", "found"}, a.has)
 	switch {
 	case state == "" && !says && !a.broken:
 		p.errorf(a.header(), "Says nothing", "Write what it says, such as asset = { owner = \"kim\" }, or what comes instead: state = \"failed\".")
@@ -62,9 +63,28 @@ func (p *parser) replied(t, a *section) model.Reply {
 			out.Answers = []model.Answer{{Verdict: &model.Verdict{Disposition: sdk.Benign, Confidence: 100}}}
 		}
 	default:
-		out.State = enrich.StateOf(enrich.Answer{Answers: out.Answers})
+		out.State = enrich.StateOf(enrich.Answer{Answers: out.Answers, Found: out.Found})
 	}
 	return out
+}
+
+// found reads the further values that an answer names.
+func (p *parser) found(t, a *section) []model.Found {
+	e := a.expr("found")
+	if e == nil || p.rehearsal == nil && len(callsOf(e, "file", "env")) > 0 {
+		return nil
+	}
+	v, ok := p.constant(e)
+	all, wrong := observed(v, sdk.NoRole)
+	if ok && wrong != "" {
+		p.errorf(e.Range(), "Not a value", "%s", sentence(wrong))
+	}
+	t.broken = t.broken || !ok || wrong != ""
+	var found []model.Found
+	for _, o := range all {
+		found = append(found, model.Found{Observable: o})
+	}
+	return found
 }
 
 // answerFields reads an object into an answer's fields, and complains at the place of

@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -198,37 +197,38 @@ func (r *givens) reported(out *model.Event, e hclsyntax.Expression, v expr.Value
 			wrong("techniques", "\"techniques\" of an event is a list of texts.")
 		}
 	}
-	for name, role := range map[string]sdk.Role{"subjects": sdk.Subject, "indicators": sdk.Indicator, "observables": sdk.NoRole} {
-		if why := observed(out, v.Attr(name), role); why != "" {
+	for i, role := range []sdk.Role{sdk.Subject, sdk.Indicator, sdk.NoRole} {
+		name := []string{"subjects", "indicators", "observables"}[i]
+		all, why := observed(v.Attr(name), role)
+		if why != "" {
 			wrong(name, "%s", sentence(why))
 		}
+		out.Observables = append(out.Observables, all...)
 	}
-	slices.SortStableFunc(out.Observables, func(a, b sdk.Observable) int { return strings.Compare(a.Key(), b.Key()) })
 	return ok
 }
 
-// observed adds observables as a map has them, { kind = value }, a value or a list of
+// observed reads observables as a map has them, { kind = value }, a value or a list of
 // values each; or says what is wrong.
-func observed(out *model.Event, v expr.Value, role sdk.Role) string {
+func observed(v expr.Value, role sdk.Role) (all []sdk.Observable, wrong string) {
 	if v.IsNull() {
-		return ""
+		return nil, ""
 	}
 	if v.Kind() != expr.ObjectKind {
-		return "what an event names is written { ip = \"10.1.2.3\" }."
+		return nil, "values are written by their kinds: { ip = \"10.1.2.3\" }."
 	}
-	fields := maps.Collect(v.Fields())
-	for _, kind := range slices.Sorted(maps.Keys(fields)) {
+	for kind, values := range v.Fields() {
 		if !slices.Contains(sdk.Kinds(), kind) {
-			return fmt.Sprintf("there is no kind of observable %q. %s", kind, suggest(kind, sdk.Kinds()))
+			return nil, fmt.Sprintf("there is no kind of observable %q. %s", kind, suggest(kind, sdk.Kinds()))
 		}
-		for leaf := range fields[kind].Leaves() {
+		for leaf := range values.Leaves() {
 			o, err := sdk.Canonical(kind, leaf.Text())
 			if err != nil {
-				return err.Error() + "."
+				return nil, err.Error() + "."
 			}
 			o.Role = role
-			out.Observables = append(out.Observables, o)
+			all = append(all, o)
 		}
 	}
-	return ""
+	return all, ""
 }

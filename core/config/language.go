@@ -284,6 +284,7 @@ func testBlock() blockType {
 			{name: "answer", labels: []string{"enrichment", "kind", "value"}, many: true, doc: "What an enrichment, by its address, says about a value. What has no answer is unknown.", body: bodyType{attributes: []attribute{
 				expression("verdict", "A verdict's fields."), expression("asset", "An asset's fields."),
 				expression("identity", "An identity's fields."), expression("network", "A network's fields."),
+				expression("found", "Further values that it names, { kind = value }: they are asked about in turn."),
 				text("state", "What comes instead of an answer; \"pending\" never comes.").oneOf("failed", "clean", "unknown", "pending"),
 			}}},
 			{name: "want", required: true, doc: "What must come of it.", body: bodyType{attributes: []attribute{

@@ -99,6 +99,10 @@ func (o *outcome) answer(ask *model.Ask) *model.Reply {
 		return nil
 	}
 	reply.Ask, reply.AnsweredAt, reply.Expires = ask.ID, o.at, o.at.AddDate(100, 0, 0)
+	reply.Found = slices.Clone(reply.Found) // it is this test's machine that keeps it
+	for i := range reply.Found {
+		reply.Found[i].At = ask.At
+	}
 	return &reply
 }
 
