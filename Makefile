@@ -70,7 +70,7 @@ docs:
 ## bench: events and signals a second, latency, memory; see docs/performance.md
 bench:
 	$(GO) test -run '^$$' -bench . -skip 'Bound|Start' -benchtime 3x -timeout 30m ./core/faulttest
-	$(GO) test -run '^$$' -bench . ./core/match ./core/model
+	$(GO) test -run '^$$' -bench . ./core/match ./core/model ./core/rehearsal
 
 ## bounds: the core's memory under what it can't work off, a minute each; fails beyond its
 ## bound. And the start after a kill with a million signals, which take a while, and 10 GB

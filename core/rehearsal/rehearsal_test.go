@@ -69,11 +69,16 @@ rule "worse" {
 // run parses a configuration and runs its tests; what came of them is a line each.
 func run(t *testing.T, text string) []string {
 	t.Helper()
+	return runWith(t, text, map[string]model.Plugin{})
+}
+
+func runWith(t *testing.T, text string, schemas map[string]model.Plugin) []string {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "config.hcl")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	src, diags := config.Load(path, config.Options{Schemas: map[string]model.Plugin{}})
+	src, diags := config.Load(path, config.Options{Schemas: schemas})
 	if diags.HasErrors() {
 		t.Fatal(diags)
 	}
@@ -197,5 +202,78 @@ moved {
 	want := []string{"t: steps response.tell.again, response.tell.mail not none"}
 	if diff := cmp.Diff(want, run(t, text)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// A pipeline without a map has the one that the connector brings in its schema.
+func TestDefaultMapping(t *testing.T) {
+	schemas := map[string]model.Plugin{"edr": {Name: "edr", Version: "1.0.0", Connectors: []model.Connector{
+		{Kind: model.Detector, DefaultMapping: "severity = event.raw.level\ntime = event.raw.at\nsubjects = { host = event.raw.device }\n"},
+	}}}
+	text := strings.NewReplacer("TESTS", "").Replace(base) + `
+detector "edr" "edr" {
+}
+pipeline "edr" {
+  from    = [detector.edr]
+  alerts  = true
+  respond = [response.tell]
+
+  test "its own map" {
+    given "detector.edr" {
+      events = [
+        { level = 50, at = "2026-03-01T10:00:00Z", device = "ws-1" }, { level = 90, at = "2026-03-01T10:01:00Z", device = "ws-1" },
+        { level = 10, at = "2026-03-01T10:01:00Z", device = "ws-2" },
+      ]
+    }
+    want {
+      signals = 3
+      cases   = 2
+      score   = 72
+    }
+  }
+}
+`
+	if diff := cmp.Diff([]string{"its own map:"}, runWith(t, text, schemas)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// What coverage counts: a part is true if it was for one event of one test, also in the
+// middle of a condition that was not.
+func TestCoverage(t *testing.T) {
+	text := strings.Replace(base, "event.raw.bad\n", "event.raw.bad && (event.raw.a == 1 || event.raw.b == 2) && !event.raw.c\n", 1)
+	text = strings.Replace(text, "TESTS", block(`{ bad = true, a = 1, c = true }, { bad = true, a = 2 }`, "", "signals = 0"), 1)
+	path := filepath.Join(t.TempDir(), "config.hcl")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	src, _ := config.Load(path, config.Options{Schemas: map[string]model.Plugin{}})
+	r, diags := config.ParseTests(src)
+	if diags.HasErrors() {
+		t.Fatal(diags)
+	}
+	runner := rehearsal.New(r.Settings)
+	runner.Cover()
+	for i := range r.Settings.Tests {
+		if res := runner.Run(&r.Settings.Tests[i]); len(res.Failures) > 0 {
+			t.Fatal(res.Failures)
+		}
+	}
+	c := runner.Coverage()
+	var never, untested []string
+	for _, b := range c.NeverTrue {
+		never = append(never, b.Of+" "+text[b.Part.Range.Start.Byte:b.Part.Range.End.Byte])
+	}
+	for _, s := range c.Untested {
+		untested = append(untested, s.Name)
+	}
+	if diff := cmp.Diff([]string{"rule.bad event.raw.b == 2"}, never); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"rule.worse"}, untested); diff != "" || c.Rules != 2 || c.Tested != 1 || c.Parts != 4 {
+		t.Errorf("%s; %+v", diff, c)
+	}
+	if got := r.Config.Tested["rule.bad"]; got != (config.Tested{Tests: 1, Quiet: true}) {
+		t.Errorf("tested: %+v", got)
 	}
 }
