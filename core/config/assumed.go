@@ -15,7 +15,10 @@ import (
 // answers about any observable and offers any verb. Tests do with it; nothing is run by it.
 func (p *parser) assumed(block *hclsyntax.Block) *model.Plugin {
 	name := pluginName(block.Labels[0])
-	p.warnf(block.LabelRanges[0], "Without a schema", "There is no schema of the plugin %q in %s. Tests do without: its attributes are not checked, and events are read by the pipeline's own map alone.", name, SchemaDir)
+	if !slices.Contains(p.rehearsal.assumed, name) {
+		p.rehearsal.assumed = append(p.rehearsal.assumed, name)
+		p.warnf(block.LabelRanges[0], "Without a schema", "There is no schema of the plugin %q in %s. Tests do without: its attributes are not checked, and events are read by the pipeline's own map alone.", name, SchemaDir)
+	}
 	_, connector, _ := strings.Cut(block.Labels[0], "/")
 	c := model.Connector{Kind: model.ConnectorKind(block.Type), Name: connector}
 	switch c.Kind {

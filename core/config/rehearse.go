@@ -58,6 +58,7 @@ type rehearsed struct {
 	conditions map[*expr.Program]*rehearsal.Condition
 	subjects   []rehearsal.Subject
 	tests      []rehearsal.Test
+	assumed    []string // plugins without a schema
 }
 
 // condition notes what a program is of, so that it can be taken apart when somebody asks.

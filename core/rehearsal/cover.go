@@ -12,8 +12,8 @@ type Coverage struct {
 	Rules, Tested int
 	// Untested are the rules without a test.
 	Untested []Subject
-	// NeverTrue are the parts of conditions that were true in no test, in the order of
-	// writing; those of Untested are not among them.
+	// NeverTrue are the parts of conditions about events that were true in no test, in the
+	// order of writing; those of Untested are not among them.
 	NeverTrue []Blank
 	// Parts counts all that could be.
 	Parts int
@@ -68,9 +68,9 @@ func (r *Runner) Coverage() Coverage {
 		untested[s.Name] = true
 		c.Untested = append(c.Untested, s)
 	}
-	seen := map[part]bool{}
-	for _, cond := range r.settings.Conditions {
-		if untested[cond.Of] || !matched(cond.Of) {
+	seen, events := map[part]bool{}, r.aboutEvents()
+	for program, cond := range r.settings.Conditions {
+		if untested[cond.Of] || !events[program] {
 			continue
 		}
 		for _, leaf := range cond.Part().Leaves() {
@@ -95,8 +95,13 @@ func (r *Runner) Coverage() Coverage {
 	return c
 }
 
-// matched tells whether a condition is about events.
-func matched(of string) bool {
-	kind, _, _ := strings.Cut(of, ".")
-	return slices.Contains([]string{"rule", "pipeline", "template", "ignore"}, kind)
+// aboutEvents are the programs that are evaluated for events.
+func (r *Runner) aboutEvents() map[*expr.Program]bool {
+	all := map[*expr.Program]bool{}
+	for i := range r.settings.Match.Sources {
+		for _, e := range r.settings.Match.Sources[i].Expressions() {
+			all[e.Program] = true
+		}
+	}
+	return all
 }

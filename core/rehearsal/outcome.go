@@ -234,7 +234,7 @@ func (o *outcome) explain(res *Result) {
 				e.Counted = append(e.Counted, o.runner.shown(rule))
 			}
 		}
-		e.Reported = heard
+		e.Reported, e.Read = heard, o.reads(e.Event.Detector)
 		e.Steps = slices.DeleteFunc(e.Steps, func(s Step) bool { return !o.concerns(s.Condition) })
 	}
 	cases := o.ofCases(o.counted())
@@ -257,6 +257,18 @@ func (o *outcome) explain(res *Result) {
 			res.Notes = append(res.Notes, o.notes(step, c.Notes)...)
 		}
 	}
+}
+
+// reads tells whether a pipeline that the test is about reads a detector.
+func (o *outcome) reads(detector string) bool {
+	for _, s := range o.runner.settings.Match.Sources {
+		for _, p := range s.Pipelines {
+			if s.Detector == detector && (o.test.Heard == nil || slices.Contains(o.test.Heard, p.Address)) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // notes are those about a step, with its address of now.

@@ -1,6 +1,8 @@
 package rehearsal
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/kelpie-sec/kelpie/core/expr"
@@ -40,12 +42,33 @@ type Seen struct {
 	Event *Event
 	// Rejected says why it was set aside; empty: it was not.
 	Rejected string
+	// Read: a pipeline that the test is about reads its detector.
+	Read bool
 	// Reported are the pipelines and rules that made a signal of it, by their addresses
 	// of now, and Counted those of them that the test is about.
 	Reported, Counted []string
 	// Steps are the conditions that it came to, in their order: those of what the test
 	// is about.
 	Steps []Step
+}
+
+// Met are the rules whose conditions it met, by their addresses of now: of a rule over
+// several events that alone makes no signal.
+func (s *Seen) Met() []string {
+	var met []string
+	for _, step := range s.Steps {
+		if step.Truth == expr.True && strings.HasPrefix(step.Condition.Of, "rule.") && !slices.Contains(met, step.Condition.Of) {
+			met = append(met, step.Condition.Of)
+		}
+	}
+	return met
+}
+
+// Ignored tells whether an ignore has taken it out.
+func (s *Seen) Ignored() bool {
+	return slices.ContainsFunc(s.Steps, func(step Step) bool {
+		return step.Truth == expr.True && strings.HasPrefix(step.Condition.Of, "ignore.")
+	})
 }
 
 // Step is one condition that was evaluated.

@@ -97,7 +97,7 @@ func (r *testReport) events(w io.Writer, res *rehearsal.Result) {
 	shown, left := 0, 0
 	for n := range res.Events {
 		e := &res.Events[n]
-		if many == (len(e.Counted) == 0) {
+		if many && len(e.Counted)+len(e.Met()) == 0 || !many && len(e.Counted) > 0 {
 			continue
 		}
 		if shown++; shown > maxSeen {
@@ -119,10 +119,14 @@ func (r *testReport) event(w io.Writer, e *rehearsal.Seen) {
 		return
 	case len(made) > 0:
 		indented(w, "  "+e.Event.Place+": ", "a signal of "+joined(made))
-	case len(e.Steps) == 0:
+	case !e.Read:
 		indented(w, "  "+e.Event.Place+": ", "no pipeline of this test reads it")
+	case e.Ignored():
+		indented(w, "  "+e.Event.Place+": ", "ignored")
+	case len(e.Met()) > 0:
+		indented(w, "  "+e.Event.Place+": ", "no signal by itself; it met the condition of "+joined(e.Met()))
 	default:
-		fmt.Fprintf(w, "  %s: %s\n", safe(e.Event.Place), became(e))
+		indented(w, "  "+e.Event.Place+": ", "no signal")
 	}
 	for _, s := range e.Steps {
 		ignored := strings.HasPrefix(s.Condition.Of, "ignore.")
@@ -132,16 +136,6 @@ func (r *testReport) event(w io.Writer, e *rehearsal.Seen) {
 			r.step(w, "    ", s)
 		}
 	}
-}
-
-// became is what an event without a signal came to.
-func became(e *rehearsal.Seen) string {
-	if slices.ContainsFunc(e.Steps, func(s rehearsal.Step) bool {
-		return s.Truth == expr.True && strings.HasPrefix(s.Condition.Of, "ignore.")
-	}) {
-		return "ignored"
-	}
-	return "no signal"
 }
 
 // step shows a condition and what its parts say.
