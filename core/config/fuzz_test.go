@@ -55,6 +55,9 @@ func FuzzParse(f *testing.F) {
 			c.Expiring(now)
 			c.Resolve(func(string) (string, error) { return "x", nil })
 		}
+		if r, diags := ParseTests(src); (r.Config == nil) != diags.HasErrors() {
+			t.Fatalf("with its tests: %v, %v", r.Config, diags)
+		}
 		if took := time.Since(began); took > time.Minute {
 			t.Fatalf("it took %v", took)
 		}

@@ -106,6 +106,10 @@ func (r *givens) list(e hclsyntax.Expression, v expr.Value) {
 // event takes one event: the source's own JSON, or an object that has it as "raw"
 // together with what the connector reads from it.
 func (r *givens) event(at hclsyntax.Expression, v expr.Value, raw []byte, place string) bool {
+	if len(r.events) == maxGiven {
+		r.testErrorf(r.test, at, "Too many events", "A test has at most %d events.", maxGiven)
+		return false
+	}
 	if v.Kind() != expr.ObjectKind {
 		r.testErrorf(r.test, at, "Not an event", "%s is %s. An event is an object.", sentence(place), article(v.Kind().String()))
 		return false

@@ -25,6 +25,8 @@ type Options struct {
 	LookupEnv func(string) (string, bool)
 	// Schemas of plugins, instead of those beside the lock file.
 	Schemas map[string]model.Plugin
+	// Tests: ParseTests comes next, and need not read the syntax once more.
+	Tests bool
 }
 
 // Load reads a file, or all *.hcl files of a folder, with all that they depend on.
@@ -142,6 +144,9 @@ func readText(path string) (string, error) {
 func (s *Source) discover(o Options) {
 	p := newParser(s, &recorder{src: s, lookup: o.LookupEnv})
 	p.files()
+	if o.Tests && len(p.diags) == 0 {
+		s.Syntax = p.bodies
+	}
 	s.pluginsOf(p, o.Schemas)
 	if p.diags.HasErrors() { // Parse says so, and evaluates nothing
 		return

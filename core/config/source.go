@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"unicode/utf8"
 
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+
 	"github.com/kelpie-sec/kelpie/core/model"
 )
 
@@ -48,6 +50,8 @@ type Source struct {
 	Problems map[string]string `json:"-"`
 	// Contents are the files of the tables, by their hashes: what is large is not in the text.
 	Contents map[string][]byte `json:"-"`
+	// Syntax of Files, as Load has read it for tests; nil: it is not kept.
+	Syntax []*hclsyntax.Body `json:"-"`
 }
 
 // File of HCL. Name is relative to the folder. Unit is the address of the pack or module

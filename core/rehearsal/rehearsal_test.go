@@ -277,3 +277,41 @@ func TestCoverage(t *testing.T) {
 		t.Errorf("tested: %+v", got)
 	}
 }
+
+// FuzzEvents: no lines of a file, which come from outside, make a run fail or give one
+// thing and then another.
+func FuzzEvents(f *testing.F) {
+	f.Add(`{"bad": true, "host": "a", "severity": 50, "time": "2026-03-01T10:00:00Z"}`)
+	f.Add("{\"bad\": true, \"time\": 1e300}\n\n{\"raw\": {\"bad\": true}, \"time\": \"9998-12-31T00:00:00Z\", \"id\": \"a\"}")
+	f.Add(`{"raw": {}, "techniques": [null, "T1"], "subjects": {"ip": ["10.0.0.1", 3]}, "severity": 1e40}`)
+	f.Add(`{"raw": {"bad": true, "time": -1}, "observables": {"url": "http://[::1"}, "stopped": null}`)
+	dir := f.TempDir()
+	path := filepath.Join(dir, "config.hcl")
+	test := strings.Replace(block("", "", "signals = 1"), "[]", `file("events.ndjson")`, 1)
+	if err := os.WriteFile(path, []byte(strings.Replace(base, "TESTS", test, 1)), 0o600); err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		src, diags := config.Load(path, config.Options{Schemas: map[string]model.Plugin{}})
+		if diags.HasErrors() {
+			t.Fatal(diags)
+		}
+		src.Texts = map[string]config.Text{"events.ndjson": {Text: text}}
+		r, diags := config.ParseTests(src)
+		if diags.HasErrors() {
+			return
+		}
+		runner := rehearsal.New(r.Settings)
+		runner.Cover()
+		once := runner.Run(&r.Settings.Tests[0])
+		again := rehearsal.New(r.Settings).Run(&r.Settings.Tests[0])
+		if diff := cmp.Diff(once.Failures, again.Failures); diff != "" {
+			t.Error(diff)
+		}
+		for _, failure := range once.Failures {
+			if failure.What == "the test" {
+				t.Error(failure.Got)
+			}
+		}
+	})
+}

@@ -66,7 +66,7 @@ func (p program) test(o *options, t testOptions) (files []string, err error) {
 		return files, err
 	}
 	began := time.Now()
-	src, diags := config.Load(o.config, config.Options{Variables: vars, Schemas: schemas})
+	src, diags := config.Load(o.config, config.Options{Variables: vars, Schemas: schemas, Tests: true})
 	if diags.HasErrors() {
 		return files, p.refuse(o, diags, src)
 	}
