@@ -19,6 +19,7 @@ import (
 	"github.com/kelpie-sec/kelpie/core/correlate"
 	"github.com/kelpie-sec/kelpie/core/eventlog"
 	"github.com/kelpie-sec/kelpie/core/host"
+	"github.com/kelpie-sec/kelpie/core/match"
 	"github.com/kelpie-sec/kelpie/core/model"
 	"github.com/kelpie-sec/kelpie/core/shadow"
 	"github.com/kelpie-sec/kelpie/core/store"
@@ -33,6 +34,8 @@ type Engine interface {
 	Status(ctx context.Context) (Status, error)
 	// Plugins that run; empty if Kelpie does not.
 	Plugins() []host.Status
+	// Uses are what rules and pipelines take in matching; empty if Kelpie does not run.
+	Uses() []match.Use
 	// RestartPlugin starts one that has failed.
 	RestartPlugin(ctx context.Context, name string) error
 	// Apply reads the configuration again and puts it in force, or with dryRun only tries

@@ -26,6 +26,7 @@ import (
 	"github.com/kelpie-sec/kelpie/core/decide"
 	"github.com/kelpie-sec/kelpie/core/eventlog"
 	"github.com/kelpie-sec/kelpie/core/host"
+	"github.com/kelpie-sec/kelpie/core/match"
 	"github.com/kelpie-sec/kelpie/core/model"
 	"github.com/kelpie-sec/kelpie/core/shadow"
 	"github.com/kelpie-sec/kelpie/core/store"
@@ -52,6 +53,7 @@ type fakeEngine struct {
 	orders []model.Command
 	err    error
 	status Status
+	uses   []match.Use
 	// application answers orders to apply.
 	application func(dryRun bool) (Application, error)
 }
@@ -73,6 +75,7 @@ func (e *fakeEngine) Grouping(context.Context) (correlate.Settings, error) {
 	return correlate.Settings{Window: time.Hour, Common: 2}, nil
 }
 
+func (e *fakeEngine) Uses() []match.Use { return e.uses }
 func (e *fakeEngine) Shadow(_ context.Context, q shadow.Query) (shadow.Report, error) {
 	if q.Name == "nobody" {
 		return shadow.Report{}, shadow.ErrNoShadow

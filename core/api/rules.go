@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/kelpie-sec/kelpie/core/decide"
+	"github.com/kelpie-sec/kelpie/core/match"
 	"github.com/kelpie-sec/kelpie/core/store"
 )
 
@@ -15,9 +16,24 @@ type RuleActivity struct {
 	Rule    string `json:"rule"`    // address
 	Signals uint64 `json:"signals"` // ever
 	Week    uint64 `json:"week"`    // in the last seven days
+	// Lookups that its signals were the first to need, ever. What answers name in turn is
+	// not among them.
+	Lookups uint64 `json:"lookups"`
 	// LastHour is the beginning of the last hour with a signal, if that was within the
 	// last ninety days.
 	LastHour time.Time `json:"last_hour,omitzero"`
+	// Use is what it has taken in matching since the start; nil: nothing was measured.
+	Use *match.Use `json:"use,omitempty"`
+	// Memory is what its windows hold now; nil: it has none.
+	Memory *RuleMemory `json:"memory,omitempty"`
+}
+
+// RuleMemory is what the windows of a rule over several events hold.
+type RuleMemory struct {
+	Groups  int    `json:"groups"`
+	Facts   int    `json:"facts"`
+	Bytes   int64  `json:"bytes"` // about
+	Evicted uint64 `json:"evicted"`
 }
 
 const (
@@ -31,11 +47,11 @@ func (s *Server) rules(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return list(activity(a.Sources, a.Hours, now)), nil
+	return list(activity(a.Sources, a.Hours, s.Engine.Uses(), now)), nil
 }
 
-// activity adds up what rules have reported of all sources, by address.
-func activity(sources []decide.SourceState, hours []decide.Ledger, now time.Time) []RuleActivity {
+// activity adds up what rules have reported of all sources and what they take, by address.
+func activity(sources []decide.SourceState, hours []decide.Ledger, uses []match.Use, now time.Time) []RuleActivity {
 	rules := map[string]*RuleActivity{}
 	of := func(rule string) *RuleActivity {
 		if rules[rule] == nil {
@@ -46,6 +62,9 @@ func activity(sources []decide.SourceState, hours []decide.Ledger, now time.Time
 	for i := range sources {
 		for rule, n := range sources[i].Sum.Fired {
 			of(rule).Signals += uint64(n)
+		}
+		for rule, n := range sources[i].Sum.Asked {
+			of(rule).Lookups += uint64(n)
 		}
 	}
 	for i := range hours {
@@ -59,6 +78,9 @@ func activity(sources []decide.SourceState, hours []decide.Ledger, now time.Time
 				a.LastHour = h.Hour
 			}
 		}
+	}
+	for i := range uses {
+		of(uses[i].Of).Use = &uses[i]
 	}
 	var all []RuleActivity
 	for _, a := range rules {

@@ -34,6 +34,8 @@ type Tally struct {
 	Experimental uint64 `json:"experimental,omitempty"`
 	// Fired counts by rule what Signals and Experimental count.
 	Fired map[string]int `json:"fired,omitempty"`
+	// Asked counts, by the rule whose signal was the first to need them, lookups.
+	Asked map[string]int `json:"asked,omitempty"`
 	// Redelivered counts EVENTS messages that had been counted before.
 	Redelivered uint64 `json:"redelivered,omitempty"`
 }
@@ -69,6 +71,7 @@ func (t *Tally) Add(o *Tally) {
 	addNames(&t.Rejected, o.Rejected)
 	addNames(&t.Shadow, o.Shadow)
 	addNames(&t.Fired, o.Fired)
+	addNames(&t.Asked, o.Asked)
 }
 
 // Bounds of what the ledger keeps of a source. Names beyond the first are counted
@@ -98,15 +101,19 @@ func addNames(into *map[string]int, from map[string]int) {
 func (t *Tally) clone() Tally {
 	c := *t
 	c.Ignored, c.Rejected, c.Shadow = maps.Clone(t.Ignored), maps.Clone(t.Rejected), maps.Clone(t.Shadow)
-	c.Fired = maps.Clone(t.Fired)
+	c.Fired, c.Asked = maps.Clone(t.Fired), maps.Clone(t.Asked)
 	return c
 }
 
-func (t *Tally) fired(rule string) {
-	if t.Fired == nil {
-		t.Fired = map[string]int{}
+// addName adds to the count of a name.
+func addName(into *map[string]int, name string, n int) {
+	if n == 0 {
+		return
 	}
-	t.Fired[rule]++
+	if *into == nil {
+		*into = map[string]int{}
+	}
+	(*into)[name] += n
 }
 
 // Ledger counts what became of one source's events that were decided in one hour of
@@ -198,6 +205,7 @@ func (m *Machine) signalsOf(r *model.MatchResult) (*Tally, error) {
 	for i := 0; i < len(r.Signals); {
 		event, news := r.Signals[i].Position.Index, false
 		for ; i < len(r.Signals) && r.Signals[i].Position.Index == event; i++ {
+			asks := len(m.changed.asks)
 			what, err := m.signal(&r.Signals[i])
 			if err != nil {
 				return nil, err
@@ -205,6 +213,7 @@ func (m *Machine) signalsOf(r *model.MatchResult) (*Tally, error) {
 			if what != repeatedSignal && what != experimentalSignal {
 				m.toRules(r.Signals[i].ID, r.Signals[i].Rule, r.Signals[i].Time, nil)
 			}
+			addName(&t.Asked, r.Signals[i].Rule, len(m.changed.asks)-asks)
 			switch what {
 			case repeatedSignal:
 				t.Repeated++
@@ -212,10 +221,10 @@ func (m *Machine) signalsOf(r *model.MatchResult) (*Tally, error) {
 				t.Revised++
 			case newSignal:
 				t.Signals++
-				t.fired(r.Signals[i].Rule)
+				addName(&t.Fired, r.Signals[i].Rule, 1)
 			case experimentalSignal:
 				t.Experimental++
-				t.fired(r.Signals[i].Rule)
+				addName(&t.Fired, r.Signals[i].Rule, 1)
 			}
 			news = news || what != repeatedSignal
 		}

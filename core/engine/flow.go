@@ -34,6 +34,7 @@ type flow struct {
 	people    reporter
 	trial     *trial
 	matchers  []*match.Matcher
+	meter     *match.Meter
 	gate      gate
 	tables    tableWatch
 	rules     atomic.Pointer[[]decide.RuleStat] // as decide told last; nil: not yet
@@ -246,7 +247,7 @@ func (f *flow) match(ctx context.Context, fail context.CancelCauseFunc, consumer
 	for range matchWorkers {
 		m := &match.Matcher{
 			Settings: &f.options.Config.Match, Events: matchEvents{consumer, &f.gate, &f.lead}, Inputs: matchInputs{out.joiner, &f.lead},
-			Rejects: rejects{f.k.log}, Trial: f.trial.Trial, MaxResult: eventlog.MaxPart,
+			Rejects: rejects{f.k.log}, Trial: f.trial.Trial, MaxResult: eventlog.MaxPart, Meter: f.meter,
 			Log: f.logger, Now: f.k.clock.now,
 		}
 		f.matchers = append(f.matchers, m)

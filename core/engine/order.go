@@ -12,6 +12,7 @@ import (
 	"github.com/kelpie-sec/kelpie/core/decide"
 	"github.com/kelpie-sec/kelpie/core/eventlog"
 	"github.com/kelpie-sec/kelpie/core/host"
+	"github.com/kelpie-sec/kelpie/core/match"
 	"github.com/kelpie-sec/kelpie/core/model"
 )
 
@@ -109,6 +110,18 @@ func (k *Kelpie) Plugins() []host.Status {
 		return nil
 	}
 	return f.host.Status()
+}
+
+// Uses are what rules and pipelines have taken since the start; empty if Kelpie does not
+// run.
+func (k *Kelpie) Uses() []match.Use {
+	k.mu.Lock()
+	f := k.running
+	k.mu.Unlock()
+	if f == nil {
+		return nil
+	}
+	return f.meter.Uses()
 }
 
 // RestartPlugin starts one that has failed.

@@ -40,6 +40,11 @@ type Worker struct {
 	watch *watch
 	// observer is told of conditions; nil: nobody is.
 	observer func(*expr.Program, *expr.Scope, expr.Truth)
+	// meter measures some events; nil: none. lapping is the one that is measured now.
+	meter      *Meter
+	unmeasured int
+	measured   lap
+	lapping    *lap
 }
 
 // Observe has f told of each condition that is evaluated from now on, in the order of
@@ -148,7 +153,7 @@ func (w *Worker) one(b *model.Batch, e *model.Event, from source, at model.Posit
 		res.Counts.Passed++
 		return ""
 	}
-	w.exceeded = ""
+	w.exceeded, w.lapping = "", w.lap()
 	w.event.name = from.Name
 	w.event.reset(b, e, w.doc.Value())
 	class, ignore := passed, ""
@@ -208,8 +213,10 @@ func (w *Worker) read(e *model.Event, plan *expr.Plan) string {
 
 func (w *Worker) pipeline(p *Pipeline, b *model.Batch, e *model.Event, at model.Position, res *model.MatchResult) (class, string, string) {
 	w.event.unmapped()
+	w.lapping.begin()
 	for _, when := range p.When {
 		if w.truth(when) != expr.True {
+			w.lapping.end(p.Address, false)
 			return passed, "", w.exceeded
 		}
 	}
@@ -225,6 +232,7 @@ func (w *Worker) pipeline(p *Pipeline, b *model.Batch, e *model.Event, at model.
 	for i := range p.Ignores {
 		ig := &p.Ignores[i]
 		if b.Received.Before(ig.Expires) && w.truth(ig.When) == expr.True {
+			w.lapping.end(p.Address, false)
 			return ignored, ig.Address, ""
 		}
 	}
@@ -245,9 +253,11 @@ func (w *Worker) pipeline(p *Pipeline, b *model.Batch, e *model.Event, at model.
 	if p.Alerts {
 		report(p.Address, p.Experimental, m.Title, m.Severity)
 	}
+	w.lapping.end(p.Address, p.Alerts)
 	for i := range p.Rules {
 		r := &p.Rules[i]
 		if r.When != nil && w.truth(r.When) != expr.True {
+			w.lapping.end(r.Address, false)
 			continue
 		}
 		title, severity := m.Title, m.Severity
@@ -258,6 +268,7 @@ func (w *Worker) pipeline(p *Pipeline, b *model.Batch, e *model.Event, at model.
 			severity = *r.Severity
 		}
 		report(r.Address, r.Experimental, title, severity)
+		w.lapping.end(r.Address, true)
 	}
 	if w.facts(p, b, e, at, &m, res) {
 		class = max(class, fact)

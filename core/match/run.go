@@ -59,6 +59,8 @@ type Matcher struct {
 	// MaxResult bounds in bytes what becomes of one message; 0: nothing does. Events
 	// whose signals do not fit are set aside.
 	MaxResult int
+	// Meter measures what rules take; workers share it. nil: nothing does.
+	Meter *Meter
 	Log       *slog.Logger
 	Now       func() time.Time
 
@@ -77,10 +79,12 @@ const (
 // Run matches messages until ctx ends or Events does.
 func (m *Matcher) Run(ctx context.Context) error {
 	w := NewWorker(m.settings())
+	w.meter = m.Meter
 	for {
 		msg, answer, err := m.Events.Next(ctx)
 		if s := m.settings(); s != w.settings {
 			w = NewWorker(s)
+			w.meter = m.Meter
 		}
 		if err != nil {
 			if ctx.Err() != nil || errors.Is(err, context.Canceled) {
