@@ -36,6 +36,8 @@ type Engine interface {
 	Plugins() []host.Status
 	// Uses are what rules and pipelines take in matching; empty if Kelpie does not run.
 	Uses() []match.Use
+	// Matching is how events are matched now; nil if Kelpie does not run.
+	Matching() *match.Settings
 	// RestartPlugin starts one that has failed.
 	RestartPlugin(ctx context.Context, name string) error
 	// Apply reads the configuration again and puts it in force, or with dryRun only tries
@@ -86,6 +88,7 @@ func (s *Server) Handler() http.Handler {
 	get("/v1/never_join", s.neverJoins)
 	post("/v1/never_join", s.neverJoin)
 	get("/v1/events", s.events)
+	get("/v1/events/tail", s.tail)
 	get("/v1/rejected", s.rejected)
 	get("/v1/intents", s.intents)
 	post("/v1/intents/{id}/resolve", s.resolve)

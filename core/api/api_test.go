@@ -75,6 +75,8 @@ func (e *fakeEngine) Grouping(context.Context) (correlate.Settings, error) {
 	return correlate.Settings{Window: time.Hour, Common: 2}, nil
 }
 
+func (e *fakeEngine) Matching() *match.Settings { return nil }
+
 func (e *fakeEngine) Uses() []match.Use { return e.uses }
 func (e *fakeEngine) Shadow(_ context.Context, q shadow.Query) (shadow.Report, error) {
 	if q.Name == "nobody" {

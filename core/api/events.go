@@ -138,13 +138,8 @@ func eventLines(rec eventlog.Record) ([]EventLine, error) {
 		return nil, err
 	}
 	lines := make([]EventLine, len(b.Events))
-	for i, e := range b.Events {
-		lines[i] = EventLine{
-			Source: b.Source, Seq: rec.Seq, Index: i, ID: e.ID, Time: e.Time, Received: b.Received,
-			Title: e.Title, Severity: e.Severity, Revision: e.Revision, Observables: e.Observables,
-			Techniques: e.Techniques, Stopped: e.Stopped, Link: e.Link, Reason: e.Problem,
-		}
-		lines[i].payload(e.Raw)
+	for i := range b.Events {
+		lines[i] = lineOf(&b, &b.Events[i], rec.Seq, i)
 	}
 	return lines, nil
 }
@@ -210,6 +205,17 @@ func (s *Server) behind(ctx context.Context, signals []model.Signal) (map[string
 		}
 	}
 	return found, nil
+}
+
+// lineOf is an event of a batch.
+func lineOf(b *model.Batch, e *model.Event, seq uint64, i int) EventLine {
+	l := EventLine{
+		Source: b.Source, Seq: seq, Index: i, ID: e.ID, Time: e.Time, Received: b.Received,
+		Title: e.Title, Severity: e.Severity, Revision: e.Revision, Observables: e.Observables,
+		Techniques: e.Techniques, Stopped: e.Stopped, Link: e.Link, Reason: e.Problem,
+	}
+	l.payload(e.Raw)
+	return l
 }
 
 func (s *Server) rejected(r *http.Request) (any, error) {

@@ -112,6 +112,18 @@ func (k *Kelpie) Plugins() []host.Status {
 	return f.host.Status()
 }
 
+// Matching is how events are matched by the configuration in force; nil if Kelpie does not
+// run.
+func (k *Kelpie) Matching() *match.Settings {
+	k.mu.Lock()
+	f := k.running
+	k.mu.Unlock()
+	if f == nil {
+		return nil
+	}
+	return &f.changes.generation().Config.Match
+}
+
 // Uses are what rules and pipelines have taken since the start; empty if Kelpie does not
 // run.
 func (k *Kelpie) Uses() []match.Use {

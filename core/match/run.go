@@ -61,8 +61,8 @@ type Matcher struct {
 	MaxResult int
 	// Meter measures what rules take; workers share it. nil: nothing does.
 	Meter *Meter
-	Log       *slog.Logger
-	Now       func() time.Time
+	Log   *slog.Logger
+	Now   func() time.Time
 
 	swapped atomic.Pointer[Settings] // nil: Settings hold
 	failed  atomic.Pointer[error]    // why the last part was not taken

@@ -17,6 +17,7 @@ func (p program) eventCommand(o *options) *cobra.Command {
 	c.AddCommand(
 		p.eventsCommand(o, "list", "List the newest events", "/v1/events"),
 		p.eventsCommand(o, "rejected", "List the newest events that were set aside, and why", "/v1/rejected"),
+		p.tailCommand(o),
 	)
 	return c
 }
