@@ -1,6 +1,7 @@
 package match
 
 import (
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -212,5 +213,22 @@ func TestAnotherMakersIDIsAnotherEvent(t *testing.T) {
 			t.Errorf("the same id of %q and %q", maker, other)
 		}
 		ids[res.Signals[0].ID] = maker
+	}
+}
+
+// TestExperimental: a pipeline and each of its rules say for themselves whether they are.
+func TestExperimental(t *testing.T) {
+	s := suricata(t)
+	p := &s.Sources[0].Pipelines[0]
+	p.Alerts, p.Experimental, p.When, p.Ignores = true, true, nil, nil
+	p.Rules = []Rule{{Address: "rule.a", When: program(t, "true", false)}, {Address: "rule.b", When: program(t, "true", false), Experimental: true}}
+	res, rejected := NewWorker(s).Match(batch(`{"event_type": "alert"}`), 1)
+	got := map[string]bool{}
+	for _, g := range res.Signals {
+		got[g.Rule] = g.Experimental
+	}
+	want := map[string]bool{p.Address: true, "rule.a": false, "rule.b": true}
+	if len(rejected) > 0 || !maps.Equal(got, want) {
+		t.Errorf("%v, want %v; %v", got, want, rejected)
 	}
 }
