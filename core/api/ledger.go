@@ -47,6 +47,8 @@ type SignalLedger struct {
 	Signals int `json:"signals"`
 	Scored  int `json:"scored"`
 	Waiting int `json:"waiting"`
+	// Experimental are not among the others: they are scored by nothing, and reach nobody.
+	Experimental uint64 `json:"experimental,omitempty"`
 }
 
 // Missing is a run of messages that are not in the log.

@@ -32,6 +32,7 @@ func (e *evidence) ledger() Ledger {
 	for _, s := range e.states() {
 		row, faults := e.source(&s)
 		row.Feed = feedOf(s, e.status)
+		l.Signals.Experimental += s.Sum.Experimental
 		l.Sources = append(l.Sources, row)
 		l.Faults = append(l.Faults, faults...)
 	}

@@ -145,7 +145,7 @@ func (s *section) float(name string) *float64 {
 // reads are the addresses of what a rule or pipeline reads.
 func reads(s *section) []string {
 	all := []string{}
-	for _, name := range []string{"from", "on", "sequence", "all", "unless"} {
+	for _, name := range []string{"from", "on", "sequence", "all", "absent", "unless"} {
 		for _, item := range items(s.expr(name)) {
 			if path := fieldPath(item); path != "" && !slices.Contains(all, path) {
 				all = append(all, path)
@@ -164,7 +164,7 @@ func testOf(t *section) RuleTest {
 	}
 	most := max(w.integer("signals", 0), w.integer("cases", 0), len(w.texts("steps")))
 	out.Fires = most > 0
-	out.Quiet = !out.Fires && (w.has("signals") || w.has("cases"))
+	out.Quiet = !out.Fires && (w.has("signals") || w.has("cases") || w.flag("quiet", false))
 	return out
 }
 

@@ -67,11 +67,11 @@ func (t *Tally) Add(o *Tally) {
 	t.Repeated += o.Repeated
 	t.Experimental += o.Experimental
 	t.Redelivered += o.Redelivered
-	addNames(&t.Ignored, o.Ignored)
-	addNames(&t.Rejected, o.Rejected)
-	addNames(&t.Shadow, o.Shadow)
-	addNames(&t.Fired, o.Fired)
-	addNames(&t.Asked, o.Asked)
+	addNames(&t.Ignored, o.Ignored, maxNames)
+	addNames(&t.Rejected, o.Rejected, maxNames)
+	addNames(&t.Shadow, o.Shadow, maxNames)
+	addNames(&t.Fired, o.Fired, maxRules)
+	addNames(&t.Asked, o.Asked, maxRules)
 }
 
 // Bounds of what the ledger keeps of a source. Names beyond the first are counted
@@ -79,10 +79,11 @@ func (t *Tally) Add(o *Tally) {
 const (
 	maxNotes  = 20
 	maxNames  = 256
+	maxRules  = 4096
 	otherName = "other"
 )
 
-func addNames(into *map[string]int, from map[string]int) {
+func addNames(into *map[string]int, from map[string]int, most int) {
 	for _, name := range slices.Sorted(maps.Keys(from)) {
 		n := from[name]
 		if n == 0 {
@@ -91,7 +92,7 @@ func addNames(into *map[string]int, from map[string]int) {
 		if *into == nil {
 			*into = map[string]int{}
 		}
-		if _, known := (*into)[name]; !known && len(*into) >= maxNames {
+		if _, known := (*into)[name]; !known && len(*into) >= most {
 			name = otherName
 		}
 		(*into)[name] += n

@@ -88,6 +88,9 @@ func printLedger(w io.Writer, l api.Ledger) {
 	fmt.Fprintln(w)
 	g := l.Signals
 	fmt.Fprintf(w, "%s signals = %s scored + %s waiting for lookups\n", grouped(uint64(g.Signals)), grouped(uint64(g.Scored)), grouped(uint64(g.Waiting)))
+	if g.Experimental > 0 {
+		indented(w, "", fmt.Sprintf("%s of experimental rules besides, which reach nobody: \"kelpie signal list --experimental\"", grouped(g.Experimental)))
+	}
 	indented(w, "", stepsText(l.Intents))
 	printFeeds(w, l)
 	printVerdict(w, l)

@@ -50,8 +50,12 @@ func (p program) ruleCostCommand(o *options) *cobra.Command {
 					return err
 				}
 				costs = liveCosts(cfg, activity)
-			} else if costs, err = triedCosts(cfg, events, source); err != nil {
-				return err
+			} else {
+				samples, err := sampleOf(cfg, events, source)
+				if err != nil {
+					return err
+				}
+				costs = triedCosts(cfg, samples)
 			}
 			slices.SortStableFunc(costs, func(a, b ruleCost) int { return cmp.Compare(b.each(), a.each()) })
 			if o.json {
@@ -114,24 +118,37 @@ func liveCosts(c *config.Config, activity map[string]api.RuleActivity) []ruleCos
 	return costs
 }
 
-// triedCosts are what the lines of a file take, as events of one detector or of each.
-func triedCosts(c *config.Config, path, source string) ([]ruleCost, error) {
+// sampleOf is a file's lines as events of one detector, or of each, by what it is known as.
+func sampleOf(c *config.Config, path, source string) (map[string][][]byte, error) {
 	sample, err := readSample(path)
 	if err != nil {
 		return nil, err
 	}
+	samples := map[string][][]byte{}
+	for i := range c.Match.Sources {
+		if detector := c.Match.Sources[i].Detector; source == "" || nowOf(c, detector) == source {
+			samples[detector] = sample
+		}
+	}
+	if len(samples) == 0 {
+		return nil, usage("there is no %s that a pipeline reads; \"kelpie validate --explain-cost\" names those that are", source)
+	}
+	return samples, nil
+}
+
+// triedCosts are what samples of events take, which are by detector.
+func triedCosts(c *config.Config, samples map[string][][]byte) []ruleCost {
 	costs := map[string]*ruleCost{}
 	for _, address := range costed(c) {
 		costs[address] = &ruleCost{Rule: address}
 	}
-	found := false
+	of := func(identity string) *ruleCost { return costs[nowOf(c, identity)] }
 	for i := range c.Match.Sources {
 		s := &c.Match.Sources[i]
-		if source != "" && nowOf(c, s.Detector) != source {
+		sample := samples[s.Detector]
+		if len(sample) == 0 {
 			continue
 		}
-		found = true
-		of := func(identity string) *ruleCost { return costs[nowOf(c, identity)] }
 		measured := match.Explain(s, sample)
 		for _, e := range measured.Expressions {
 			if cost := of(e.Of); cost != nil { // an ignore is none
@@ -144,14 +161,11 @@ func triedCosts(c *config.Config, path, source string) ([]ruleCost, error) {
 		}
 		try(c, s, sample, of)
 	}
-	if !found {
-		return nil, usage("there is no %s that a pipeline reads; \"kelpie validate --explain-cost\" names those that are", source)
-	}
 	var all []ruleCost
 	for _, address := range costed(c) {
 		all = append(all, *costs[address])
 	}
-	return all, nil
+	return all
 }
 
 // try counts the signals that a sample makes, and the lookups that they would need if
