@@ -279,7 +279,7 @@ func TestPresets(t *testing.T) {
 		if _, err := score.New(c.Decide.Score); err != nil {
 			t.Error(err)
 		}
-		if most := mostPoints(c.Decide.Score.Factors); most != 10_000 {
+		if most := mostPoints(&c.Decide.Score); most != 10_000 {
 			t.Errorf("%s: at most %d", name, most)
 		}
 	}

@@ -89,7 +89,11 @@ func (p *parser) readable(e hclsyntax.Expression, env expr.Env, at place) (map[s
 			}
 		}
 	}
-	return map[string]expr.Value{"var": expr.Object(variables), "local": expr.Object(locals)}, ok
+	constants := map[string]expr.Value{"var": expr.Object(variables), "local": expr.Object(locals)}
+	if at == inScore {
+		constants["input"] = expr.Object(p.inputs)
+	}
+	return constants, ok
 }
 
 // elsewhere complains about a name that can be read in another place.

@@ -300,13 +300,19 @@ func testBlock() blockType {
 
 func scoreBlock() blockType {
 	return blockType{name: "score", doc: "What makes a case bad.", body: bodyType{
-		attributes: []attribute{text("preset", "Factors to start from: \"balanced\" or \"fido\". A factor of the same name here replaces the preset's.")},
+		attributes: []attribute{
+			text("preset", "Factors to start from: \"balanced\", \"fido\" or \"fido_compat\". A factor of the same name here replaces the preset's."),
+			valueOf("inputs", "map", "What the preset takes, such as { titles = [\"ceo\"] }; docs/score.md lists it."),
+			integer("round", "The total is rounded to multiples of it; a half goes to the even multiple. By default it is not rounded."),
+		},
 		blocks: []blockType{{
 			name: "factor", labels: []string{"name"}, many: true, doc: "A part of the score.",
 			body: bodyType{
 				attributes: []attribute{
 					number("weight", "The share of its points, 0 to 1 as a rule.").must(),
 					text("combine", "How its evidence adds up; with \"decay\" the n-th best counts 1/2^n.").oneOf("max", "sum", "decay").standard(`"max"`),
+					integer("divide", "What the combined points are divided by, before they are capped. By default nothing."),
+					integer("round", "They are rounded to multiples of it; a half goes to the even multiple. By default not."),
 				},
 				blocks: []blockType{{
 					name: "evidence", labels: []string{"name"}, many: true, required: true, doc: "A kind of reason.",
@@ -315,6 +321,9 @@ func scoreBlock() blockType {
 						expression("when", "Whether it counts."),
 						expression("points", "0 to 100. What is not known counts nothing.").must(),
 						expression("because", "Why, in a sentence.").must(),
+						expression("source", "Where it comes from. By default the element's `source`."),
+						expression("at", "When that was said or happened. By default the element's `at`, or its `time`."),
+						expression("reliability", "How sure it is, 0 to 100. By default the element's `confidence`."),
 					}},
 				}},
 			},

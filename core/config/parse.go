@@ -25,7 +25,7 @@ type parser struct {
 	diags    hcl.Diagnostics
 	notBuilt hcl.Diagnostics
 
-	variables, locals         map[string]expr.Value
+	variables, locals, inputs map[string]expr.Value
 	variableNames, localNames []string
 	constantsUsed             map[string]bool // "var.x", "local.x"
 

@@ -24,6 +24,9 @@ var placeTexts = map[string]string{
 	"evidence of the score when":                 placePipeline + placeResponse("") + placeEvidence("for_each = case.verdicts", "when = EXPR", "1", "\"\""),
 	"evidence of the score points":               placePipeline + placeResponse("") + placeEvidence("for_each = case.verdicts", "", "EXPR", "\"\""),
 	"evidence of the score because":              placePipeline + placeResponse("") + placeEvidence("for_each = case.verdicts", "", "1", "EXPR"),
+	"evidence of the score source":               placePipeline + placeResponse("") + placeEvidence("for_each = case.verdicts", "source = EXPR", "1", "\"\""),
+	"evidence of the score at":                   placePipeline + placeResponse("") + placeEvidence("for_each = case.verdicts", "at = EXPR", "1", "\"\""),
+	"evidence of the score reliability":          placePipeline + placeResponse("") + placeEvidence("for_each = case.verdicts", "reliability = EXPR", "1", "\"\""),
 	"responses when":                             placePipeline + "response \"r\" {\n when = EXPR\n step \"s\" {\n do = action.mail.notify\n to = [\"a@example.org\"]\n }\n}\n",
 	"steps when":                                 placePipeline + placeResponse("when = EXPR"),
 	"steps targets":                              placePipeline + strings.NewReplacer("action.mail.notify\n to = [\"a@example.org\"]", "action.edr.isolate_host\n targets = EXPR").Replace(placeResponse("")) + "action \"carbonblack\" \"edr\" {\n connection = connection.edr\n}\nconnection \"carbonblack\" \"edr\" {\n url = \"https://a\"\n token = secret(\"t\")\n}\n",
@@ -43,7 +46,7 @@ func placeResponse(more string) string {
 }
 
 func placeEvidence(forEach, when, points, because string) string {
-	return "score {\n factor \"f\" {\n weight = 1\n evidence \"e\" {\n " + forEach + "\n " + when + "\n points = " + points + "\n because = " + because + "\n }\n }\n}\n"
+	return "score {\n preset = \"fido\"\n factor \"f\" {\n weight = 1\n combine = \"sum\"\n evidence \"e\" {\n " + forEach + "\n " + when + "\n points = " + points + "\n because = " + because + "\n }\n }\n}\n"
 }
 
 // TestPlaces: what the table says can be read at a place can, and nothing else.
@@ -52,6 +55,7 @@ func TestPlaces(t *testing.T) {
 	reads := map[string]string{
 		"event": "event.raw.x", "case": "case.id", "target": "target.value", "each": "each.value.labels[0]", "step": "step.first.result",
 		"signal": "signal.severity",
+		"factor": `"so far ${factor.points}"`, "input": "input.pci",
 	}
 	seen := 0
 	for _, place := range Places() {
@@ -68,7 +72,7 @@ func TestPlaces(t *testing.T) {
 					expression = `"${try(` + expression + `, "")}." == "x"`
 				case "title":
 					expression = `"of ${` + expression + `}"`
-				case "points":
+				case "points", "reliability":
 					expression = `try(length(` + expression + `), 0)`
 				case "for_each":
 					expression = "[" + expression + "]"

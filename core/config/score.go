@@ -2,6 +2,7 @@ package config
 
 import (
 	"embed"
+	"maps"
 	"math/big"
 	"slices"
 	"strings"
@@ -41,11 +42,17 @@ func presetText(name string) (string, bool) {
 // score reads the score block, and the preset that it starts from.
 func (p *parser) score() {
 	out := &p.config.Decide.Score
-	s := p.first("score")
+	s, preset := p.first("score"), (*section)(nil)
 	if s == nil {
 		out.Preset = DefaultPreset
 	} else {
 		out.Preset = s.text("preset", "")
+	}
+	if out.Preset != "" {
+		preset = p.preset(s, out.Preset)
+	}
+	p.readInputs(s, preset)
+	if s != nil {
 		p.tests(s, true)
 		for _, f := range s.of("factor") {
 			if factor, ok := p.factor(f); ok {
@@ -56,13 +63,28 @@ func (p *parser) score() {
 			p.errorf(s.header(), "Empty score", "Write preset = \"balanced\", or factors of your own.")
 		}
 	}
-	if out.Preset != "" {
-		out.Factors = slices.Concat(p.preset(s, out.Preset, out.Factors), out.Factors)
+	if preset != nil {
+		out.Round = p.rounding(preset)
+		out.Factors = slices.Concat(p.presetFactors(preset, out.Factors), out.Factors)
+	}
+	if s != nil && s.has("round") {
+		out.Round = p.rounding(s)
 	}
 }
 
-// preset gives a preset's factors, save those that the operator has replaced.
-func (p *parser) preset(s *section, name string, own []score.Factor) []score.Factor {
+// rounding is what a factor or a total is rounded to.
+func (p *parser) rounding(s *section) int {
+	n := s.integer("round", 0)
+	if s.has("round") && !s.broken && !slices.Contains(score.Steps(), n) {
+		p.errorf(s.place("round"), "Out of range", "A score is rounded to multiples of 1, 2, 4, 5, 10, 20, 25 or 50 points, so that 100 stays 100.")
+		s.broken = true
+		return 0
+	}
+	return n
+}
+
+// preset reads the text of a preset; nil if there is none, or it is wrong.
+func (p *parser) preset(s *section, name string) *section {
 	text, ok := p.src.Presets[name]
 	if !ok {
 		text, ok = presetText(name)
@@ -78,8 +100,46 @@ func (p *parser) preset(s *section, name string, own []score.Factor) []score.Fac
 	}
 	body := file.Body.(*hclsyntax.Body)
 	block := &hclsyntax.Block{Type: "score", Body: body, TypeRange: body.SrcRange, OpenBraceRange: body.SrcRange}
+	return p.section(block, scoreBlock())
+}
+
+// readInputs gives a preset what it takes from the operator, each of the kind that the
+// preset itself has as its default.
+func (p *parser) readInputs(s, preset *section) {
+	inputs := map[string]expr.Value{}
+	if preset != nil {
+		for name, v := range preset.values["inputs"].Fields() {
+			inputs[name] = v
+		}
+	}
+	p.inputs = inputs
+	if s == nil || !s.has("inputs") {
+		return
+	}
+	for name, v := range s.values["inputs"].Fields() {
+		at, found := fieldOf(s.expr("inputs"), name)
+		if !found {
+			at = s.expr("inputs")
+		}
+		was, known := inputs[name]
+		switch {
+		case len(inputs) == 0:
+			p.errorf(at.Range(), "Without effect", "No preset is used that takes anything. For a value of your own write locals { %s = … }.", name)
+			return
+		case !known:
+			p.errorf(at.Range(), "Unknown input", "The preset takes no %q. %s", name, suggest(name, slices.Sorted(maps.Keys(inputs))))
+		case v.Kind() != was.Kind():
+			p.errorf(at.Range(), "Wrong type", "%q of the preset is a %s, and this is a %s.", name, was.Kind(), v.Kind())
+		default:
+			inputs[name] = v
+		}
+	}
+}
+
+// presetFactors are a preset's factors, save those that the operator has replaced.
+func (p *parser) presetFactors(preset *section, own []score.Factor) []score.Factor {
 	var factors []score.Factor
-	for _, f := range p.section(block, scoreBlock()).of("factor") {
+	for _, f := range preset.of("factor") {
 		if slices.ContainsFunc(own, func(o score.Factor) bool { return o.Name == f.name() }) {
 			continue
 		}
@@ -99,17 +159,22 @@ func (p *parser) factor(s *section) (score.Factor, bool) {
 			return f, false
 		}
 	}
+	f.Round, f.Divide = p.rounding(s), s.integer("divide", 0)
+	if s.has("divide") && !s.broken && (f.Divide < 1 || f.Divide > score.MaxDivide) {
+		p.errorf(s.place("divide"), "Out of range", "Points are divided by a whole number from 1 to %d.", score.MaxDivide)
+		return f, false
+	}
 	for _, e := range s.of("evidence") {
-		f.Evidence = append(f.Evidence, p.evidence(e))
+		f.Evidence = append(f.Evidence, p.evidence(e, f.Combine))
 	}
 	return f, !s.broken
 }
 
-func (p *parser) evidence(s *section) score.Evidence {
+func (p *parser) evidence(s *section, combine string) score.Evidence {
 	e := score.Evidence{Name: s.name()}
-	env := expr.Env{}
+	env := expr.Env{Roots: map[string]*expr.Shape{"factor": factorShape()}}
 	if s.has("for_each") {
-		e.ForEach = p.program(s, "for_each", inScore, expr.Env{})
+		e.ForEach = p.program(s, "for_each", inScore, env)
 		if e.ForEach == nil {
 			return e
 		}
@@ -122,7 +187,9 @@ func (p *parser) evidence(s *section) score.Evidence {
 			p.errorf(s.place("for_each"), "Wrong type", "This must be a list or an object, and it is a %s.", shape.Kind)
 			return e
 		}
-		env.Roots = map[string]*expr.Shape{"each": object("", map[string]*expr.Shape{"key": nil, "value": elem})}
+		env.Roots = map[string]*expr.Shape{
+			"factor": factorShape(), "each": object("", map[string]*expr.Shape{"key": nil, "value": elem}),
+		}
 	}
 	with := func(want expr.Kind) expr.Env {
 		out := env
@@ -132,13 +199,26 @@ func (p *parser) evidence(s *section) score.Evidence {
 	e.When = p.program(s, "when", inScore, with(expr.BoolKind))
 	e.Points = p.program(s, "points", inScore, with(expr.NumberKind))
 	e.Because = p.program(s, "because", inScore, with(expr.StringKind))
+	e.Source = p.program(s, "source", inScore, with(expr.StringKind))
+	e.At = p.program(s, "at", inScore, with(expr.StringKind))
+	e.Reliability = p.program(s, "reliability", inScore, with(expr.NumberKind))
+	for _, name := range []string{"for_each", "when", "points", "because", "source", "at", "reliability"} {
+		if combine != score.Sum && s.has(name) && readsRoot(s.expr(name), "factor") {
+			p.errorf(s.place(name), "Not a sum", "factor.points is what was added up before, and this factor adds nothing up: it has combine = %q. Write combine = \"sum\".", combine)
+		}
+	}
 	return e
 }
 
-// mostPoints is the highest total that the factors can reach, in hundredths.
-func mostPoints(factors []score.Factor) int64 {
+func readsRoot(e hclsyntax.Expression, root string) bool {
+	return slices.ContainsFunc(e.Variables(), func(t hcl.Traversal) bool { return t.RootName() == root })
+}
+
+// mostPoints is the highest total that the score can reach, in hundredths. Each factor
+// can reach 100 points, whatever it divides by or rounds to.
+func mostPoints(s *score.Settings) int64 {
 	sum := new(big.Rat)
-	for _, f := range factors {
+	for _, f := range s.Factors {
 		if w, ok := new(big.Rat).SetString(f.Weight); ok {
 			sum.Add(sum, w)
 		}
@@ -147,5 +227,14 @@ func mostPoints(factors []score.Factor) int64 {
 	if sum.Cmp(big.NewRat(10_000, 1)) >= 0 {
 		return 10_000
 	}
-	return new(big.Int).Quo(sum.Num(), sum.Denom()).Int64()
+	most := new(big.Int).Quo(sum.Num(), sum.Denom()).Int64()
+	if s.Round > 0 { // to the nearest multiple, of two the even one
+		step := int64(s.Round) * 100
+		n, left := most/step, most%step
+		if 2*left > step || 2*left == step && n%2 == 1 {
+			n++
+		}
+		most = n * step
+	}
+	return most
 }

@@ -30,10 +30,10 @@ func (p *parser) threshold(op *hclsyntax.BinaryOpExpr) {
 		path = fieldPath(field)
 		way = turned(way)
 	}
-	most := int64(10_000)
+	most, step := int64(10_000), int64(0)
 	switch path {
 	case "case.score.total", "case.score.upper":
-		most = mostPoints(p.config.Decide.Score.Factors)
+		most, step = mostPoints(&p.config.Decide.Score), int64(p.config.Decide.Score.Round)*100
 	case "case.severity":
 	default:
 		return
@@ -49,8 +49,10 @@ func (p *parser) threshold(op *hclsyntax.BinaryOpExpr) {
 	switch way {
 	case hclsyntax.OpGreaterThan:
 		never = n >= most
-	case hclsyntax.OpGreaterThanOrEqual, hclsyntax.OpEqual:
+	case hclsyntax.OpGreaterThanOrEqual:
 		never = n > most
+	case hclsyntax.OpEqual:
+		never = n > most || step > 0 && n%step != 0
 	case hclsyntax.OpLessThan:
 		never = n <= 0
 	case hclsyntax.OpLessThanOrEqual:
@@ -62,6 +64,9 @@ func (p *parser) threshold(op *hclsyntax.BinaryOpExpr) {
 	why := "it is 0 to 100"
 	if most < 10_000 {
 		why = "with the weights of this score it is 0 to " + expr.Int(most/100).Text()
+	}
+	if step > 0 {
+		why += ", in steps of " + expr.Int(step/100).Text()
 	}
 	p.errorf(op.Range(), "Threshold out of reach", "%s is never so: %s. Write a threshold inside of that.", path, why)
 }

@@ -57,14 +57,14 @@ func Places() []Place {
 	all := []Place{
 		of(inPipeline, "when", "map"), of(inIgnore, "when"), of(inRule, "when", "title", "key", "of"),
 		of(inSeveral, "when", "key", "of"), of(inTitle, "title"),
-		of(inScore, "for_each", "when", "points", "because"), of(inResponse, "when"),
+		of(inScore, "for_each", "when", "points", "because", "source", "at", "reliability"), of(inResponse, "when"),
 		of(inStep, "when", "targets", "to"), of(inParams, "parameters", "because"),
 		of(inRoute, "to"), of(inProtect, "when"),
 	}
 	for i := range all {
 		switch place(all[i].Name) {
 		case inScore:
-			all[i].Roots = append(all[i].Roots, "each")
+			all[i].Roots = append(all[i].Roots, "each", "factor", "input")
 		case inStep, inParams:
 			all[i].Roots = append(all[i].Roots, "step")
 		}
@@ -114,6 +114,10 @@ func Values() []Value {
 		Value{"each", "object", "What evidence with `for_each` counts for, one by one. `for_each` itself does not have it.", score},
 		Value{"each.key", "text", "The name of the element, or its number from 0.", score},
 		Value{"each.value", "", "The element of `for_each`, with its fields.", score},
+		Value{"factor", "object", "The factor that the evidence is part of, if it is a sum.", score},
+		Value{"factor.points", "number", "What its evidence so far adds up to.", score},
+		Value{"input", "object", "What the preset takes, by `inputs` of the score or else its own default.", score},
+		Value{"input.NAME", "", "Its value.", score},
 		Value{"local", "object", "What `locals` blocks give a name.", nil},
 		Value{"local.NAME", "", "What is written there.", nil},
 		Value{"step", "object", "The other steps of the response. A step that reads one waits for it.", steps},
@@ -185,6 +189,10 @@ func shapesAt(at place) map[string]*expr.Shape {
 		shapes["signal"] = decide.ReportShape()
 	}
 	return shapes
+}
+
+func factorShape() *expr.Shape {
+	return object("", map[string]*expr.Shape{"points": shape(numberShape, "")})
 }
 
 func shape(kind expr.Kind, doc string) *expr.Shape { return &expr.Shape{Kind: kind, Doc: doc} }

@@ -256,7 +256,7 @@ func TestExpressionsWhole(t *testing.T) {
 	for _, want := range []string{
 		"| `case.assets.criticality` | number |", "| `case.score` | object | What the `score` block makes of it. Not in evidence of the score. |",
 		"| `step.NAME.result` | text |", "| `event.raw` | any |", "`cidr_contains(", "| `each.value` | any |",
-		"| evidence of the score | `for_each`, `when`, `points`, `because` | yes | yes | – | – | – |",
+		"| evidence of the score | `for_each`, `when`, `points`, `because`, `source`, `at`, `reliability` | yes | yes | – | yes | yes | – | – |",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("there is no %q", want)

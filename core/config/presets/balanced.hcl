@@ -11,6 +11,8 @@ factor "threat" {
   evidence "detector" {
     points  = case.severity
     because = "reported at ${case.severity}"
+    source  = join(", ", case.sources)
+    at      = case.last_at
   }
 }
 
@@ -40,6 +42,19 @@ factor "user" {
   }
 }
 
+# Who and what was in earlier cases: as bad as those were, and more the more there
+# were. A window's time lies between two cases of one value, so this is no repeat.
+factor "history" {
+  weight  = 0.1
+  combine = "max"
+
+  evidence "earlier cases" {
+    for_each = case.history
+    points   = min(100, each.value.severity * each.value.cases / 2)
+    because  = "${each.value.observable} was in ${each.value.cases} earlier ${each.value.cases == 1 ? "case" : "cases"}, reported at up to ${each.value.severity}"
+  }
+}
+
 # More than one source saw it.
 factor "agreement" {
   weight  = 0.1
@@ -49,5 +64,7 @@ factor "agreement" {
     when    = length(case.sources) > 1
     points  = 100
     because = "${length(case.sources)} sources reported it"
+    source  = join(", ", case.sources)
+    at      = case.last_at
   }
 }
