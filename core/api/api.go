@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/kelpie-sec/kelpie/core/correlate"
+	"github.com/kelpie-sec/kelpie/core/decide"
 	"github.com/kelpie-sec/kelpie/core/eventlog"
 	"github.com/kelpie-sec/kelpie/core/host"
 	"github.com/kelpie-sec/kelpie/core/match"
@@ -51,6 +52,9 @@ type Engine interface {
 	Trace(ctx context.Context, q trace.Query, source []byte) (trace.Report, error)
 	// Grouping is what the configuration in force says makes signals one case.
 	Grouping(ctx context.Context) (correlate.Settings, error)
+	// Decision says which responses a case asks for, by the configuration in force, and
+	// what would decide it otherwise.
+	Decision(ctx context.Context, c decide.Stored) (decide.Decision, error)
 	// Shadow compares what is tried with what counts.
 	Shadow(ctx context.Context, q shadow.Query) (shadow.Report, error)
 }

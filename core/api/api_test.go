@@ -89,6 +89,10 @@ func (e *fakeEngine) Trace(_ context.Context, q trace.Query, source []byte) (tra
 	return trace.Report{At: noon, Note: q.Event + " of " + q.Source, Event: trace.Event{Size: len(source)}}, e.err
 }
 
+func (e *fakeEngine) Decision(_ context.Context, c decide.Stored) (decide.Decision, error) {
+	return decide.Decision{Why: "nothing is in force for " + c.Case.ID}, nil
+}
+
 func (e *fakeEngine) Apply(_ context.Context, dryRun bool) (Application, error) {
 	return e.application(dryRun)
 }

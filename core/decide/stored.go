@@ -108,6 +108,9 @@ func (c Stored) answers(s *Settings) map[string]expr.Value {
 		}
 		for _, a := range l.Reply.Answers {
 			name, value := storedAnswer(l, a)
+			if name == "" {
+				continue
+			}
 			if name == "assets" || name == "identities" {
 				key := name + sameAnswer(value)
 				if !s.Sources[at].Internal || had[key] {
@@ -135,6 +138,8 @@ func storedAnswer(l StoredLookup, a model.Answer) (string, expr.Value) {
 		return "assets", answerValue(l.Ask.Enrichment, o, l.Reply, a, a.Asset)
 	case a.Identity != nil:
 		return "identities", answerValue(l.Ask.Enrichment, o, l.Reply, a, a.Identity)
+	case a.Network == nil:
+		return "", expr.Value{}
 	}
 	return "networks", answerValue(l.Ask.Enrichment, o, l.Reply, a, a.Network)
 }

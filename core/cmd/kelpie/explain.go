@@ -21,7 +21,7 @@ func (p program) explainCommand(o *options) *cobra.Command {
 	c := &cobra.Command{
 		Use: "explain CASE", Short: "Say why a case is what it is: timeline, answers, score, steps", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			q := url.Values{}
+			q := url.Values{"decision": {""}}
 			if raw {
 				q.Set("raw", "")
 			}
@@ -51,7 +51,10 @@ func printExplanation(w io.Writer, e api.Explanation) {
 	printObservables(w, c)
 	printTimeline(w, e)
 	printAnswers(w, e)
-	printScore(w, c.Score)
+	printScore(w, c)
+	if e.Decision != nil {
+		printDecision(w, &c, e.Decision)
+	}
 	printSteps(w, e)
 }
 
@@ -265,23 +268,33 @@ func answerText(a model.Answer) string {
 
 // printScore shows the sum: the shares of the factors add up to the total, and below
 // each stands what it is made of.
-func printScore(w io.Writer, s model.Score) {
+func printScore(w io.Writer, c model.Case) {
+	s := c.Score
 	heading(w, "SCORE")
 	for _, f := range s.Factors {
 		text := fmt.Sprintf("%s: nothing", f.Name)
 		if len(f.Lines) > 0 {
 			text = fmt.Sprintf("%s: %s of %s is %s", f.Name, f.Combine, plural(len(f.Lines), "line"), f.Sum)
-			if f.Capped != f.Sum {
+			if f.Divide > 0 {
+				text += fmt.Sprintf(", divided by %d is %s", f.Divide, f.Divided)
+			}
+			if f.Capped != f.Sum && f.Capped != f.Divided {
 				text += ", capped at " + f.Capped.String()
+			}
+			if f.Round > 0 {
+				text += fmt.Sprintf(", to steps of %d is %s", f.Round, f.Rounded)
 			}
 			text += ", times " + f.Weight
 		}
 		indented(w, fmt.Sprintf("  %7s  ", f.Share), text)
 		for _, l := range f.Lines {
-			indented(w, fmt.Sprintf("  %7s    %7s  ", "", l.Counted), counted(l))
+			indented(w, fmt.Sprintf("  %7s    %7s  ", "", l.Counted), counted(l, c.UpdatedAt))
 		}
 	}
 	fmt.Fprintf(w, "  %s\n  %7s  total", strings.Repeat("-", 7), s.Total)
+	if s.Round > 0 {
+		fmt.Fprintf(w, " of %s, to steps of %d", s.Sum, s.Round)
+	}
 	if s.Upper > s.Total {
 		fmt.Fprintf(w, "; could be up to %s, since this is not known:", s.Upper)
 	}
@@ -291,12 +304,26 @@ func printScore(w io.Writer, s model.Score) {
 	}
 }
 
-// counted says why a line counts, and what it would be worth where it counts less.
-func counted(l model.Line) string {
-	if l.Counted == l.Points {
+// counted says why a line counts, what it would be worth where it counts less, and how
+// old and how reliable it was when it was scored.
+func counted(l model.Line, scored time.Time) string {
+	var more []string
+	if l.Counted != l.Points {
+		more = append(more, "worth "+l.Points.String())
+	}
+	if l.Source != "" && !strings.Contains(l.Because, l.Source) {
+		more = append(more, "by "+l.Source)
+	}
+	if !l.At.IsZero() {
+		more = append(more, "then "+age(scored.Sub(l.At)))
+	}
+	if l.Reliability != nil {
+		more = append(more, fmt.Sprintf("%d %% sure", *l.Reliability))
+	}
+	if len(more) == 0 {
 		return l.Because
 	}
-	return fmt.Sprintf("%s (worth %s)", l.Because, l.Points)
+	return fmt.Sprintf("%s (%s)", l.Because, joined(more))
 }
 
 func printSteps(w io.Writer, e api.Explanation) {

@@ -246,6 +246,7 @@ func appendTo(ts *testscript.TestScript, name string, data []byte) {
 
 var (
 	timePattern  = regexp.MustCompile(`\d{4}-\d\d-\d\d(T|\s+)\d\d(h|:\d\d(:\d\d)?(\.\d+)?Z?)`) // a line may end within
+	oldPattern   = regexp.MustCompile(`\d+(\s+)days(\s+)old`)
 	hoursPattern = regexp.MustCompile(`\d+ hours`)
 	agePattern   = regexp.MustCompile(`\b(now|\d+[smh] ago)`)
 	hashPattern  = regexp.MustCompile(`configuration [0-9a-f]{12}`)
@@ -270,6 +271,7 @@ func masked(ts *testscript.TestScript, _ bool, args []string) {
 		return s
 	})
 	text = agePattern.ReplaceAllString(text, "AGO")
+	text = oldPattern.ReplaceAllString(text, "N${1}days${2}old")
 	text = hoursPattern.ReplaceAllString(text, "N hours")
 	text = tookPattern.ReplaceAllString(text, "TOOK")
 	text = paceOfShadows.ReplaceAllString(text, "$1 VARIES")

@@ -75,7 +75,7 @@ func (r *testReport) failure(w io.Writer, res *rehearsal.Result) {
 		indented(w, "  never asked  ", name)
 	}
 	if slices.ContainsFunc(res.Failures, func(f rehearsal.Failure) bool { return f.What == "score" }) && res.Case != nil {
-		printScore(w, res.Case.Score)
+		printScore(w, *res.Case)
 	}
 }
 

@@ -221,6 +221,19 @@ func ago(t, now time.Time) string {
 	return fmt.Sprintf("%dd ago", int(d.Hours()/24))
 }
 
+// age is how old something was.
+func age(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return "new"
+	case d < time.Hour:
+		return plural(int(d.Minutes()), "minute") + " old"
+	case d < 48*time.Hour:
+		return plural(int(d.Hours()), "hour") + " old"
+	}
+	return plural(int(d.Hours()/24), "day") + " old"
+}
+
 // plural is "1 case", "2 cases".
 func plural(n int, one string) string {
 	if n == 1 {

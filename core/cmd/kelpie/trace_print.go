@@ -315,7 +315,7 @@ func printTracedCase(w io.Writer, c *trace.Case, stored bool) {
 	}
 	heading(w, "LOOKUPS")
 	printTracedLookups(w, c)
-	printScore(w, c.Score)
+	printScore(w, c.Case)
 	heading(w, "RESPONSES")
 	if len(c.Responses) == 0 && c.Left == "" {
 		fmt.Fprintln(w, "  None is asked for.")

@@ -1,0 +1,278 @@
+package decide
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/kelpie-sec/kelpie/core/expr"
+	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/core/plan"
+	"github.com/kelpie-sec/kelpie/core/score"
+)
+
+// Decision says of a stored case which responses its evidence asks for, and what would
+// decide it otherwise.
+type Decision struct {
+	// Why it can't be told; empty: it can.
+	Why string `json:"why,omitempty"`
+	// Responses are those that the case's rules have.
+	Responses []Choice `json:"responses"`
+	// Pieces are how many pieces of evidence were tried one by one, and Paired how many
+	// of them in twos; Left are those that were not tried at all.
+	Pieces int `json:"pieces"`
+	Paired int `json:"paired"`
+	Left   int `json:"left,omitempty"`
+}
+
+// Choice is whether a response is asked for.
+type Choice struct {
+	Response string `json:"response"`
+	// Asked: its condition is true, by what is known now.
+	Asked bool `json:"asked"`
+	// Waits: an answer that it depends on is pending, so that nothing is planned yet.
+	Waits bool `json:"waits,omitempty"`
+	// AskedAtMost: its condition would be true if the total were Score.Upper.
+	AskedAtMost bool            `json:"asked_at_most"`
+	Steps       []plan.Outlined `json:"steps,omitempty"`
+	// Flips are the smallest changes by which it would be decided otherwise: of one
+	// piece of evidence less, or else of two. None: it takes more than that. More is how
+	// many there are besides.
+	Flips []Flip `json:"flips,omitempty"`
+	More  int    `json:"more,omitempty"`
+}
+
+// Flip is evidence without which a choice would be the other one.
+type Flip struct {
+	Without []Piece          `json:"without"`
+	Total   model.Hundredths `json:"total"`
+}
+
+// Piece is a piece of evidence: an answer of an enrichment, or a line of the score that
+// comes from none.
+type Piece struct {
+	// Kind is "verdict", "asset", "identity" or "network", and Source who says it of
+	// About; or "line" with its Factor and Evidence, and what it says.
+	Kind     string `json:"kind"`
+	Source   string `json:"source,omitempty"`
+	About    string `json:"about,omitempty"`
+	Factor   string `json:"factor,omitempty"`
+	Evidence string `json:"evidence,omitempty"`
+	Because  string `json:"because,omitempty"`
+
+	places []place // of the answer
+	points model.Hundredths
+}
+
+// place of an answer in Stored.Lookups. What internal enrichments say of a thing by its
+// name and by its address is one piece.
+type place struct{ lookup, answer int }
+
+// lineKind is of a piece that is a line of the score.
+const lineKind = "line"
+
+// Bounds of the work.
+const (
+	mostPieces  = 100
+	mostPaired  = 16 // 120 pairs
+	mostFlips   = 3
+	mostMembers = 2000 // signals of a case
+)
+
+// decider tries what a case would be with less evidence.
+type decider struct {
+	c         Stored
+	s         *Settings
+	scorer    *score.Scorer
+	plain     map[string]expr.Value
+	responses []*plan.Response
+}
+
+// Decision explains a case under these settings. It is no part of what is decided: the
+// same rows give the same.
+func (c Stored) Decision(s *Settings) (Decision, error) {
+	d := Decision{Responses: []Choice{}}
+	if c.Case.Size > mostMembers {
+		d.Why = "it has too many signals"
+		return d, nil
+	}
+	scorer, err := score.New(s.Score)
+	if err != nil {
+		return d, err
+	}
+	t := &decider{c: c, s: s, scorer: scorer, plain: c.plain(), responses: s.Plan.Asked(c.Case.Rules)}
+	if t.total(nil) != c.Case.Score.Total {
+		d.Why = "its score can't be worked out again from what is stored: an answer has changed since"
+		return d, nil
+	}
+	planner := plan.New(s.Plan)
+	now, most := t.asked(c.Case.Score.Total, nil), t.asked(c.Case.Score.Upper, nil)
+	for i, r := range t.responses {
+		d.Responses = append(d.Responses, Choice{
+			Response: r.Address, Asked: now[i], AskedAtMost: most[i], Waits: c.Case.Pending > 0 && planner.Depends(r.Address),
+			Steps: s.Plan.Outline(r, t.value(c.Case.Score.Total, nil)),
+		})
+	}
+	if len(t.responses) > 0 {
+		t.search(&d)
+	}
+	return d, nil
+}
+
+// search finds the flips of each choice.
+func (t *decider) search(d *Decision) {
+	pieces := t.pieces()
+	d.Pieces = min(len(pieces), mostPieces)
+	d.Left = len(pieces) - d.Pieces
+	pieces = pieces[:d.Pieces]
+	for i := range pieces {
+		t.try(d, pieces[i:i+1], 1)
+	}
+	if !slices.ContainsFunc(d.Responses, func(c Choice) bool { return len(c.Flips) == 0 }) {
+		return
+	}
+	// Of very many the first pairs are of what moves the score most.
+	if len(pieces) > mostPaired {
+		pieces = t.heaviest(pieces)
+	}
+	d.Paired = len(pieces)
+	for i := range pieces {
+		for j := range i {
+			t.try(d, []Piece{pieces[j], pieces[i]}, 2)
+		}
+	}
+}
+
+// try leaves evidence out, and notes whose choice is another then. Of a choice that less
+// evidence flips already nothing is noted.
+func (t *decider) try(d *Decision, without []Piece, size int) {
+	total := t.total(without)
+	asked := t.asked(total, without)
+	for i := range d.Responses {
+		c := &d.Responses[i]
+		if asked[i] == c.Asked || len(c.Flips) > 0 && len(c.Flips[0].Without) < size {
+			continue
+		}
+		if len(c.Flips) == mostFlips {
+			c.More++
+			continue
+		}
+		c.Flips = append(c.Flips, Flip{slices.Clone(without), total})
+	}
+}
+
+// heaviest are as many pieces as are paired: those without which the total is furthest
+// from what it is, in their order.
+func (t *decider) heaviest(pieces []Piece) []Piece {
+	moved := make([]model.Hundredths, len(pieces))
+	order := make([]int, len(pieces))
+	for i := range pieces {
+		n := t.total(pieces[i:i+1]) - t.c.Case.Score.Total
+		moved[i], order[i] = max(n, -n), i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return int(moved[b] - moved[a]) })
+	order = order[:mostPaired]
+	slices.Sort(order)
+	kept := make([]Piece, len(order))
+	for i, n := range order {
+		kept[i] = pieces[n]
+	}
+	return kept
+}
+
+// pieces are the answers that count, and the lines of the score that none of them makes.
+func (t *decider) pieces() []Piece {
+	var all []Piece
+	same := map[string]int{}
+	for i, l := range t.c.Lookups {
+		at := slices.IndexFunc(t.s.Sources, func(s Source) bool { return s.Address == l.Ask.Enrichment })
+		if at < 0 || l.Reply == nil {
+			continue
+		}
+		for j, a := range l.Reply.Answers {
+			p := Piece{Source: l.Ask.Enrichment, About: l.Ask.Observable.Key(), places: []place{{i, j}}}
+			switch {
+			case a.Verdict != nil:
+				p.Kind = "verdict"
+			case a.Asset != nil && t.s.Sources[at].Internal:
+				p.Kind = "asset"
+			case a.Identity != nil && t.s.Sources[at].Internal:
+				p.Kind = "identity"
+			case a.Network != nil:
+				p.Kind = "network"
+			default:
+				continue
+			}
+			if p.Kind == "asset" || p.Kind == "identity" {
+				_, value := storedAnswer(l, a)
+				key := p.Source + " " + p.Kind + sameAnswer(value)
+				if first, ok := same[key]; ok {
+					all[first].places = append(all[first].places, place{i, j})
+					continue
+				}
+				same[key] = len(all)
+			}
+			all = append(all, p)
+		}
+	}
+	for _, f := range t.c.Case.Score.Factors {
+		for _, l := range f.Lines {
+			if l.Evidence == "" || slices.ContainsFunc(t.s.Sources, func(s Source) bool { return t.s.now(s.Address) == l.Source }) {
+				continue
+			}
+			p := Piece{Kind: lineKind, Factor: f.Name, Evidence: l.Evidence, Source: l.Source, Because: l.Because, points: l.Points}
+			if l.Points != 0 && !slices.ContainsFunc(all, func(o Piece) bool { return o.is(f.Name, &l) }) {
+				all = append(all, p)
+			}
+		}
+	}
+	return all
+}
+
+// is tells whether a piece is a line of the score.
+func (p *Piece) is(factor string, l *model.Line) bool {
+	return p.Kind == lineKind && p.Factor == factor && p.Evidence == l.Evidence && p.Because == l.Because && p.points == l.Points
+}
+
+// now is the address of now of what is known by another.
+func (s *Settings) now(address string) string {
+	if now := s.Names[address]; now != "" {
+		return now
+	}
+	return address
+}
+
+// total of the case with pieces left out.
+func (t *decider) total(without []Piece) model.Hundredths {
+	return t.scorer.Without(t.value(0, without), func(factor string, l *model.Line) bool {
+		return slices.ContainsFunc(without, func(p Piece) bool { return p.is(factor, l) })
+	}).Total
+}
+
+// asked tells of each response whether its condition is true at a total, with pieces
+// left out.
+func (t *decider) asked(total model.Hundredths, without []Piece) []bool {
+	value := t.value(total, without)
+	all := make([]bool, len(t.responses))
+	for i, r := range t.responses {
+		all[i] = r.Holds(value)
+	}
+	return all
+}
+
+// value is the case with a total, without pieces that are answers.
+func (t *decider) value(total model.Hundredths, without []Piece) expr.Value {
+	c := t.c
+	c.Lookups = slices.Clone(c.Lookups)
+	for _, p := range without {
+		for _, at := range p.places {
+			reply := *c.Lookups[at.lookup].Reply
+			reply.Answers = slices.Clone(reply.Answers)
+			reply.Answers[at.answer] = model.Answer{} // says nothing
+			c.Lookups[at.lookup].Reply = &reply
+		}
+	}
+	fields := maps.Clone(t.plain)
+	maps.Copy(fields, c.answers(t.s))
+	fields["score"] = expr.Object(map[string]expr.Value{"total": points(total), "upper": points(max(total, t.c.Case.Score.Upper))})
+	return expr.Object(fields)
+}
