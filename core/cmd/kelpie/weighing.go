@@ -30,7 +30,7 @@ func printDecision(w io.Writer, c *model.Case, d *decide.Decision) {
 
 func printChoice(w io.Writer, d *decide.Decision, c *decide.Choice) {
 	const under = "           "
-	word, what := "not now", "it would be: "
+	word, what := "not so", "it would be: "
 	if c.Asked {
 		word, what = "asked", ""
 	}
@@ -142,6 +142,9 @@ var taken = map[string][2]string{
 	"open_port":         {"%s is opened", "%s stays closed"},
 }
 
+// many makes a consequence one of several targets.
+var many = strings.NewReplacer("%s is ", "%s are ", "%s stays ", "%s stay ", "%s runs ", "%s run ")
+
 func consequence(s plan.Outlined, done bool) string {
 	who := "the case"
 	if n := len(s.Targets); n > 0 {
@@ -152,6 +155,11 @@ func consequence(s plan.Outlined, done bool) string {
 		}
 	}
 	texts, ok := taken[s.Verb]
+	if len(s.Targets) > 1 {
+		for i := range texts {
+			texts[i] = many.Replace(texts[i])
+		}
+	}
 	switch {
 	case !ok && done:
 		return fmt.Sprintf("%s for %s", s.Verb, who)
