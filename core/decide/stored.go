@@ -88,38 +88,68 @@ func kindsOf(subjects []sdk.Observable, kinds ...string) expr.Value {
 
 // answers by value, then by enrichment as the configuration has them. Of what internal
 // enrichments say, the same thing is one.
-func (c Stored) answers(s *Settings) map[string]expr.Value {
+func (c Stored) answers(s *Settings) map[string]expr.Value { return listed(c.said(s), nil) }
+
+// storedSaid is an answer as a case has it.
+type storedSaid struct {
+	place place
+	field string // of "case": "verdicts", "assets"
+	same  string // what it says, of which one is enough; empty: each counts
+	value expr.Value
+}
+
+// place of an answer in Stored.Lookups.
+type place struct{ lookup, answer int }
+
+// said are all answers that count, in their order.
+func (c Stored) said(s *Settings) []storedSaid {
 	affected := map[string]bool{}
 	for _, o := range c.Case.Subjects {
 		affected[o.Key()] = true
 	}
-	place := func(l StoredLookup) int {
-		return slices.IndexFunc(s.Sources, func(src Source) bool { return src.Address == l.Ask.Enrichment })
+	source := func(i int) int {
+		return slices.IndexFunc(s.Sources, func(src Source) bool { return src.Address == c.Lookups[i].Ask.Enrichment })
 	}
-	lookups := slices.SortedFunc(slices.Values(c.Lookups), func(a, b StoredLookup) int {
-		return cmp.Or(cmp.Compare(a.Ask.Observable.Key(), b.Ask.Observable.Key()), cmp.Compare(place(a), place(b)))
+	order := make([]int, len(c.Lookups))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		p, q := c.Lookups[a].Ask.Observable.Key(), c.Lookups[b].Ask.Observable.Key()
+		return cmp.Or(cmp.Compare(p, q), cmp.Compare(source(a), source(b)))
 	})
-	items := map[string][]expr.Value{"verdicts": nil, "assets": nil, "identities": nil, "networks": nil}
-	had := map[string]bool{}
-	for _, l := range lookups {
-		at := place(l)
+	var all []storedSaid
+	for _, i := range order {
+		l, at := c.Lookups[i], source(i)
 		if at < 0 || l.Reply == nil {
 			continue
 		}
-		for _, a := range l.Reply.Answers {
-			name, value := storedAnswer(l, a)
-			if name == "" {
-				continue
-			}
-			if name == "assets" || name == "identities" {
-				key := name + sameAnswer(value)
-				if !s.Sources[at].Internal || had[key] {
+		for j, a := range l.Reply.Answers {
+			field, value := storedAnswer(l, a)
+			said := storedSaid{place: place{i, j}, field: field}
+			if field == "assets" || field == "identities" {
+				if !s.Sources[at].Internal {
 					continue
 				}
-				had[key] = true
+				said.same = field + sameAnswer(value)
 			}
-			items[name] = append(items[name], expr.Record(inCase{value, affected[l.Ask.Observable.Key()]}))
+			said.value = expr.Record(inCase{value, affected[l.Ask.Observable.Key()]})
+			all = append(all, said)
 		}
+	}
+	return all
+}
+
+// listed are the fields of "case" that answers make, but for some of these.
+func listed(all []storedSaid, without func(place) bool) map[string]expr.Value {
+	items := map[string][]expr.Value{"verdicts": nil, "assets": nil, "identities": nil, "networks": nil}
+	had := map[string]bool{}
+	for _, a := range all {
+		if without != nil && without(a.place) || a.same != "" && had[a.same] {
+			continue
+		}
+		had[a.same] = true
+		items[a.field] = append(items[a.field], a.value)
 	}
 	fields := map[string]expr.Value{}
 	for name, list := range items {
@@ -138,8 +168,6 @@ func storedAnswer(l StoredLookup, a model.Answer) (string, expr.Value) {
 		return "assets", answerValue(l.Ask.Enrichment, o, l.Reply, a, a.Asset)
 	case a.Identity != nil:
 		return "identities", answerValue(l.Ask.Enrichment, o, l.Reply, a, a.Identity)
-	case a.Network == nil:
-		return "", expr.Value{}
 	}
 	return "networks", answerValue(l.Ask.Enrichment, o, l.Reply, a, a.Network)
 }

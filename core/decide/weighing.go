@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
@@ -59,13 +60,12 @@ type Piece struct {
 	Evidence string `json:"evidence,omitempty"`
 	Because  string `json:"because,omitempty"`
 
-	places []place // of the answer
+	// places of the answer: what an internal enrichment says of a thing by its name and
+	// by its address is one piece.
+	places []place
 	points model.Hundredths
+	weight model.Hundredths // of the heaviest line that it makes, or what it moves the total
 }
-
-// place of an answer in Stored.Lookups. What internal enrichments say of a thing by its
-// name and by its address is one piece.
-type place struct{ lookup, answer int }
 
 // lineKind is of a piece that is a line of the score.
 const lineKind = "line"
@@ -84,6 +84,7 @@ type decider struct {
 	s         *Settings
 	scorer    *score.Scorer
 	plain     map[string]expr.Value
+	said      []storedSaid
 	responses []*plan.Response
 }
 
@@ -99,17 +100,17 @@ func (c Stored) Decision(s *Settings) (Decision, error) {
 	if err != nil {
 		return d, err
 	}
-	t := &decider{c: c, s: s, scorer: scorer, plain: c.plain(), responses: s.Plan.Asked(c.Case.Rules)}
-	if t.total(nil) != c.Case.Score.Total {
+	t := &decider{c: c, s: s, scorer: scorer, plain: c.plain(), said: c.said(s), responses: s.Plan.Asked(c.Case.Rules)}
+	if t.total(t.fields(nil), nil) != c.Case.Score.Total {
 		d.Why = "its score can't be worked out again from what is stored: an answer has changed since"
 		return d, nil
 	}
 	planner := plan.New(s.Plan)
-	now, most := t.asked(c.Case.Score.Total, nil), t.asked(c.Case.Score.Upper, nil)
+	now, most := t.asked(t.fields(nil), c.Case.Score.Total), t.asked(t.fields(nil), c.Case.Score.Upper)
 	for i, r := range t.responses {
 		d.Responses = append(d.Responses, Choice{
 			Response: r.Address, Asked: now[i], AskedAtMost: most[i], Waits: c.Case.Pending > 0 && planner.Depends(r.Address),
-			Steps: s.Plan.Outline(r, t.value(c.Case.Score.Total, nil)),
+			Steps: s.Plan.Outline(r, t.scored(t.fields(nil), c.Case.Score.Total)),
 		})
 	}
 	if len(t.responses) > 0 {
@@ -125,14 +126,14 @@ func (t *decider) search(d *Decision) {
 	d.Left = len(pieces) - d.Pieces
 	pieces = pieces[:d.Pieces]
 	for i := range pieces {
-		t.try(d, pieces[i:i+1], 1)
+		moved := t.try(d, pieces[i:i+1], 1) - t.c.Case.Score.Total
+		pieces[i].weight = max(pieces[i].weight, moved, -moved)
 	}
 	if !slices.ContainsFunc(d.Responses, func(c Choice) bool { return len(c.Flips) == 0 }) {
 		return
 	}
-	// Of very many the first pairs are of what moves the score most.
 	if len(pieces) > mostPaired {
-		pieces = t.heaviest(pieces)
+		pieces = heaviest(pieces)
 	}
 	d.Paired = len(pieces)
 	for i := range pieces {
@@ -144,9 +145,10 @@ func (t *decider) search(d *Decision) {
 
 // try leaves evidence out, and notes whose choice is another then. Of a choice that less
 // evidence flips already nothing is noted.
-func (t *decider) try(d *Decision, without []Piece, size int) {
-	total := t.total(without)
-	asked := t.asked(total, without)
+func (t *decider) try(d *Decision, without []Piece, size int) model.Hundredths {
+	fields := t.fields(without)
+	total := t.total(fields, without)
+	asked := t.asked(fields, total)
 	for i := range d.Responses {
 		c := &d.Responses[i]
 		if asked[i] == c.Asked || len(c.Flips) > 0 && len(c.Flips[0].Without) < size {
@@ -158,18 +160,16 @@ func (t *decider) try(d *Decision, without []Piece, size int) {
 		}
 		c.Flips = append(c.Flips, Flip{slices.Clone(without), total})
 	}
+	return total
 }
 
-// heaviest are as many pieces as are paired: those without which the total is furthest
-// from what it is, in their order.
-func (t *decider) heaviest(pieces []Piece) []Piece {
-	moved := make([]model.Hundredths, len(pieces))
+// heaviest are as many pieces as are paired, in their order.
+func heaviest(pieces []Piece) []Piece {
 	order := make([]int, len(pieces))
 	for i := range pieces {
-		n := t.total(pieces[i:i+1]) - t.c.Case.Score.Total
-		moved[i], order[i] = max(n, -n), i
+		order[i] = i
 	}
-	slices.SortStableFunc(order, func(a, b int) int { return int(moved[b] - moved[a]) })
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(pieces[b].weight, pieces[a].weight) })
 	order = order[:mostPaired]
 	slices.Sort(order)
 	kept := make([]Piece, len(order))
@@ -179,53 +179,45 @@ func (t *decider) heaviest(pieces []Piece) []Piece {
 	return kept
 }
 
+// kinds of pieces that are answers, by the field of "case" that they are in.
+var kinds = map[string]string{"verdicts": "verdict", "assets": "asset", "identities": "identity", "networks": "network"}
+
 // pieces are the answers that count, and the lines of the score that none of them makes.
 func (t *decider) pieces() []Piece {
 	var all []Piece
 	same := map[string]int{}
-	for i, l := range t.c.Lookups {
-		at := slices.IndexFunc(t.s.Sources, func(s Source) bool { return s.Address == l.Ask.Enrichment })
-		if at < 0 || l.Reply == nil {
+	for _, a := range t.said {
+		l := t.c.Lookups[a.place.lookup]
+		key := l.Ask.Enrichment + " " + a.same
+		if first, ok := same[key]; ok && a.same != "" {
+			all[first].places = append(all[first].places, a.place)
 			continue
 		}
-		for j, a := range l.Reply.Answers {
-			p := Piece{Source: l.Ask.Enrichment, About: l.Ask.Observable.Key(), places: []place{{i, j}}}
-			switch {
-			case a.Verdict != nil:
-				p.Kind = "verdict"
-			case a.Asset != nil && t.s.Sources[at].Internal:
-				p.Kind = "asset"
-			case a.Identity != nil && t.s.Sources[at].Internal:
-				p.Kind = "identity"
-			case a.Network != nil:
-				p.Kind = "network"
-			default:
-				continue
-			}
-			if p.Kind == "asset" || p.Kind == "identity" {
-				_, value := storedAnswer(l, a)
-				key := p.Source + " " + p.Kind + sameAnswer(value)
-				if first, ok := same[key]; ok {
-					all[first].places = append(all[first].places, place{i, j})
-					continue
-				}
-				same[key] = len(all)
-			}
-			all = append(all, p)
-		}
+		same[key] = len(all)
+		all = append(all, Piece{Kind: kinds[a.field], Source: l.Ask.Enrichment, About: l.Ask.Observable.Key(), places: []place{a.place}})
 	}
 	for _, f := range t.c.Case.Score.Factors {
 		for _, l := range f.Lines {
-			if l.Evidence == "" || slices.ContainsFunc(t.s.Sources, func(s Source) bool { return t.s.now(s.Address) == l.Source }) {
-				continue
-			}
-			p := Piece{Kind: lineKind, Factor: f.Name, Evidence: l.Evidence, Source: l.Source, Because: l.Because, points: l.Points}
-			if l.Points != 0 && !slices.ContainsFunc(all, func(o Piece) bool { return o.is(f.Name, &l) }) {
-				all = append(all, p)
+			if !t.makes(all, &l) && l.Points != 0 && !slices.ContainsFunc(all, func(o Piece) bool { return o.is(f.Name, &l) }) {
+				all = append(all, Piece{
+					Kind: lineKind, Factor: f.Name, Evidence: l.Evidence, Source: l.Source, Because: l.Because,
+					points: l.Points, weight: max(l.Points, -l.Points),
+				})
 			}
 		}
 	}
 	return all
+}
+
+// makes tells whether a line comes from an enrichment, and gives its weight to the
+// piece that it comes from.
+func (t *decider) makes(all []Piece, l *model.Line) bool {
+	for i := range all {
+		if p := &all[i]; p.Kind != lineKind && p.About == l.About && t.s.now(p.Source) == l.Source {
+			p.weight = max(p.weight, l.Points, -l.Points)
+		}
+	}
+	return slices.ContainsFunc(t.s.Sources, func(s Source) bool { return t.s.now(s.Address) == l.Source })
 }
 
 // is tells whether a piece is a line of the score.
@@ -241,17 +233,16 @@ func (s *Settings) now(address string) string {
 	return address
 }
 
-// total of the case with pieces left out.
-func (t *decider) total(without []Piece) model.Hundredths {
-	return t.scorer.Without(t.value(0, without), func(factor string, l *model.Line) bool {
+// total of a case with pieces left out.
+func (t *decider) total(fields map[string]expr.Value, without []Piece) model.Hundredths {
+	return t.scorer.Without(expr.Object(fields), func(factor string, l *model.Line) bool {
 		return slices.ContainsFunc(without, func(p Piece) bool { return p.is(factor, l) })
 	}).Total
 }
 
-// asked tells of each response whether its condition is true at a total, with pieces
-// left out.
-func (t *decider) asked(total model.Hundredths, without []Piece) []bool {
-	value := t.value(total, without)
+// asked tells of each response whether its condition is true at a total.
+func (t *decider) asked(fields map[string]expr.Value, total model.Hundredths) []bool {
+	value := t.scored(fields, total)
 	all := make([]bool, len(t.responses))
 	for i, r := range t.responses {
 		all[i] = r.Holds(value)
@@ -259,20 +250,19 @@ func (t *decider) asked(total model.Hundredths, without []Piece) []bool {
 	return all
 }
 
-// value is the case with a total, without pieces that are answers.
-func (t *decider) value(total model.Hundredths, without []Piece) expr.Value {
-	c := t.c
-	c.Lookups = slices.Clone(c.Lookups)
-	for _, p := range without {
-		for _, at := range p.places {
-			reply := *c.Lookups[at.lookup].Reply
-			reply.Answers = slices.Clone(reply.Answers)
-			reply.Answers[at.answer] = model.Answer{} // says nothing
-			c.Lookups[at.lookup].Reply = &reply
-		}
-	}
+// fields of the case without pieces that are answers, and without a score.
+func (t *decider) fields(without []Piece) map[string]expr.Value {
 	fields := maps.Clone(t.plain)
-	maps.Copy(fields, c.answers(t.s))
+	maps.Copy(fields, listed(t.said, func(at place) bool {
+		return slices.ContainsFunc(without, func(p Piece) bool { return slices.Contains(p.places, at) })
+	}))
+	fields["score"] = expr.Value{}
+	return fields
+}
+
+// scored is a case with a total.
+func (t *decider) scored(fields map[string]expr.Value, total model.Hundredths) expr.Value {
+	fields = maps.Clone(fields)
 	fields["score"] = expr.Object(map[string]expr.Value{"total": points(total), "upper": points(max(total, t.c.Case.Score.Upper))})
 	return expr.Object(fields)
 }

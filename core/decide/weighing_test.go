@@ -75,7 +75,7 @@ func TestDecision(t *testing.T) {
 	f.answer("enrichment.reputation", "domain:bad.example", verdict(90, 90))
 	d := f.decided(f.stored(s))
 	wantTold(t, d,
-		"tell true, at most true, waits; verdict domain:bad.example + asset ip:10.1.2.3: 8.00; verdict domain:bad.example + line reported at 10: 14.00",
+		"tell true, at most true, waits; asset ip:10.1.2.3 + verdict domain:bad.example: 8.00; line reported at 10 + verdict domain:bad.example: 14.00",
 		"contain true, at most true, waits; verdict domain:bad.example: 22.00")
 	if steps := d.Responses[1].Steps; len(steps) != 2 || steps[0].Verb != "isolate_host" || !steps[1].Later {
 		t.Errorf("steps %+v", steps)
