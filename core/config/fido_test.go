@@ -157,6 +157,11 @@ func fidoScore(t *testing.T, f *fidoCase, mode string) model.Score {
 	if len(diags) > 0 {
 		t.Fatal(diags)
 	}
+	return scoreFido(t, c, f)
+}
+
+func scoreFido(t *testing.T, c *Config, f *fidoCase) model.Score {
+	t.Helper()
 	sc, err := score.New(c.Decide.Score)
 	if err != nil {
 		t.Fatal(err)
