@@ -427,6 +427,13 @@ func TestExplain(t *testing.T) {
 	if len(e.Signals) != 1 || string(e.Signals[0].Raw) != `{"x":1}` || len(e.Intents) != 1 || !e.At.Equal(noon) {
 		t.Errorf("explanation is %+v", e)
 	}
+	if e.Decision != nil {
+		t.Errorf("what decides was not asked, and is %+v", e.Decision)
+	}
+	w.get("/v1/cases/c-aa11?decision", &e)
+	if e.Decision == nil || e.Decision.Why != "nothing is in force for "+e.Case.ID {
+		t.Errorf("what decides is %+v", e.Decision)
+	}
 }
 
 func TestInternalErrorsAreNotTold(t *testing.T) {
