@@ -47,8 +47,11 @@ func (m *Machine) planNow(cs *caseState) bool {
 		Pending:   pending,
 		Intents:   m.intentsOf(cs),
 		Facts:     view,
+		Score:     m.scoreTold(view),
+		Told:      m.toldOf(view),
 		Held:      m.heldNow,
 	}, m.at, m.recently)
+	m.tell(view, p.Intents)
 	cs.notes = since(cs.notes, p.Notes)
 	cs.limited = p.Limited
 	m.urge(cs, view, p.Intents)
@@ -168,6 +171,7 @@ func (m *Machine) outcome(o *model.Outcome) {
 
 func (m *Machine) finished(in *intentState) {
 	in.FinishedAt = m.at
+	m.untold(in)
 	m.changed.intents[in.ID] = in
 	m.considerFirst(in.Case)
 	m.settleHold(in)

@@ -67,6 +67,10 @@ type Machine struct {
 	// decisions of people about cases that stand, in their order.
 	decisions []model.Decision
 
+	// told is what people were told of subjects, where that keeps them from being told
+	// again.
+	told map[string]told
+
 	holds map[string]*holdState
 	// awaiting counts the holds that a case, by its first id, waits for.
 	awaiting map[string]int
@@ -118,6 +122,7 @@ func New(compile Compiler) *Machine {
 		intents:  map[string]*intentState{},
 		byFirst:  map[string][]*intentState{},
 		recent:   map[string][]time.Time{},
+		told:     map[string]told{},
 		holds:    map[string]*holdState{},
 		awaiting: map[string]int{},
 		marks:    map[string]*mark{},

@@ -119,6 +119,8 @@ func testCompiler(c model.Config) (*Settings, error) {
 			s.Sources = append(s.Sources[:1],
 				Source{Address: "enrichment.leases", Takes: []string{sdk.IP, sdk.MAC}, Internal: true},
 				Source{Address: "enrichment.people", Takes: []string{sdk.User, sdk.Account}, Internal: true})
+		case "fido":
+			s.Plan.Repeat = plan.RepeatOf("fido")
 		case "capped":
 			s.Correlate.Most = 3
 		case "blind":

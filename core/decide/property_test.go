@@ -22,7 +22,7 @@ type part struct {
 	in model.Input
 }
 
-var allConfigs = []string{"base", "base narrow", "base dry", "base quiet", "base blind", "base off"}
+var allConfigs = []string{"base", "base narrow", "base dry", "base quiet", "base blind", "base off", "base fido"}
 
 // within makes the test configurations with other limits and lateness.
 func within(limits Limits, lateness time.Duration) Compiler {

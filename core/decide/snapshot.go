@@ -55,6 +55,7 @@ type head struct {
 	Kept    *keptRules           `json:"kept,omitempty"`
 
 	Decisions []model.Decision `json:"decisions,omitempty"`
+	Told      map[string]told  `json:"told,omitempty"`
 }
 
 // savedRule is how far a rule over several has come.
@@ -141,7 +142,7 @@ func (m *Machine) head() head {
 		Planned: m.planned, Pause: m.pause, Events: m.events, Passed: m.passed,
 		Clock: m.clock, Sums: m.sums,
 		Recent: map[string][]time.Time{}, Marks: m.marks, Horizon: m.horizon, Numbers: m.numbers, Away: m.away,
-		Decisions: m.decisions,
+		Decisions: m.decisions, Told: m.told,
 	}
 	h.Awake, h.Rules, h.Waiting, h.Waiters = m.awake, m.savedRules(), m.inTurn(), m.several.numbers
 	h.Kept = m.several.kept
@@ -373,6 +374,9 @@ func (m *Machine) restoreHead(d *decoder) error {
 		if k != nil {
 			m.marks[source] = k
 		}
+	}
+	if h.Told != nil {
+		m.told = h.Told
 	}
 	m.horizon, m.numbers, m.away, m.decisions = h.Horizon, h.Numbers, h.Away, h.Decisions
 	m.awake, m.several.numbers = h.Awake, h.Waiters

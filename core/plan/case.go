@@ -23,6 +23,10 @@ type Case struct {
 	// order in which they were planned.
 	Intents []model.Intent
 	Facts   Facts
+	// Score of the case, and what people were told of its subjects by a step in other
+	// cases; nil: nothing.
+	Score model.Hundredths
+	Told  func(response, step string, t model.Target) (Told, bool)
 	// Held says how a hold is; nil: nothing is held.
 	Held func(hold string) Held
 }

@@ -301,7 +301,12 @@ func (r *run) target(resp *Response, s *Step, t model.Target) {
 		r.note(resp.Address, s.Name, shown, "the limit of %d %s per hour is reached", limit, s.Verb)
 		return
 	}
-	in.Because = r.because(resp, s)
+	quiet, again := r.repeats(resp.Address, s, t)
+	if quiet {
+		r.note(resp.Address, s.Name, shown, "%s", again)
+		return
+	}
+	in.Because = r.because(resp, s) + again
 	var err error
 	if in.Parameters, err = r.parameters(s, in); err != nil {
 		r.note(resp.Address, s.Name, shown, "not done: %v", err)
