@@ -31,7 +31,11 @@ kelpie {
 
 case {
   window     = "12h"
-  never_join = ["ip:10.0.0.1", "domain:EXAMPLE.com"]
+  never_join = ["ip:10.0.0.1", "domain:EXAMPLE.com", "ip:10.1.0.0/16", "domain:*.CDN.example", "mac:*"]
+  common     = 50
+  most       = 1000
+  lease      = "4h"
+  repeat     = "fido"
 }
 
 variable "folder" {
