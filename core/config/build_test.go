@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -56,10 +55,7 @@ func TestKelpie(t *testing.T) {
 	wantCase := correlate.Settings{
 		Window: 12 * time.Hour, Lateness: correlate.DefaultLateness,
 		NeverJoin: []sdk.Observable{{Kind: "ip", Value: "10.0.0.1"}, {Kind: "domain", Value: "example.com"}},
-		NeverLike: []correlate.Pattern{
-			{Kind: "ip", Network: netip.MustParsePrefix("10.1.0.0/16")}, {Kind: "domain", Like: "*.cdn.example"}, {Kind: "mac", Like: "*"},
-		},
-		Lease: 4 * time.Hour, Common: 50, Most: 1000,
+		Lease:     correlate.DefaultLease, Common: correlate.DefaultCommon,
 	}
 	if diff := cmp.Diff(wantCase, c.Decide.Correlate); diff != "" {
 		t.Error(diff)

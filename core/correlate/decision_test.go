@@ -106,8 +106,10 @@ func TestDecisionsStandInTheirOrder(t *testing.T) {
 
 func TestPatterns(t *testing.T) {
 	s := Settings{NeverLike: []Pattern{
-		{Kind: sdk.IP, Network: netip.MustParsePrefix("10.0.0.0/24")}, {Kind: sdk.Domain, Like: "*.cdn.example"},
-		{Kind: sdk.MAC, Like: "*"}, {Kind: sdk.Host, Like: "a*b*c"},
+		{Kind: sdk.IP, Network: netip.MustParsePrefix("10.0.0.0/24")},
+		{Kind: sdk.Domain, Like: "*.cdn.example"},
+		{Kind: sdk.MAC, Like: "*"},
+		{Kind: sdk.Host, Like: "a*b*c"},
 	}}
 	got := map[string]bool{}
 	for _, key := range []string{

@@ -119,9 +119,15 @@ func TestWhatDoesNotFit(t *testing.T) {
 		kind  model.CommandKind
 		about []string
 	}{
-		{model.MergeCases, []string{"s-1", "s-9"}}, {model.MergeCases, []string{"s-1"}}, {model.MergeCases, nil},
-		{model.SplitCase, []string{"s-1", "s-2"}}, {model.SplitCase, []string{"s-9"}}, {model.SplitCase, nil},
-		{model.NeverJoin, []string{"ip:10.0.0.1"}}, {model.NeverJoin, []string{"nothing"}}, {model.UndoDecision, []string{"d-1"}},
+		{model.MergeCases, []string{"s-1", "s-9"}},
+		{model.MergeCases, []string{"s-1"}},
+		{model.MergeCases, nil},
+		{model.SplitCase, []string{"s-1", "s-2"}},
+		{model.SplitCase, []string{"s-9"}},
+		{model.SplitCase, nil},
+		{model.NeverJoin, []string{"ip:10.0.0.1"}},
+		{model.NeverJoin, []string{"nothing"}},
+		{model.UndoDecision, []string{"d-1"}},
 	} {
 		before := f.tables.dump()
 		f.decide(i, c.kind, c.about...)

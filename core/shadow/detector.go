@@ -104,10 +104,7 @@ func (r *Reporter) detector(ctx context.Context, s *match.Source, q Query) (Dete
 // events reads those since the time asked about, and as many before as may be paired with
 // them.
 func (r *Reporter) events(ctx context.Context, reader *match.Reader, detector string, q Query, out *Events) ([]event, error) {
-	never := map[sdk.Observable]bool{}
-	for _, o := range r.Decide.Correlate.NeverJoin {
-		never[plain(o)] = true
-	}
+	never := r.Decide.Correlate.Never
 	from := q.Since.Add(-q.Window)
 	var all []event
 	for before := uint64(0); ; {
@@ -143,7 +140,7 @@ func (r *Reporter) events(ctx context.Context, reader *match.Reader, detector st
 }
 
 // read counts an event, and gives it if it can be compared.
-func (out *Events) read(reader *match.Reader, b *model.Batch, i int, seq uint64, since time.Time, never map[sdk.Observable]bool) (event, bool) {
+func (out *Events) read(reader *match.Reader, b *model.Batch, i int, seq uint64, since time.Time, never func(sdk.Observable) bool) (event, bool) {
 	counts := !b.Received.Before(since)
 	count := func(n *int) {
 		if counts {
@@ -164,7 +161,7 @@ func (out *Events) read(reader *match.Reader, b *model.Batch, i int, seq uint64,
 		title: m.Title, severity: m.Severity, time: m.Time, received: b.Received, seq: seq, index: i, counts: counts,
 	}
 	for _, o := range m.Observables {
-		if o.Role != sdk.NoRole && !never[plain(o)] {
+		if o.Role != sdk.NoRole && !never(o) {
 			e.keys = append(e.keys, plain(o))
 		}
 	}

@@ -113,7 +113,8 @@ func decideAll(b *testing.B, s *Store, dir string, until uint64, back bool) (too
 	g := &generated{until: until, back: back, done: cancel}
 	var began time.Time
 	l := &decide.Loop{
-		Compile: benchCompiler, Store: s, Dir: filepath.Join(dir, "checkpoints"), Log: slog.New(slog.DiscardHandler),
+		CheckpointInterval: 24 * time.Hour, // by the time of these inputs, of which many come in a second
+		Compile:            benchCompiler, Store: s, Dir: filepath.Join(dir, "checkpoints"), Log: slog.New(slog.DiscardHandler),
 		Open: func(_ context.Context, from uint64) (decide.Inputs, error) {
 			began, g.next = time.Now(), from
 			return g, nil

@@ -31,11 +31,7 @@ kelpie {
 
 case {
   window     = "12h"
-  never_join = ["ip:10.0.0.1", "domain:EXAMPLE.com", "ip:10.1.0.0/16", "domain:*.CDN.example", "mac:*"]
-  common     = 50
-  most       = 1000
-  lease      = "4h"
-  repeat     = "fido"
+  never_join = ["ip:10.0.0.1", "domain:EXAMPLE.com"]
 }
 
 variable "folder" {
