@@ -33,6 +33,7 @@ type Status struct {
 	// Feeds by detector: a quiet one is not a blind one.
 	Feeds       map[string]Feed `json:"feeds"`
 	Enrichments []enrich.Stat   `json:"enrichments"`
+	Tables      []Table         `json:"tables,omitempty"`
 	Plugins     []host.Status   `json:"plugins"`
 	// Pending counts the questions and steps that wait, by enrichment and action.
 	Pending map[string]int `json:"pending"`
@@ -55,6 +56,14 @@ type Trouble struct {
 	Since time.Time `json:"since,omitzero"`
 	Waits string    `json:"waits,omitempty"`
 	Do    string    `json:"do,omitempty"`
+}
+
+// Table is the version of a table that decisions are made by.
+type Table struct {
+	Table   string    `json:"table"`
+	Rows    int       `json:"rows"`
+	Version string    `json:"version"` // SHA-256 of its file
+	Since   time.Time `json:"since"`
 }
 
 // SetAside counts the events of one source that could not be processed. Who can have

@@ -351,3 +351,23 @@ func placeOr(at hcl.Range, address string) string {
 	}
 	return fmt.Sprintf("%s on line %d of %s", address, at.Start.Line, at.Filename)
 }
+
+// Folders are those of the packs and modules that a configuration names and that lie
+// below its own.
+func Folders(path string) []string {
+	src, err := readFiles(path)
+	if err != nil {
+		return nil
+	}
+	p := newParser(src, src)
+	p.files()
+	p.findUnits()
+	var folders []string
+	for _, u := range p.units {
+		if folder, ok := literalSource(u.block); ok && filepath.IsLocal(folder) {
+			folders = append(folders, src.shown(folder))
+		}
+	}
+	slices.Sort(folders)
+	return slices.Compact(folders)
+}

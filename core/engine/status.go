@@ -59,6 +59,7 @@ func (k *Kelpie) Status(ctx context.Context) (api.Status, error) {
 		s.Running, s.Since, s.Generation = true, f.began, f.generationStatus(ctx)
 		s.Actions = string(f.changes.generation().Config.Kelpie.Actions)
 		s.Detectors, s.Enrichments, s.Plugins = f.detector.Reports(), f.enricher.Stats(), f.host.Status()
+		s.Tables = f.tables.versions(f.changes.generation())
 		s.Troubles = append(s.Troubles, f.gate.troubles()...)
 		s.Troubles = append(s.Troubles, f.tables.troubles()...)
 		if rules := f.rules.Load(); rules != nil {

@@ -121,6 +121,7 @@ type tableWatch struct {
 }
 
 type tableFile struct {
+	taken   time.Time   // when its content came into force, if that was while Kelpie runs
 	seen    os.FileInfo // at the latest look
 	read    os.FileInfo // when it was read
 	under   *generation // by which it was read
@@ -224,6 +225,27 @@ func (f *flow) tableTrouble(t config.Table, why string) {
 	}
 }
 
+func (w *tableWatch) take(address string, at time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.files[address].taken = at
+}
+
+// versions are the tables' contents that are in force.
+func (w *tableWatch) versions(g *generation) []api.Table {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var all []api.Table
+	for _, t := range g.Config.Tables {
+		since := g.since
+		if file := w.files[t.Address]; file != nil && file.taken.After(since) {
+			since = file.taken
+		}
+		all = append(all, api.Table{Table: t.Address, Rows: t.Rows, Version: t.Hash, Since: since})
+	}
+	return all
+}
+
 func (w *tableWatch) troubles() []api.Trouble {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -262,6 +284,7 @@ func (f *flow) renewTable(ctx context.Context, address string, content []byte) e
 	}
 	f.rematch(next)
 	f.changes.renew(next)
+	f.tables.take(address, f.k.clock.now())
 	f.decided(f.changes.life, seq)
 	f.responder.Apply(f.changes.withLeaving(c.Respond))
 	f.clearShelf(f.changes.life)

@@ -17,9 +17,10 @@ func (p program) fmtCommand(o *options) *cobra.Command {
 	var check bool
 	c := &cobra.Command{
 		Use: "fmt [PATH…]", Short: "Lay out the configuration's files the one way",
+		Long: "Lay out the configuration's files the one way, with those of its packs and modules that lie below its folder.",
 		RunE: func(_ *cobra.Command, paths []string) error {
 			if len(paths) == 0 {
-				paths = []string{o.config}
+				paths = append([]string{o.config}, config.Folders(o.config)...)
 			}
 			changed := 0
 			for _, path := range paths {

@@ -189,6 +189,13 @@ func printParts(w io.Writer, s api.Status) {
 			fmt.Fprintf(w, "  %s %s\n", pad(r.Rule, 34), line(text, width-37))
 		}
 	}
+	if len(s.Tables) > 0 {
+		fmt.Fprintln(w, "\nTABLES")
+		for _, t := range s.Tables {
+			fmt.Fprintf(w, "  %s %s\n", pad(t.Table, 24),
+				line(fmt.Sprintf("%s, %s since %s", plural(t.Rows, "row"), short(t.Version), stamp(t.Since)), width-27))
+		}
+	}
 	if len(s.Plugins) > 0 {
 		fmt.Fprintln(w, "\nPLUGINS")
 		for _, p := range s.Plugins {
