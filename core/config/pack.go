@@ -64,6 +64,24 @@ type unit struct {
 	grants *grants                  // of a module
 }
 
+// joined are the packs and modules of a configuration.
+type joined struct {
+	units      []*unit
+	unitBodies map[string][]*hclsyntax.Body
+	unitOf     map[*hclsyntax.Body]*unit
+	givenBy    map[*hclsyntax.Block]*unit // of variables whose values stand in a unit's block
+	bindings   []binding
+	lent       []lent
+}
+
+// keepUnit keeps a file of a unit until it is joined.
+func (j *joined) keepUnit(address string, body *hclsyntax.Body) {
+	if j.unitBodies == nil {
+		j.unitBodies = map[string][]*hclsyntax.Body{}
+	}
+	j.unitBodies[address] = append(j.unitBodies[address], body)
+}
+
 func (u *unit) address() string { return u.kind + "." + u.name }
 func (u *unit) title() string   { return fmt.Sprintf("%s %q", u.kind, u.name) }
 
@@ -129,6 +147,7 @@ func (p *parser) findUnits() {
 // join makes the files of packs and modules a part of the configuration.
 func (p *parser) join() {
 	p.findUnits()
+	p.unitOf, p.givenBy = map[*hclsyntax.Body]*unit{}, map[*hclsyntax.Block]*unit{}
 	for _, u := range p.units {
 		folder, ok := literalSource(u.block)
 		if !ok {

@@ -39,19 +39,14 @@ type parser struct {
 
 	confinements map[string]host.Confinement // by the plugin's name
 
-	alone bool // the blocks of other plugins are left out
-
 	tested map[string]Tested // of rules, by their addresses
 	// rehearsal is what tests are run by; nil: they are checked only.
 	rehearsal *rehearsed
-	tableRows map[string]expr.Table // by name
 
-	units      []*unit // packs and modules
-	unitBodies map[string][]*hclsyntax.Body
-	unitOf     map[*hclsyntax.Body]*unit
-	givenBy    map[*hclsyntax.Block]*unit // of variables whose values stand in a unit's block
-	bindings   []binding
-	lent       []lent
+	tableRows map[string]expr.Table // by name
+	joined
+
+	alone bool // the blocks of other plugins are left out
 
 	shapes map[place]map[string]*expr.Shape
 	index  *expr.Index
@@ -64,8 +59,7 @@ func newParser(src *Source, w world) *parser {
 	return &parser{
 		src: src, world: w,
 		constantsUsed: map[string]bool{}, named: map[string]*section{}, missing: map[string]bool{},
-		tableRows: map[string]expr.Table{}, unitBodies: map[string][]*hclsyntax.Body{}, unitOf: map[*hclsyntax.Body]*unit{},
-		givenBy: map[*hclsyntax.Block]*unit{}, tested: map[string]Tested{},
+		tested: map[string]Tested{},
 		shapes: map[place]map[string]*expr.Shape{}, index: match.NewIndex(),
 		config: &Config{Source: src},
 	}
@@ -139,7 +133,7 @@ func (p *parser) files() {
 		if body, ok := file.Body.(*hclsyntax.Body); ok {
 			blocks += len(body.Blocks)
 			if f.Unit != "" {
-				p.unitBodies[f.Unit] = append(p.unitBodies[f.Unit], body)
+				p.keepUnit(f.Unit, body)
 				continue
 			}
 			p.bodies = append(p.bodies, body)

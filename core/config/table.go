@@ -173,6 +173,9 @@ func (p *parser) tables() {
 			continue
 		}
 		if t, ok := p.table(s); ok {
+			if p.tableRows == nil {
+				p.tableRows = map[string]expr.Table{}
+			}
 			p.tableRows[s.name()] = t
 		}
 	}
