@@ -237,7 +237,7 @@ func (p *parser) declare(u *unit) {
 // bind reads what a unit is given: its variables' values and a pack's inputs.
 func (p *parser) bind(u *unit) {
 	u.bound = map[string]hcl.Traversal{}
-	for _, item := range p.setValues(u, "variables") {
+	for _, item := range p.handed(u, "variables") {
 		if !u.own["var."+item.name] {
 			p.errorf(item.key, "Unknown variable", "%s has no variable %q. %s", sentence(u.title()), item.name, suggest(item.name, u.names("var")))
 			continue
@@ -257,7 +257,7 @@ func (p *parser) bind(u *unit) {
 		return
 	}
 	for _, kind := range slices.Sorted(maps.Keys(inputKinds)) {
-		for _, item := range p.setValues(u, inputKinds[kind]) {
+		for _, item := range p.handed(u, inputKinds[kind]) {
 			address := kind + "." + item.name
 			if _, ok := u.inputs[address]; !ok {
 				p.errorf(item.key, "Unknown input", "%s has no input %q %q. %s", sentence(u.title()), kind, item.name, suggest(item.name, u.inputsOf(kind)))
@@ -282,7 +282,7 @@ func (p *parser) bind(u *unit) {
 // told where it stands.
 func (p *parser) complained(u *unit, address string) bool {
 	kind, name, _ := strings.Cut(address, ".")
-	return slices.ContainsFunc(p.setValues(u, inputKinds[kind]), func(i givenItem) bool { return i.name == name })
+	return slices.ContainsFunc(p.handed(u, inputKinds[kind]), func(i handedItem) bool { return i.name == name })
 }
 
 // described is what the pack's author says of an input.
@@ -314,14 +314,14 @@ func (p *parser) resolveBindings() {
 	}
 }
 
-type givenItem struct {
+type handedItem struct {
 	name  string
 	key   hcl.Range
 	value hclsyntax.Expression
 }
 
-// setValues are the fields of an attribute that is an object as it is written.
-func (p *parser) setValues(u *unit, name string) []givenItem {
+// handed are the fields of an attribute that is an object as it is written.
+func (p *parser) handed(u *unit, name string) []handedItem {
 	attr := u.block.Body.Attributes[name]
 	if attr == nil {
 		return nil
@@ -331,14 +331,14 @@ func (p *parser) setValues(u *unit, name string) []givenItem {
 		p.errorf(attr.Expr.Range(), "Wrong type", "%q takes names with what they are: write { NAME = … }.", name)
 		return nil
 	}
-	var all []givenItem
+	var all []handedItem
 	for _, item := range object.Items {
 		key, ok := literalKey(item.KeyExpr)
 		if !ok {
 			p.errorf(item.KeyExpr.Range(), "Not a name", "Here stands a name of the %s's.", u.kind)
 			continue
 		}
-		all = append(all, givenItem{key, item.KeyExpr.Range(), item.ValueExpr})
+		all = append(all, handedItem{key, item.KeyExpr.Range(), item.ValueExpr})
 	}
 	return all
 }
