@@ -21,7 +21,7 @@ table "groups" {
 }
 
 template "change" {
-  when = has(event.raw.tool) && coalesce(!contains(var.expected, event.raw.host), true)
+  when = has(event.raw.tool) && !coalesce(contains(var.expected, event.raw.host), false)
 
   map {
     time     = event.raw.time
@@ -40,7 +40,7 @@ pipeline "created" {
   }
 }
 
-pipeline "joined" {
+pipeline "memberships" {
   from = [detector.accounts]
   use  = template.change
   when = has(event.raw.group)

@@ -1,5 +1,5 @@
-rule "joined" {
-  on       = [pipeline.joined]
+rule "privileged" {
+  on       = [pipeline.memberships]
   when     = has(table.groups[event.raw.group])
   title    = "${event.raw.user} is in ${event.raw.group} now, whose members ${table.groups[event.raw.group].how}"
   severity = 55
@@ -76,7 +76,7 @@ rule "second_root" {
 }
 
 rule "new_admin" {
-  sequence = [pipeline.created, rule.joined]
+  sequence = [pipeline.created, rule.privileged]
   by       = ["user", "host"]
   within   = "1h"
   severity = 80

@@ -20,6 +20,12 @@ variable "classes" {
   description = "From how many classes of attack on somebody is working through them."
 }
 
+variable "blocked" {
+  type        = "number"
+  default     = 10
+  description = "How many blocked requests of one address within ten minutes are meant."
+}
+
 # What a tool calls itself, by the word in its user agent.
 table "tools" {
   path = "tools.csv"
@@ -30,7 +36,7 @@ table "tools" {
 # is no signal by itself, whatever the firewall thought of it.
 pipeline "requests" {
   from = [detector.audit]
-  when = coalesce(!cidr_contains(var.ours, event.raw.transaction.client_ip), true)
+  when = !coalesce(cidr_contains(var.ours, event.raw.transaction.client_ip), false)
 
   map {
     title      = "Request to ${event.raw.transaction.request.uri}"
@@ -45,7 +51,7 @@ pipeline "requests" {
 # Those that the firewall minded.
 pipeline "minded" {
   from = [detector.audit]
-  when = length(event.raw.transaction.messages) > 0 && coalesce(!cidr_contains(var.ours, event.raw.transaction.client_ip), true)
+  when = length(event.raw.transaction.messages) > 0 && !coalesce(cidr_contains(var.ours, event.raw.transaction.client_ip), false)
 
   map {
     title      = event.raw.transaction.messages[0].message

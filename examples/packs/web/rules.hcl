@@ -10,7 +10,7 @@ rule "classes" {
   }
 
   distinct {
-    of    = [for tag in event.raw.transaction.messages[0].details.tags : tag if starts_with(tag, "attack-")][0]
+    of    = regex_extract("^[0-9]{3}", event.raw.transaction.messages[0].details.ruleId)
     least = var.classes
   }
 
@@ -18,7 +18,7 @@ rule "classes" {
     goal            = "Somebody who tries one kind of attack after another until one works."
     plainly         = "Somebody is looking for a way into the web site by hand or with a tool."
     technique       = ["T1190", "T1595.002"]
-    strategy        = "Each rule of the core rule set has a tag for its class, such as attack-sqli. One class from an address is often a customer with an unlucky sentence; three within ten minutes are nobody's accident."
+    strategy        = "The first three digits of a rule's number are its class in the core rule set: 930 files, 941 scripts, 942 SQL. One class from an address is often a customer with an unlucky sentence; three within ten minutes are nobody's accident."
     blind_spots     = "Who stays with one class, takes longer than ten minutes, or comes from many addresses. What the firewall does not mind."
     false_positives = "A scanner of one's own that is not in the variable ours; a developer who tests; many people behind one address."
     validation      = "Ask for /?id=1%27%20OR%20%271%27=%271, /?page=../../etc/passwd and /.env from one address."
@@ -38,6 +38,49 @@ rule "classes" {
   test "a customer with an unlucky sentence is quiet" {
     given "detector.audit" {
       events = file("tests/customer.ndjson")
+    }
+    want {
+      signals = 0
+    }
+  }
+}
+
+rule "blocked" {
+  on       = [pipeline.minded]
+  when     = event.raw.transaction.response.http_code == 403
+  count    = var.blocked
+  within   = "10m"
+  severity = 50
+  respond  = [response.tell]
+  title    = "One address is blocked again and again"
+
+  key {
+    ip = event.raw.transaction.client_ip
+  }
+
+  about {
+    goal            = "Somebody who goes on although the firewall blocks each request."
+    plainly         = "Somebody keeps attacking the web site, and so far all of it is stopped."
+    technique       = ["T1190"]
+    strategy        = "Who is blocked by accident gives up or calls. Ten blocked requests within ten minutes are meant."
+    blind_spots     = "Who is slow, or comes from many addresses."
+    false_positives = "A program of one's own that the firewall misunderstands; it is worth knowing too."
+    validation      = "Ask for /.env ten times."
+    author          = "Kelpie's examples"
+  }
+
+  test "twelve times" {
+    given "detector.audit" {
+      events = [for n in range(10, 22) : { transaction = { client_ip = "10.20.1.31", host_ip = "203.0.113.10", time_stamp = "Sun Nov 22 12:40:${n} 2026", request = { uri = "/.env" }, response = { http_code = 403 }, messages = [{ message = "Restricted File Access Attempt", details = { ruleId = "930130", severity = "2" } }] } }]
+    }
+    want {
+      signals = 1
+    }
+  }
+
+  test "twelve that were let through are quiet" {
+    given "detector.audit" {
+      events = [for n in range(10, 22) : { transaction = { client_ip = "10.20.9.8", host_ip = "203.0.113.10", time_stamp = "Sun Nov 22 12:40:${n} 2026", request = { uri = "/" }, response = { http_code = 200 }, messages = [{ message = "Host header is a numeric IP address", details = { ruleId = "920350", severity = "4" } }] } }]
     }
     want {
       signals = 0
