@@ -41,6 +41,8 @@ type Config struct {
 	Tested map[string]Tested
 	// Tables, for who watches their files, in the order of their blocks.
 	Tables []Table
+	// Known are the tables themselves, for who makes a configuration of the same ones.
+	Known Known
 
 	// NotBuilt lists what the configuration asks of a later version, as warnings. A
 	// configuration with any of it must not be run.
@@ -165,11 +167,11 @@ func (c *Config) finish(hash string) {
 
 // Compile makes decide's settings of the text that INPUTS carries, of a configuration
 // without tables. It is a decide.Compiler.
-func Compile(version model.Config) (*decide.Settings, error) { return Compiler(nil)(version) }
+func Compile(version model.Config) (*decide.Settings, error) { return Compiler(Kept{})(version) }
 
 // Compiler makes decide's settings of the text that INPUTS carries and the contents of
 // the tables that it names.
-func Compiler(tables Contents) decide.Compiler {
+func Compiler(tables Kept) decide.Compiler {
 	return func(version model.Config) (*decide.Settings, error) {
 		c, err := Read(version, tables)
 		if err != nil {
@@ -180,8 +182,8 @@ func Compiler(tables Contents) decide.Compiler {
 }
 
 // Read makes a configuration of the text that INPUTS carries and of the tables that it
-// names; nil: it has none. Relative paths in it are relative still.
-func Read(version model.Config, tables Contents) (*Config, error) {
+// names. Relative paths in it are relative still.
+func Read(version model.Config, tables Kept) (*Config, error) {
 	src, err := DecodeSource(version.Text)
 	if err != nil {
 		return nil, err
@@ -190,6 +192,7 @@ func Read(version model.Config, tables Contents) (*Config, error) {
 		return nil, err
 	}
 	c, diags := Parse(src)
+	src.Tabled = nil
 	if diags.HasErrors() {
 		return nil, diags
 	}

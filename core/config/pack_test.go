@@ -119,7 +119,7 @@ func TestPack(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(dir, "packs")); err != nil {
 		t.Fatal(err)
 	}
-	again, err := Read(version, func(hash string) ([]byte, error) { return src.Contents[hash], nil })
+	again, err := Read(version, Kept{Read: func(hash string) ([]byte, error) { return src.Contents[hash], nil }})
 	if err != nil {
 		t.Fatal(err)
 	}

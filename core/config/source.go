@@ -52,6 +52,8 @@ type Source struct {
 	Contents map[string][]byte `json:"-"`
 	// Syntax of Files, as Load has read it for tests; nil: it is not kept.
 	Syntax []*hclsyntax.Body `json:"-"`
+	// Tabled are tables that need not be made again.
+	Tabled Known `json:"-"`
 }
 
 // File of HCL. Name is relative to the folder. Unit is the address of the pack or module

@@ -48,8 +48,24 @@ type TableVersion struct {
 	Problem string `json:"problem,omitempty"`
 }
 
-// Contents gives the file of a table by its hash.
-type Contents func(hash string) ([]byte, error)
+// Kept is where the tables are that a configuration of INPUTS names. The zero value has
+// none.
+type Kept struct {
+	// Read gives the file of a table by its hash.
+	Read func(hash string) ([]byte, error)
+	// Known are tables that are in memory, and need not be made again; nil: none.
+	Known func() Known
+}
+
+// Known are tables by what they are made of.
+type Known map[tableKey]*table.Table
+
+type tableKey struct {
+	hash   string
+	format table.Format
+	key    table.Key
+	tabs   bool
+}
 
 // Table is a table of a configuration.
 type Table struct {
@@ -130,13 +146,16 @@ func (s *Source) full(path string) string {
 
 // fetch brings the tables' files that the source names; what is not to be had is
 // complained about by Parse.
-func (s *Source) fetch(from Contents) error {
+func (s *Source) fetch(from Kept) error {
+	if from.Known != nil {
+		s.Tabled = from.Known()
+	}
 	for _, address := range slices.Sorted(maps.Keys(s.Tables)) {
 		hash := s.Tables[address].Hash
-		if hash == "" || from == nil {
+		if hash == "" || from.Read == nil {
 			continue
 		}
-		content, err := from(hash)
+		content, err := from.Read(hash)
 		if err != nil {
 			return fmt.Errorf("%s: %w", address, err)
 		}
@@ -207,7 +226,11 @@ func (p *parser) table(s *section) (expr.Table, bool) {
 		}
 		return []table.Key{key}, nil
 	}
-	t, err := table.Parse(bytes.NewReader(content), path, options.Options)
+	of := tableKey{version.Hash, options.Format, key, options.Separator != 0}
+	t := p.src.Tabled[of]
+	if t == nil {
+		t, err = table.Parse(bytes.NewReader(content), path, options.Options)
+	}
 	switch {
 	case !known:
 		return fail("key", "%s", err)
@@ -216,6 +239,10 @@ func (p *parser) table(s *section) (expr.Table, bool) {
 	case t.Len() > MaxTableRows:
 		return fail("path", "%s has %d rows, and may have %d.", path, t.Len(), MaxTableRows)
 	}
+	if p.config.Known == nil {
+		p.config.Known = Known{}
+	}
+	p.config.Known[of] = t
 	p.config.Tables = append(p.config.Tables, Table{
 		Address: s.address(), Path: p.src.full(path), Hash: version.Hash, Rows: t.Len(), place: s.place("path"),
 	})
@@ -328,6 +355,7 @@ func (c *Config) WithTable(address string, content []byte) (*Config, Diagnostics
 	src := *c.Source
 	src.Tables, src.Contents = maps.Clone(c.Source.Tables), maps.Clone(c.Source.Contents)
 	src.setTable(address, content, nil)
+	src.Tabled = c.Known
 	needed := src.versions()
 	maps.DeleteFunc(src.Contents, func(hash string, _ []byte) bool {
 		for _, h := range needed {
@@ -345,11 +373,13 @@ func (c *Config) WithTable(address string, content []byte) (*Config, Diagnostics
 		return nil, reading(fmt.Errorf("the tables have more than %d MiB together", MaxTables>>20))
 	}
 	fresh, diags := Parse(&src)
+	src.Tabled = nil // or else the version before stays in memory
 	if diags.HasErrors() {
 		return nil, diags
 	}
 	next := *c // what was set from outside stays
 	next.Source, next.Match, next.Decide, next.Tables, next.parts = fresh.Source, fresh.Match, fresh.Decide, fresh.Tables, fresh.parts
+	next.Known = fresh.Known
 	next.Respond.Actions = maps.Clone(c.Respond.Actions)
 	next.finish(fresh.Hash)
 	return &next, nil

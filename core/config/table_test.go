@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -95,14 +96,23 @@ func TestTable(t *testing.T) {
 		t.Errorf("INPUTS would carry %v and %s", version.Tables, version.Text)
 	}
 	kept := func(hash string) ([]byte, error) { return src.Contents[hash], nil }
-	if again, err := Read(version, kept); err != nil || again.Hash != c.Hash || again.Tables[0].Rows != 2 {
+	if again, err := Read(version, Kept{Read: kept}); err != nil || again.Hash != c.Hash || again.Tables[0].Rows != 2 {
 		t.Errorf("read again: %v", err)
 	}
+	again, err := Read(version, Kept{Read: kept, Known: func() Known { return c.Known }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for of, table := range again.Known {
+		if c.Known[of] != table {
+			t.Error("a table that was in memory was made again")
+		}
+	}
 	lost := errors.New("lost")
-	if _, err := Read(version, func(string) ([]byte, error) { return nil, lost }); !errors.Is(err, lost) || !strings.Contains(err.Error(), "table.scanners") {
+	if _, err := Read(version, Kept{Read: func(string) ([]byte, error) { return nil, lost }}); !errors.Is(err, lost) || !strings.Contains(err.Error(), "table.scanners") {
 		t.Errorf("read without the content: %v", err)
 	}
-	if _, err := Read(version, func(string) ([]byte, error) { return []byte("ip\n"), nil }); err == nil || !strings.Contains(err.Error(), "damaged") {
+	if _, err := Read(version, Kept{Read: func(string) ([]byte, error) { return []byte("ip\n"), nil }}); err == nil || !strings.Contains(err.Error(), "damaged") {
 		t.Errorf("read with another content: %v", err)
 	}
 	if _, err := Compile(version); err == nil {
@@ -180,5 +190,28 @@ func TestTableKeys(t *testing.T) {
 				t.Errorf("got %q, want %q", got, want)
 			}
 		})
+	}
+}
+
+// BenchmarkTable reads a row of a table of 100,000 networks and addresses in a condition.
+func BenchmarkTable(b *testing.B) {
+	var rows strings.Builder
+	rows.WriteString("ip,owner\n10.0.0.0/8,all\n10.9.0.0/16,netsec\n")
+	for i := range 100_000 {
+		fmt.Fprintf(&rows, "10.%d.%d.%d,kim\n", 10+i>>16, i>>8&255, i&255)
+	}
+	dir := folder(b, map[string]string{"config.hcl": scanners, "tables/scanners.csv": rows.String() + "10.9.0.7,kim\n"})
+	_, c, diags := readFolder(b, dir)
+	if diags.HasErrors() {
+		b.Fatal(diags)
+	}
+	when := c.Match.Sources[0].Pipelines[0].Rules[0].When
+	scope := &expr.Scope{}
+	scope.Set("event", expr.From(map[string]any{"raw": expr.JSON([]byte(`{"scan":true,"src_ip":"10.9.200.200"}`))}))
+	b.ReportAllocs()
+	for b.Loop() {
+		if when.Truth(scope) == expr.True {
+			b.Fatal("it is known")
+		}
 	}
 }

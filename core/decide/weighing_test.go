@@ -27,8 +27,8 @@ func (f *feed) stored(signals ...model.Signal) Stored {
 	return c
 }
 
-// told is a decision as "response asked, at most: without … gives …".
-func told(d Decision) []string {
+// flips is a decision as "response asked, at most: without … gives …".
+func flips(d Decision) []string {
 	var all []string
 	for _, c := range d.Responses {
 		text := fmt.Sprintf("%s %v, at most %v", strings.TrimPrefix(c.Response, "response."), c.Asked, c.AskedAtMost)
@@ -59,7 +59,7 @@ func (f *feed) decided(c Stored) Decision {
 
 func wantTold(t *testing.T, d Decision, want ...string) {
 	t.Helper()
-	got := told(d)
+	got := flips(d)
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("got  %s\nwant %s", strings.Join(got, "\n     "), strings.Join(want, "\n     "))
 	}

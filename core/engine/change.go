@@ -80,7 +80,7 @@ func (f *flow) announceChange(ctx context.Context, now *generation, next Configu
 	if err != nil {
 		return 0, err
 	}
-	if err := f.k.tables.put(next.Config.Source.Contents); err != nil {
+	if err := f.k.tables.put(next.Config); err != nil {
 		return 0, err
 	}
 	for told := false; ; told = true {

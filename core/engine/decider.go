@@ -24,7 +24,7 @@ type decider struct {
 // newDecider makes a decider; wake is told what was committed, and must not block.
 func newDecider(k *Kelpie, wake func(decide.Changes)) *decider {
 	return &decider{k: k, loop: decide.Loop{
-		Compile: config.Compiler(k.tables.get),
+		Compile: config.Compiler(k.tables.kept()),
 		Open: func(ctx context.Context, from uint64) (decide.Inputs, error) {
 			r, err := k.log.Inputs(ctx, from)
 			if errors.Is(err, eventlog.ErrGap) {

@@ -63,7 +63,7 @@ type Kelpie struct {
 	uptime   func() (boot string, uptime time.Duration)
 
 	unwritten unwritten
-	tables    shelf
+	tables    *shelf
 	names     namesOf
 	tracing   sync.Mutex // one event at a time
 
@@ -90,7 +90,7 @@ func Open(ctx context.Context, s Settings) (*Kelpie, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Kelpie{settings: s, lock: lock, logger: s.Logger, clock: newClock(time.Now, time.Time{}), uptime: machineUptime(), tables: shelf{filepath.Join(s.DataDir, tablesDir)}}
+	k := &Kelpie{settings: s, lock: lock, logger: s.Logger, clock: newClock(time.Now, time.Time{}), uptime: machineUptime(), tables: &shelf{dir: filepath.Join(s.DataDir, tablesDir)}}
 	if k.store, err = store.Open(ctx, store.Settings{Dir: s.DataDir, Relaxed: s.Sync == eventlog.SyncInterval}); err != nil {
 		return nil, errors.Join(err, k.Close())
 	}

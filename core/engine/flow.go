@@ -229,7 +229,7 @@ func (f *flow) announce(ctx context.Context) error {
 		return err
 	}
 	version.Once = f.options.Once
-	if err := f.k.tables.put(f.options.Config.Source.Contents); err != nil {
+	if err := f.k.tables.put(f.options.Config); err != nil {
 		return err
 	}
 	return f.patiently(ctx, func() error {

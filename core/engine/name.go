@@ -30,7 +30,7 @@ func (f *flow) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	before, err := config.Read(version.Config, f.k.tables.get)
+	before, err := config.Read(version.Config, f.k.tables.kept())
 	if err != nil {
 		return nil //nolint:nilerr // it is of another Kelpie, and decide says so if it matters
 	}
@@ -71,7 +71,7 @@ func (k *Kelpie) Names(ctx context.Context) (map[string]string, error) {
 		return nil, err
 	}
 	k.names.hash, k.names.names = flags.Config, nil
-	if c, err := config.Read(version.Config, k.tables.get); err == nil { // of another Kelpie's nothing is known
+	if c, err := config.Read(version.Config, k.tables.kept()); err == nil { // of another Kelpie's nothing is known
 		k.names.names = c.Names
 	}
 	return k.names.names, nil

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kelpie-sec/kelpie/core/api"
@@ -23,12 +24,25 @@ import (
 const tablesDir = "tables"
 
 // shelf keeps the files of tables.
-type shelf struct{ dir string }
+type shelf struct {
+	dir   string
+	known atomic.Pointer[config.Known] // the tables of the configuration that was put last
+}
+
+// kept is from where decide takes tables.
+func (s *shelf) kept() config.Kept {
+	return config.Kept{Read: s.get, Known: func() config.Known {
+		if known := s.known.Load(); known != nil {
+			return *known
+		}
+		return nil
+	}}
+}
 
 var hashForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// get is a config.Contents.
-func (s shelf) get(hash string) ([]byte, error) {
+// get is a version of a table's file.
+func (s *shelf) get(hash string) ([]byte, error) {
 	if !hashForm.MatchString(hash) {
 		return nil, fmt.Errorf("%q is no version of a table", hash)
 	}
@@ -39,8 +53,13 @@ func (s shelf) get(hash string) ([]byte, error) {
 	return content, err
 }
 
-// put keeps contents, durably, before anything can be decided by them.
-func (s shelf) put(contents map[string][]byte) error {
+// put keeps a configuration's tables, durably, before anything can be decided by them.
+func (s *shelf) put(c *config.Config) error {
+	s.known.Store(&c.Known)
+	return s.keepAll(c.Source.Contents)
+}
+
+func (s *shelf) keepAll(contents map[string][]byte) error {
 	for hash, content := range contents {
 		if info, err := os.Stat(filepath.Join(s.dir, hash)); err == nil && info.Size() == int64(len(content)) {
 			continue
@@ -52,7 +71,7 @@ func (s shelf) put(contents map[string][]byte) error {
 	return nil
 }
 
-func (s shelf) write(hash string, content []byte) error {
+func (s *shelf) write(hash string, content []byte) error {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return err
 	}
@@ -73,7 +92,7 @@ func (s shelf) write(hash string, content []byte) error {
 }
 
 // keep removes all but the contents of these hashes.
-func (s shelf) keep(needed map[string]bool) error {
+func (s *shelf) keep(needed map[string]bool) error {
 	entries, err := os.ReadDir(s.dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -184,9 +203,9 @@ func (f *flow) lookAtTable(ctx context.Context, t config.Table) {
 		return // next time
 	}
 	if err == nil && config.HashOf(content) != t.Hash {
-		err = f.renewTable(ctx, t.Address, content)
+		err = f.renewTable(ctx, now, t.Address, content)
 	}
-	if ctx.Err() != nil || errors.Is(err, errStopping) {
+	if ctx.Err() != nil || errors.Is(err, errStopping) || errors.Is(err, errOutdated) {
 		return
 	}
 	file.read, file.under = info, f.changes.generation()
@@ -262,13 +281,19 @@ func (w *tableWatch) troubles() []api.Trouble {
 	return all
 }
 
+// errOutdated: another configuration came into force in the meantime, which may have
+// another file for the table.
+var errOutdated = errors.New("another configuration is in force")
+
 // renewTable puts another content of a table's file in force, and changes nothing else.
-func (f *flow) renewTable(ctx context.Context, address string, content []byte) error {
+func (f *flow) renewTable(ctx context.Context, now *generation, address string, content []byte) error {
 	if err := f.changes.begin(ctx); err != nil {
 		return err
 	}
 	defer f.changes.end()
-	now := f.changes.generation()
+	if f.changes.generation() != now {
+		return errOutdated
+	}
 	c, diags := now.Config.WithTable(address, content)
 	if diags.HasErrors() {
 		return errors.New(whyRefused(diags))

@@ -108,21 +108,21 @@ func TestTablesChange(t *testing.T) {
 	defer s.Close()
 	at, err := k.store.Position(t.Context())
 	w.check(err)
-	replayWith(t, k, s, dir, at, 0, config.Compiler(k.tables.get))
+	replayWith(t, k, s, dir, at, 0, config.Compiler(k.tables.kept()))
 	if diff := cmp.Diff(replayDump(t, k.store), replayDump(t, s)); diff != "" {
 		t.Errorf("replayed it is another:\n%.2000s", diff)
 	}
 }
 
 func TestShelf(t *testing.T) {
-	s := shelf{t.TempDir() + "/tables"}
+	s := &shelf{dir: t.TempDir() + "/tables"}
 	if err := s.keep(nil); err != nil {
 		t.Error(err)
 	}
 	one, two := config.HashOf([]byte("one")), config.HashOf([]byte("two"))
 	contents := map[string][]byte{one: []byte("one"), two: []byte("two")}
 	for range 2 {
-		if err := s.put(contents); err != nil {
+		if err := s.keepAll(contents); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -101,7 +101,7 @@ func (k *Kelpie) formerMatch(ctx context.Context, hash string) *match.Settings {
 	if err != nil {
 		return nil
 	}
-	c, err := config.Read(version.Config, k.tables.get)
+	c, err := config.Read(version.Config, k.tables.kept())
 	if err != nil {
 		return nil
 	}

@@ -118,4 +118,3 @@ func (t *Tracer) compareCases(r *Report) {
 		}
 	}
 }
-
