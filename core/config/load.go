@@ -151,7 +151,9 @@ func (s *Source) discover(o Options) {
 	if p.diags.HasErrors() { // Parse says so, and evaluates nothing
 		return
 	}
-	p.join()
+	if !p.join() {
+		return
+	}
 	s.variablesOf(p, o)
 	p.constants()
 	s.tablesOf(p)

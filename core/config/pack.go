@@ -66,20 +66,11 @@ type unit struct {
 
 // joined are the packs and modules of a configuration.
 type joined struct {
-	units      []*unit
-	unitBodies map[string][]*hclsyntax.Body
-	unitOf     map[*hclsyntax.Body]*unit
-	givenBy    map[*hclsyntax.Block]*unit // of variables whose values stand in a unit's block
-	bindings   []binding
-	lent       []lent
-}
-
-// keepUnit keeps a file of a unit until it is joined.
-func (j *joined) keepUnit(address string, body *hclsyntax.Body) {
-	if j.unitBodies == nil {
-		j.unitBodies = map[string][]*hclsyntax.Body{}
-	}
-	j.unitBodies[address] = append(j.unitBodies[address], body)
+	units    []*unit
+	unitOf   map[*hclsyntax.Body]*unit
+	givenBy  map[*hclsyntax.Block]*unit // of variables whose values stand in a unit's block
+	bindings []binding
+	lent     []lent
 }
 
 func (u *unit) address() string { return u.kind + "." + u.name }
@@ -144,9 +135,21 @@ func (p *parser) findUnits() {
 	}
 }
 
-// join makes the files of packs and modules a part of the configuration.
-func (p *parser) join() {
+// join makes the files of packs and modules a part of the configuration. False: one of
+// them is no HCL, and nothing is evaluated.
+func (p *parser) join() bool {
 	p.findUnits()
+	before := len(p.diags)
+	for _, f := range p.src.Files {
+		for _, u := range p.units {
+			if f.Unit == u.address() {
+				u.bodies = append(u.bodies, p.file(f)...)
+			}
+		}
+	}
+	if p.diags[before:].HasErrors() {
+		return false
+	}
 	p.unitOf, p.givenBy = map[*hclsyntax.Body]*unit{}, map[*hclsyntax.Block]*unit{}
 	for _, u := range p.units {
 		folder, ok := literalSource(u.block)
@@ -156,7 +159,7 @@ func (p *parser) join() {
 			}
 			continue
 		}
-		if u.bodies = p.unitBodies[u.address()]; len(u.bodies) == 0 {
+		if len(u.bodies) == 0 {
 			why := cmp.Or(p.src.Problems[u.address()], "its files have not been read")
 			p.errorf(u.block.Body.Attributes["source"].Expr.Range(), "No such "+u.kind, "%s.", sentence(why))
 			continue
@@ -170,6 +173,7 @@ func (p *parser) join() {
 			p.unitOf[body] = u
 		}
 	}
+	return true
 }
 
 // whyNot says why a block has no place in a unit.

@@ -21,9 +21,10 @@ type parser struct {
 	src   *Source
 	world world
 
-	bodies   []*hclsyntax.Body
-	diags    hcl.Diagnostics
-	notBuilt hcl.Diagnostics
+	bodies     []*hclsyntax.Body
+	blockCount int // at the top of all files
+	diags      hcl.Diagnostics
+	notBuilt   hcl.Diagnostics
 
 	variables, locals, inputs map[string]expr.Value
 	variableNames, localNames []string
@@ -77,7 +78,9 @@ func (p *parser) parse() (*Config, hcl.Diagnostics) {
 	if p.files(); p.diags.HasErrors() {
 		return nil, sorted(p.diags)
 	}
-	p.join()
+	if !p.join() {
+		return nil, sorted(p.diags)
+	}
 	p.constants()
 	p.blocks()
 	p.build()
@@ -113,35 +116,39 @@ func (p *parser) files() {
 		p.bodies = p.src.Syntax
 		return
 	}
-	blocks := 0
 	for _, f := range p.src.Files {
-		name, text := p.src.shown(f.Name), []byte(f.Text)
-		start := hcl.Range{Filename: name, Start: hcl.InitialPos, End: hcl.InitialPos}
-		if err := usable(text); err != nil {
-			p.errorf(start, "File cannot be read", "%s.", sentence(err.Error()))
-			continue
-		}
-		if tooDeep(text) {
-			p.errorf(start, "Nested too deep", "Blocks, brackets and conditions may be nested %d deep.", maxNesting)
-			continue
-		}
-		file, diags := hclsyntax.ParseConfig(text, name, hcl.InitialPos)
-		p.diags = append(p.diags, syntax(diags)...)
-		if file == nil {
-			continue
-		}
-		if body, ok := file.Body.(*hclsyntax.Body); ok {
-			blocks += len(body.Blocks)
-			if f.Unit != "" {
-				p.keepUnit(f.Unit, body)
-				continue
-			}
-			p.bodies = append(p.bodies, body)
+		if f.Unit == "" {
+			p.bodies = append(p.bodies, p.file(f)...)
 		}
 	}
-	if blocks > maxBlocks {
-		p.diags = append(p.diags, reading(fmt.Errorf("it has %d blocks, and may have %d", blocks, maxBlocks))...)
+}
+
+// file parses the syntax of one file; nothing of one that is no HCL at all.
+func (p *parser) file(f File) []*hclsyntax.Body {
+	name, text := p.src.shown(f.Name), []byte(f.Text)
+	start := hcl.Range{Filename: name, Start: hcl.InitialPos, End: hcl.InitialPos}
+	if err := usable(text); err != nil {
+		p.errorf(start, "File cannot be read", "%s.", sentence(err.Error()))
+		return nil
 	}
+	if tooDeep(text) {
+		p.errorf(start, "Nested too deep", "Blocks, brackets and conditions may be nested %d deep.", maxNesting)
+		return nil
+	}
+	file, diags := hclsyntax.ParseConfig(text, name, hcl.InitialPos)
+	p.diags = append(p.diags, syntax(diags)...)
+	if file == nil {
+		return nil
+	}
+	body, ok := file.Body.(*hclsyntax.Body)
+	if !ok {
+		return nil
+	}
+	before := p.blockCount
+	if p.blockCount += len(body.Blocks); before <= maxBlocks && p.blockCount > maxBlocks {
+		p.diags = append(p.diags, reading(fmt.Errorf("it has more than %d blocks", maxBlocks))...)
+	}
+	return []*hclsyntax.Body{body}
 }
 
 // maxBlocks bounds the blocks at the top of all files.
