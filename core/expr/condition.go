@@ -22,10 +22,9 @@ type Explanation struct {
 	Text  string `json:"text"`            // the condition as it is written
 	Place string `json:"place,omitempty"` // "config.hcl:12"
 	Truth string `json:"truth"`           // "true", "false", "null", or GivenUp
-	// Reasons are the parts for which it is not true, in the order of writing; More counts those beyond what is
-	// listed.
+	// Reasons are the parts for which it is not true, in the order of writing. More: there may be others.
 	Reasons []Reason `json:"reasons,omitempty"`
-	More    int      `json:"more,omitempty"`
+	More    bool     `json:"more,omitempty"`
 }
 
 // Reason is a part of a condition, without an && || ! of its own.
@@ -48,6 +47,7 @@ const GivenUp = "given up"
 const (
 	maxReasons    = 8
 	maxReads      = 8
+	maxLooked     = 64  // parts that are evaluated for reasons: of a large event each may take a while
 	maxShownText  = 600 // bytes of a condition or a part of one
 	maxShownValue = 160 // bytes of a value
 )
@@ -74,21 +74,82 @@ func (c Conditions) Explain(p *Program, s *Scope) Explanation {
 	if truth == True || e.Truth == GivenUp {
 		return e
 	}
-	reasons := known.Part.Find(s).Reasons()
-	e.More = max(len(reasons)-maxReasons, 0)
-	for _, f := range reasons[:min(len(reasons), maxReasons)] {
-		e.Reasons = append(e.Reasons, known.reason(f))
+	l := search{scope: s}
+	_, leaves := l.blame(known.Part, True)
+	e.More = l.cut
+	for _, f := range leaves {
+		e.Reasons = append(e.Reasons, known.reason(f, s))
 	}
 	return e
 }
 
-func (c *Condition) reason(f Finding) Reason {
-	r := Reason{Text: c.text(f.Part), Truth: f.Truth.String()}
-	for i, read := range f.Part.Reads {
+// search for the reasons of a condition. It ends when there are enough.
+type search struct {
+	scope  *Scope
+	looked int
+	found  int
+	cut    bool
+}
+
+// said is a leaf with its truth.
+type said struct {
+	leaf  *Part
+	truth Truth
+}
+
+// blame is what a part says, and the leaves for which that is not what is wanted: as [Finding.Reasons] has them, but
+// that it ends with enough of them.
+func (l *search) blame(p *Part, want Truth) (Truth, []said) {
+	switch p.Op {
+	case Not:
+		truth, leaves := l.blame(p.Parts[0], want.not())
+		return truth.not(), leaves
+	case And:
+		return l.joined(p.Parts, want, False, True)
+	case Or:
+		return l.joined(p.Parts, want, True, False)
+	}
+	if l.looked++; l.looked > maxLooked || l.found >= maxReasons {
+		l.cut = true
+		return want, nil
+	}
+	truth := p.program.Truth(l.scope)
+	if truth == want {
+		return truth, nil
+	}
+	l.found++
+	return truth, []said{{p, truth}}
+}
+
+func (l *search) joined(parts []*Part, want, decides, other Truth) (Truth, []said) {
+	result, found := other, l.found
+	var leaves []said
+	for _, inner := range parts {
+		truth, more := l.blame(inner, want)
+		leaves = append(leaves, more...)
+		if truth == decides {
+			result = decides
+		} else if truth == Null && result != decides {
+			result = Null
+		}
+		if result == want && want == decides { // and so nothing in it is to blame
+			break
+		}
+	}
+	if result == want {
+		l.found, leaves = found, nil
+	}
+	return result, leaves
+}
+
+func (c *Condition) reason(f said, s *Scope) Reason {
+	r := Reason{Text: c.text(f.leaf), Truth: f.truth.String()}
+	for i, read := range f.leaf.Reads {
 		if i == maxReads {
 			break
 		}
-		r.Reads = append(r.Reads, ReasonsValue{Name: shorten(read.Name, maxShownText), Value: shorten(f.Values[i].String(), maxShownValue)})
+		value := read.program.Eval(s).String()
+		r.Reads = append(r.Reads, ReasonsValue{Name: shorten(read.Name, maxShownText), Value: shorten(value, maxShownValue)})
 	}
 	return r
 }

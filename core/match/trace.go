@@ -72,7 +72,14 @@ func (w *Worker) Trace(b *model.Batch, i int, seq uint64, why expr.Conditions) T
 	}
 	w.event.reset(b, e, w.doc.Value())
 	for i := range from.Pipelines {
-		t.Pipelines = append(t.Pipelines, w.follow(&from.Pipelines[i], b, e, why))
+		f := w.follow(&from.Pipelines[i], b, e, why)
+		if t.Reason != "" { // of what is set aside nothing is reported
+			f.Signal = ""
+			for j := range f.Rules {
+				f.Rules[j].Signal = ""
+			}
+		}
+		t.Pipelines = append(t.Pipelines, f)
 	}
 	return t
 }
@@ -97,6 +104,9 @@ func (w *Worker) follow(p *Pipeline, b *model.Batch, e *model.Event, why expr.Co
 	f.Through = true
 	m := w.mapped(p, b, e)
 	f.Mapped, w.event.signal = &m, &m
+	if m.Time.Sub(b.Received) > maxAhead {
+		return f
+	}
 	for i := range p.Ignores {
 		ig := &p.Ignores[i]
 		said := FollowedIgnore{Address: ig.Address, Expires: ig.Expires, Over: !b.Received.Before(ig.Expires), When: why.Explain(ig.When, &w.scope)}

@@ -9,12 +9,43 @@ import (
 	"github.com/kelpie-sec/kelpie/core/plan"
 )
 
-// answer is one sentence: did it fire, and if not, why.
+// maxAnswer bounds the sentence, in bytes.
+const maxAnswer = 2000
+
+// answer is one sentence: did it fire, and if not, why. Where what happened is not what
+// the configuration would make of it, it says both.
 func answer(r *Report) string {
+	text := now(r)
+	if s := r.Stored; s != nil && s.Decided {
+		had, has := len(s.Signals) > 0, len(r.Signals) > 0
+		text = strings.TrimPrefix(text, "did not fire: ")
+		switch {
+		case had && !has:
+			text = "fired: " + rules(s.Signals) + "; by this configuration it would not: " + text
+		case had && rules(s.Signals) != rules(r.Signals):
+			text = "fired: " + rules(s.Signals) + "; by this configuration it would be " + strings.TrimPrefix(text, "fired: ")
+		case had:
+		case has && s.Rejected != "":
+			text = "did not fire: it was set aside; by this configuration it would be " + strings.TrimPrefix(text, "fired: ")
+		case has:
+			text = "did not fire; by this configuration it would be " + strings.TrimPrefix(text, "fired: ")
+		default:
+			text = "did not fire: " + text
+		}
+	}
+	if len(text) > maxAnswer {
+		text = strings.ToValidUTF8(text[:maxAnswer], "") + "…"
+	}
+	return text
+}
+
+// now says what the configuration makes of the event.
+func now(r *Report) string {
 	m := &r.Match
 	switch {
 	case m.Reason != "":
-		return "did not fire: it is set aside: " + m.Reason
+		first, _, _ := strings.Cut(m.Reason, "\n")
+		return "did not fire: it is set aside: " + first
 	case m.Shadow != "":
 		return fmt.Sprintf("did not fire: %s is a shadow, and only compared with %s", r.Event.Source, m.Shadow)
 	case len(r.Signals) > 0:
@@ -100,16 +131,14 @@ func Reason(r *expr.Reason) string {
 
 // responded says what came of the case of an event that has fired.
 func responded(r *Report) string {
-	var c *Case
-	for i := range r.Cases {
-		if c == nil || r.Cases[i].Would == (len(r.Differs) > 0) {
-			c = &r.Cases[i]
-		}
-	}
-	if c == nil {
+	if len(r.Cases) == 0 {
 		return ""
 	}
+	c := &r.Cases[len(r.Cases)-1] // those that would be come last
 	text := fmt.Sprintf("; case %s, score %s", c.ID, c.Score.Total)
+	if r.Event.Seq == 0 { // and so its ids are made up
+		text = fmt.Sprintf("; its case would have the score %s", c.Score.Total)
+	}
 	for i := range c.Responses {
 		f := &c.Responses[i]
 		switch {
@@ -120,14 +149,14 @@ func responded(r *Report) string {
 		case !f.When.True():
 			text += "; " + condition(f.Response+"'s when", &f.When)
 		default:
-			text += "; " + f.Response + ": " + steps(f)
+			text += "; " + f.Response + ": " + steps(f, c.Would)
 		}
 	}
 	return text
 }
 
 // steps says what the steps of a response came to.
-func steps(f *plan.Followed) string {
+func steps(f *plan.Followed, would bool) string {
 	var all []string
 	for i := range f.Steps {
 		s := &f.Steps[i]
@@ -142,6 +171,8 @@ func steps(f *plan.Followed) string {
 		for j := range s.Targets {
 			t := &s.Targets[j]
 			switch {
+			case t.Intent != "" && would:
+				all = append(all, fmt.Sprintf("%s for %s would be done", s.Step, t.Value))
 			case t.Intent != "":
 				all = append(all, fmt.Sprintf("%s for %s is %s", s.Step, t.Value, t.State))
 			case t.Protect != "":

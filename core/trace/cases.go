@@ -110,6 +110,10 @@ func (t *Tracer) storedCase(ctx context.Context, id string, own []string) (Case,
 		return c, nil, err
 	}
 	c.Shared = t.shared(own, members)
+	if t.Hash != t.InForce { // what it would be is told by a case of its own
+		t.showCase(&c)
+		return c, members, nil
+	}
 	again, err := t.would(ctx, members, own, c.Intents)
 	if err != nil {
 		return c, nil, err

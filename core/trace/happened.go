@@ -62,19 +62,19 @@ func (t *Tracer) compare(r *Report) {
 	for _, g := range s.Signals {
 		had[g.ID] = true
 		if !slices.ContainsFunc(r.Signals, func(now Signal) bool { return now.ID == g.ID }) {
-			add("%s reported it, and would not now", g.Rule)
+			add("%s reported it, and would not", g.Rule)
 		}
 	}
 	for _, g := range r.Signals {
 		if !had[g.ID] {
-			add("%s would report it now, and did not", g.Rule)
+			add("%s did not report it, and would", g.Rule)
 		}
 	}
 	switch {
 	case s.Rejected != "" && r.Match.Reason == "":
-		add("it was set aside, and would not be now")
+		add("it was set aside, and would not be")
 	case s.Rejected == "" && r.Match.Reason != "" && len(s.Signals) == 0:
-		add("it would be set aside now, and was not")
+		add("it was not set aside, and would be")
 	}
 	t.compareCases(r)
 }
@@ -107,12 +107,12 @@ func (t *Tracer) compareCases(r *Report) {
 			did, does := steps(is), steps(would)
 			for _, step := range did {
 				if !slices.Contains(does, step) {
-					r.Differs = append(r.Differs, step+" was planned, and would not be now")
+					r.Differs = append(r.Differs, step+" was planned, and would not be")
 				}
 			}
 			for _, step := range does {
 				if !slices.Contains(did, step) {
-					r.Differs = append(r.Differs, step+" would be planned now, and was not")
+					r.Differs = append(r.Differs, step+" was not planned, and would be")
 				}
 			}
 		}

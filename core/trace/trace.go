@@ -4,8 +4,10 @@ package trace
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"time"
+	"unicode/utf8"
 
 	"github.com/kelpie-sec/kelpie/core/decide"
 	"github.com/kelpie-sec/kelpie/core/eventlog"
@@ -93,8 +95,10 @@ type Event struct {
 	Observables []sdk.Observable `json:"observables,omitempty"`
 	Problem     string           `json:"problem,omitempty"`
 	Size        int              `json:"size"` // of the payload, in bytes
-	// Raw is the payload, which may be anything; more than MaxRaw bytes are cut.
-	Raw []byte `json:"raw,omitempty"`
+	// Raw is the payload, if it is JSON and no larger than MaxRaw; Bytes are its beginning
+	// otherwise.
+	Raw   json.RawMessage `json:"raw,omitempty"`
+	Bytes []byte          `json:"bytes,omitempty"`
 }
 
 // MaxRaw bounds what a report shows of a payload.
@@ -194,8 +198,13 @@ func (t *Tracer) matched(f found) Report {
 		Event: Event{
 			Source: t.Shown(f.batch.Source), Maker: f.batch.Maker, Seq: f.seq, Index: f.index, Batch: f.count(), ID: e.ID, Revision: e.Revision,
 			Received: f.batch.Received, Time: e.Time, Title: e.Title, Severity: e.Severity, Stopped: e.Stopped,
-			Techniques: e.Techniques, Observables: e.Observables, Problem: e.Problem, Size: len(e.Raw), Raw: e.Raw[:min(len(e.Raw), MaxRaw)],
+			Techniques: e.Techniques, Observables: e.Observables, Problem: e.Problem, Size: len(e.Raw),
 		},
+	}
+	if len(e.Raw) <= MaxRaw && utf8.Valid(e.Raw) && json.Valid(e.Raw) {
+		r.Event.Raw = e.Raw
+	} else {
+		r.Event.Bytes = e.Raw[:min(len(e.Raw), MaxRaw)]
 	}
 	if r.Event.Revision == "" {
 		r.Event.Revision = model.RevisionOf(e.Raw)

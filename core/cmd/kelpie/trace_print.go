@@ -22,7 +22,7 @@ func printTrace(w io.Writer, r trace.Report) {
 		printTracedCase(w, &r.Cases[i], r.Event.Seq > 0)
 	}
 	if len(r.Differs) > 0 {
-		heading(w, "NOW IT WOULD BE ANOTHER WAY")
+		heading(w, "WHAT THIS CONFIGURATION WOULD DO ANOTHER WAY")
 		for _, text := range r.Differs {
 			indented(w, "  - ", text)
 		}
@@ -56,11 +56,22 @@ func printTraced(w io.Writer, r *trace.Report) {
 	if e.Problem != "" {
 		field("problem", cutText(e.Problem, mostShown))
 	}
-	fmt.Fprintln(w, "  "+pad("payload", 10)+line(string(e.Raw), width-12))
+	payload := string(e.Raw) + string(e.Bytes) // one of them
+	fmt.Fprintln(w, "  "+pad("payload", 10)+line(strings.Join(strings.Fields(payload), " "), width-12))
 	if r.Note != "" {
 		field("note", r.Note)
 	}
-	field("by", by(r))
+	inForce := ""
+	if r.InForce == r.Config {
+		inForce = ", which is in force"
+	}
+	field("by", "configuration "+short(r.Config)+inForce)
+	if r.InForce != "" && r.InForce != r.Config {
+		field("in force", "configuration "+short(r.InForce))
+	}
+	if r.Then != "" && r.Then != r.Config && r.Then != r.InForce {
+		field("then", "configuration "+short(r.Then)+", which has changed since")
+	}
 }
 
 // mostShown bounds a text of an event, in bytes.
@@ -89,21 +100,6 @@ func reported(e *trace.Event) string {
 		parts = append(parts, several(e.Observables, mostValues))
 	}
 	return strings.Join(parts, "; ")
-}
-
-// by says by which configuration the event is traced.
-func by(r *trace.Report) string {
-	text := "configuration " + short(r.Config)
-	switch {
-	case r.InForce == r.Config:
-		text += ", which is in force"
-	case r.InForce != "":
-		text += ", which is not in force: that is " + short(r.InForce)
-	}
-	if r.Then != "" && r.Then != r.Config {
-		text += ". It came under configuration " + short(r.Then) + ", which has changed since"
-	}
-	return text
 }
 
 // printThen says what became of a stored event.
@@ -198,8 +194,8 @@ func printCondition(w io.Writer, indent, what string, e *expr.Explanation) {
 			indented(w, indent+"       ", because(e, reason))
 		}
 	}
-	if e.More > 0 {
-		fmt.Fprintf(w, "%s       and %d more\n", indent, e.More)
+	if e.More {
+		fmt.Fprintln(w, indent+"       and more")
 	}
 }
 
@@ -317,11 +313,24 @@ func printTracedCase(w io.Writer, c *trace.Case, stored bool) {
 	printTracedLookups(w, c)
 	printScore(w, c.Case)
 	heading(w, "RESPONSES")
-	if len(c.Responses) == 0 && c.Left == "" {
-		fmt.Fprintln(w, "  None is asked for.")
-	}
+	told := map[string]bool{}
 	for i := range c.Responses {
 		printResponse(w, &c.Responses[i], c)
+		for _, s := range c.Responses[i].Steps {
+			for _, t := range s.Targets {
+				told[t.Intent] = true
+			}
+		}
+	}
+	others := slices.DeleteFunc(slices.Clone(c.Intents), func(in model.Intent) bool { return told[in.ID] })
+	for _, in := range others[:min(len(others), 2*mostValues)] {
+		indented(w, "  "+pad(string(in.State), 8)+" ", in.Response+"."+in.Step+": "+intentText(in))
+	}
+	if n := len(others) - 2*mostValues; n > 0 {
+		fmt.Fprintf(w, "  and %s more: \"kelpie explain %s\"\n", plural(n, "step"), c.ID)
+	}
+	if len(c.Responses)+len(others) == 0 {
+		fmt.Fprintln(w, "  None.")
 	}
 }
 
