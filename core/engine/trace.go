@@ -70,6 +70,8 @@ func (k *Kelpie) Trace(ctx context.Context, q trace.Query, text []byte) (trace.R
 	switch {
 	case errors.Is(err, trace.ErrNotFound):
 		return r, &api.Error{Code: http.StatusNotFound, Text: "there is " + err.Error()}
+	case errors.Is(err, trace.ErrSeveral):
+		return r, &api.Error{Code: http.StatusConflict, Text: "there is " + err.Error()}
 	case ctx.Err() != nil && errors.Is(context.Cause(ctx), context.DeadlineExceeded):
 		return r, &api.Error{Code: http.StatusServiceUnavailable, Text: fmt.Sprintf("that takes longer than %s; --source says whose event it is", traceTime)}
 	}

@@ -8,7 +8,6 @@ import (
 
 	"github.com/kelpie-sec/kelpie/core/model"
 	"github.com/kelpie-sec/kelpie/core/plan"
-	"github.com/kelpie-sec/kelpie/core/store"
 	"github.com/kelpie-sec/kelpie/sdk"
 )
 
@@ -98,9 +97,10 @@ func (t *Tracer) storedCase(ctx context.Context, id string, own []string) (Case,
 	}
 	if row.Size > mostMembers {
 		c.Left = fmt.Sprintf("it has %d signals, too many to say why its responses did what they did", row.Size)
-		c.Shared, c.Lookups = []Shared{}, []store.Lookup{}
+		c.Shared = []Shared{}
+		c.Lookups, err = t.Store.Lookups(ctx, row.Observables(nil))
 		t.showCase(&c)
-		return c, nil, nil
+		return c, nil, err
 	}
 	members, err := t.Store.CaseSignals(ctx, id, false)
 	if err != nil {

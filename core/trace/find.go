@@ -31,6 +31,19 @@ func (f *found) count() int {
 	return len(f.batch.Events)
 }
 
+// lookupError says for people what was not found, or found more than once.
+type lookupError struct {
+	what error
+	text string
+}
+
+func (e *lookupError) Error() string { return e.text }
+func (e *lookupError) Unwrap() error { return e.what }
+
+func notFound(format string, args ...any) error {
+	return &lookupError{ErrNotFound, fmt.Sprintf(format, args...)}
+}
+
 // Bounds of the search for an event by its id, from the newest on.
 const (
 	mostBatches = 10_000
@@ -42,7 +55,7 @@ const (
 // find finds the event that a query names.
 func (t *Tracer) find(ctx context.Context, q Query) (found, error) {
 	if t.Store == nil || t.Log == nil {
-		return found{}, fmt.Errorf("nothing is stored: %w", ErrNotFound)
+		return found{}, notFound("nothing is stored")
 	}
 	if seq, index, ok := place(q.Event); ok {
 		f, err := t.at(ctx, seq, index)
@@ -52,7 +65,7 @@ func (t *Tracer) find(ctx context.Context, q Query) (found, error) {
 	}
 	switch {
 	case q.Event == "":
-		return found{}, fmt.Errorf("an event without a name: %w", ErrNotFound)
+		return found{}, notFound("an event without a name")
 	case strings.HasPrefix(q.Event, "s-"):
 		if f, err := t.ofSignal(ctx, q.Event); !errors.Is(err, ErrNotFound) {
 			return f, err
@@ -97,7 +110,7 @@ func (t *Tracer) at(ctx context.Context, seq uint64, index int) (found, error) {
 		return found{}, err
 	}
 	if index >= len(b.Events) {
-		return found{}, fmt.Errorf("no event %d/%d: that message has %d: %w", seq, index, len(b.Events), ErrNotFound)
+		return found{}, notFound("no event %d/%d: that message has %d", seq, index, len(b.Events))
 	}
 	return found{batch: b, index: index, seq: seq}, nil
 }
@@ -122,7 +135,7 @@ func (t *Tracer) setAside(ctx context.Context, seq uint64, index int) (found, er
 		return found{}, err
 	}
 	if e == nil {
-		return found{}, fmt.Errorf("no event %d/%d in the log, which may hold it no more: %w", seq, index, ErrNotFound)
+		return found{}, notFound("no event %d/%d in the log, which may hold it no more", seq, index)
 	}
 	event := model.Event{ID: e.ID, Raw: e.Raw, Oversize: e.Oversize}
 	return found{
@@ -167,7 +180,7 @@ func (t *Tracer) rejected(ctx context.Context, source string, seq uint64, index 
 func (t *Tracer) ofSignal(ctx context.Context, id string) (found, error) {
 	g, _, err := t.Store.Signal(ctx, id)
 	if errors.Is(err, store.ErrNotFound) {
-		return found{}, fmt.Errorf("no signal %s: %w", id, ErrNotFound)
+		return found{}, notFound("no signal %s", id)
 	}
 	if err != nil {
 		return found{}, err
@@ -193,10 +206,10 @@ func (t *Tracer) ofCase(ctx context.Context, id string) (found, error) {
 		return found{}, err
 	}
 	if len(ids) == 0 {
-		return found{}, fmt.Errorf("no case %s: %w", id, ErrNotFound)
+		return found{}, notFound("no case %s", id)
 	}
 	if len(ids) > 1 && ids[0] != id {
-		return found{}, fmt.Errorf("more than one case begins with %s: %w", id, ErrNotFound)
+		return found{}, &lookupError{ErrSeveral, "more than one case that begins with " + id}
 	}
 	c, err := t.Store.Case(ctx, ids[0])
 	if err != nil {
@@ -207,7 +220,7 @@ func (t *Tracer) ofCase(ctx context.Context, id string) (found, error) {
 		return found{}, err
 	}
 	if len(signals) == 0 {
-		return found{}, fmt.Errorf("no signal in case %s: %w", c.ID, ErrNotFound)
+		return found{}, notFound("no signal in case %s", c.ID)
 	}
 	f, err := t.ofSignal(ctx, signals[0].ID)
 	if n := len(signals); n > 1 && err == nil {
@@ -237,7 +250,7 @@ func (t *Tracer) newest(ctx context.Context, detector string) (found, error) {
 		return true
 	})
 	if err == nil && f.seq == 0 {
-		err = fmt.Errorf("no event of %s in the log: %w", detector, ErrNotFound)
+		err = notFound("no event of %s in the log", detector)
 	}
 	return f, err
 }
@@ -268,7 +281,7 @@ func (t *Tracer) ofID(ctx context.Context, q Query) (found, error) {
 		return false
 	})
 	if err == nil && f.seq == 0 {
-		err = fmt.Errorf("no event, signal or case %q; of events the newest %d batches were looked through: %w", q.Event, mostBatches, ErrNotFound)
+		err = notFound("no event, signal or case %q; of events the newest %d batches were looked through", q.Event, mostBatches)
 	}
 	return f, err
 }

@@ -158,8 +158,12 @@ type Query struct {
 	Source string
 }
 
-// ErrNotFound: there is no such event. Its text says where it was looked for.
-var ErrNotFound = errors.New("not found")
+// ErrNotFound: there is no such event. ErrSeveral: there are several cases of that name. The
+// texts of errors that are these go on after "there is".
+var (
+	ErrNotFound = errors.New("not found")
+	ErrSeveral  = errors.New("more than one")
+)
 
 // Stored traces a stored event.
 func (t *Tracer) Stored(ctx context.Context, q Query) (Report, error) {

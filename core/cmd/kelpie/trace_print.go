@@ -311,7 +311,11 @@ func printTracedCase(w io.Writer, c *trace.Case, stored bool) {
 	}
 	heading(w, "LOOKUPS")
 	printTracedLookups(w, c)
-	printScore(w, c.Case)
+	scored := c.Case
+	if n := len(scored.Score.Unknown) - mostValues; n > 0 {
+		scored.Score.Unknown = append(slices.Clone(scored.Score.Unknown[:mostValues]), fmt.Sprintf("and %d more", n))
+	}
+	printScore(w, scored)
 	heading(w, "RESPONSES")
 	told := map[string]bool{}
 	for i := range c.Responses {
