@@ -80,17 +80,17 @@ func (w *Windows) Restore(from io.Reader) error {
 	} else {
 		d.bytes = &oneByte{from: from}
 	}
-	head := d.take(uint64(len(windowsVersion)))
-	if string(head) != windowsVersion {
-		return fmt.Errorf("%w: it does not begin as one", cmpErr(d.err))
-	}
+	d.check(string(d.take(uint64(len(windowsVersion)))) == windowsVersion, "the version")
 	// What is restored lies in windows of its own until all of it is read.
 	fresh := &Windows{rules: map[string]*window{}, seed: w.seed}
 	for n := d.uint(); n > 0 && d.err == nil; n-- {
 		d.window(w, fresh)
 	}
-	if d.err != nil {
-		return cmpErr(d.err)
+	switch {
+	case errors.Is(d.err, ErrWindows):
+		return d.err
+	case d.err != nil:
+		return fmt.Errorf("%w: %w", ErrWindows, d.err)
 	}
 	for rule, r := range w.rules {
 		if fresh.rules[rule] == nil {
@@ -101,29 +101,15 @@ func (w *Windows) Restore(from io.Reader) error {
 	return nil
 }
 
-func cmpErr(err error) error {
-	if err == nil || errors.Is(err, ErrWindows) {
-		return cmpOr(err)
-	}
-	return fmt.Errorf("%w: %w", ErrWindows, err)
-}
-
-func cmpOr(err error) error {
-	if err == nil {
-		return ErrWindows
-	}
-	return err
-}
-
 // window reads one rule.
 func (d *restoring) window(w, fresh *Windows) {
 	var watch Watch
 	if text := d.text(1 << 20); d.err == nil {
-		d.fail(json.Unmarshal(text, &watch) == nil, "a watch")
+		d.check(json.Unmarshal(text, &watch) == nil, "a watch")
 	}
 	next := d.int()
 	evicted, crowded, late, groups := d.uint(), d.uint(), d.uint(), d.uint()
-	d.fail(watch == watch.normal().meaning() && fresh.rules[watch.Rule] == nil, "a watch")
+	d.check(watch == watch.normal().meaning() && fresh.rules[watch.Rule] == nil, "a watch")
 	if d.err != nil {
 		return
 	}
@@ -141,7 +127,7 @@ func (d *restoring) window(w, fresh *Windows) {
 		if d.err != nil || !wanted {
 			continue
 		}
-		d.fail(due >= next && due < math.MaxInt64 && fresh.bring(r, due, packed), "a group")
+		d.check(due >= next && due < math.MaxInt64 && fresh.bring(r, due, packed), "a group")
 	}
 }
 
@@ -218,7 +204,7 @@ type restoring struct {
 	err   error
 }
 
-func (d *restoring) fail(ok bool, what string) {
+func (d *restoring) check(ok bool, what string) {
 	if !ok && d.err == nil {
 		d.err = fmt.Errorf("%w: %s is wrong", ErrWindows, what)
 	}
@@ -249,7 +235,7 @@ func (d *restoring) take(n uint64) []byte {
 
 func (d *restoring) text(most uint64) []byte {
 	n := d.uint()
-	d.fail(n <= most, "a length")
+	d.check(n <= most, "a length")
 	return d.take(n)
 }
 

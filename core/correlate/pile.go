@@ -15,12 +15,12 @@ type pile struct {
 	key   span
 	facts []kept // by time, id and term
 	notes []uint32
-	size  int    // of the words, in bytes
-	words []span // the values, techniques and observables of the facts, each once
-	told  []told // by period
-	slots []slot // of Spike, by number
-	cuts  int    // facts of the term that must not come
-	index *index // of an open pile with many facts
+	size  int     // of the words, in bytes
+	words []span  // the values, techniques and observables of the facts, each once
+	told  []told  // by period
+	slots []slot  // of Spike, by number
+	cuts  int     // facts of the term that must not come
+	index *lookup // of an open pile with many facts
 }
 
 type span struct{ off, n uint32 }
@@ -49,8 +49,8 @@ type told struct {
 // slot is a whole period of Within of the key's past.
 type slot struct{ number, sum int64 }
 
-// index finds what a pile has many of.
-type index struct {
+// lookup finds what a pile has many of.
+type lookup struct {
 	ids   map[uint64]struct{}
 	words map[string]uint32
 	seed  maphash.Seed
@@ -103,13 +103,13 @@ func (p *pile) has(f *Fact) bool {
 	return false
 }
 
-func (x *index) id(id []byte, term uint8) uint64 {
+func (x *lookup) id(id []byte, term uint8) uint64 {
 	return maphash.Bytes(x.seed, id) + uint64(term)*0x9e3779b97f4a7c15
 }
 
 // find builds the index of a pile.
 func (p *pile) find() {
-	x := &index{ids: make(map[uint64]struct{}, len(p.facts)), words: make(map[string]uint32, len(p.words)), seed: maphash.MakeSeed()}
+	x := &lookup{ids: make(map[uint64]struct{}, len(p.facts)), words: make(map[string]uint32, len(p.words)), seed: maphash.MakeSeed()}
 	for i := range p.facts {
 		x.ids[x.id(p.bytes(p.facts[i].id), p.facts[i].term)] = struct{}{}
 	}

@@ -1,6 +1,9 @@
 // Package correlate puts the signals that belong together into cases. Which
 // signals make a case, and its id, depend on the set of signals alone, not on
 // the order in which they came.
+//
+// It also keeps the facts of rules over several: what such a rule reports depends on
+// the set of its facts alone. Reports says what that is, slowly; Windows is fast.
 package correlate
 
 import (

@@ -33,6 +33,7 @@ type window struct {
 	open     map[uint32]*pile // by group: those with many facts
 	calendar calendar
 	facts    int
+	packed   int64 // bytes of the blocks of its groups
 	evicted  uint64
 	crowded  uint64
 	late     uint64
@@ -202,14 +203,14 @@ func (w *Windows) put(r *window, group uint32, p *pile) {
 		w.drop(r, group)
 		return
 	}
-	if !w.rest(h, p) {
+	if !w.rest(r, h, p) {
 		if p.index == nil { // it has just got many facts
 			w.desk.packed = w.desk.pack(p, w.desk.packed[:0])
 			own := &pile{}
 			own.unpack(&r.watch, w.desk.packed)
 			own.find()
 			r.open[group] = own
-			w.giveBlock(h)
+			w.giveBlock(r, h)
 		}
 	} else if p.index != nil {
 		delete(r.open, group)
@@ -221,7 +222,7 @@ func (w *Windows) put(r *window, group uint32, p *pile) {
 }
 
 // rest packs a pile away, if it is small enough.
-func (w *Windows) rest(h *head, p *pile) bool {
+func (w *Windows) rest(r *window, h *head, p *pile) bool {
 	if len(p.facts) > manyFacts || p.index != nil && len(p.facts) > fewFacts || len(p.slots) > maxBlock/4 {
 		return false
 	}
@@ -231,23 +232,25 @@ func (w *Windows) rest(h *head, p *pile) bool {
 		return false
 	}
 	if class := blockClass(size); h.size == 0 || h.class != class {
-		w.giveBlock(h)
+		w.giveBlock(r, h)
 		h.block, h.class = w.slab.take(class), class
+		r.packed += int64(blockSize(class))
 	}
 	h.size = uint32(size)
 	copy(w.slab.bytes(h.block), w.desk.packed)
 	return true
 }
 
-func (w *Windows) giveBlock(h *head) {
+func (w *Windows) giveBlock(r *window, h *head) {
 	if h.size > 0 {
+		r.packed -= int64(blockSize(h.class))
 		w.slab.give(h.block)
 		h.size = 0
 	}
 }
 
 func (w *Windows) drop(r *window, group uint32) {
-	w.giveBlock(&r.roster.heads[group])
+	w.giveBlock(r, &r.roster.heads[group])
 	delete(r.open, group)
 	r.roster.remove(group)
 }
@@ -308,12 +311,7 @@ func (w *Windows) Stats() []Stat {
 		r := w.rules[rule]
 		s := Stat{Rule: rule, Groups: r.roster.n, Facts: r.facts, Evicted: r.evicted, Crowded: r.crowded, Late: r.late}
 		// A head and an entry of the calendar are about 60 bytes, with the room to grow.
-		s.Bytes = int64(8*len(r.roster.places) + 60*len(r.roster.heads))
-		for group := range r.roster.heads {
-			if h := &r.roster.heads[group]; h.size > 0 {
-				s.Bytes += int64(blockSize(h.class))
-			}
-		}
+		s.Bytes = r.packed + int64(8*len(r.roster.places)+60*len(r.roster.heads))
 		for _, p := range r.open {
 			s.Bytes += int64(cap(p.text) + 56*cap(p.facts) + 40*len(p.facts) + 80*len(p.words) + 4*cap(p.notes))
 		}
