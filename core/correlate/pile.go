@@ -57,8 +57,8 @@ type lookup struct {
 }
 
 const (
-	manyFacts = 24
-	fewFacts  = 12
+	manyFacts = 64
+	fewFacts  = 32
 	// maxText is how much a pile keeps in words; observables beyond are left out.
 	maxText = 4 << 20
 	noWord  = 0

@@ -87,8 +87,8 @@ const (
 type Fact struct {
 	Watch       string // the rule's address
 	Term        int
-	Key         string // the canonical values that the rule groups by
-	ID          string // of the event or signal
+	Key         string // the canonical values that the rule groups by; who makes it bounds its length
+	ID          string // of the event or signal; likewise
 	Time        time.Time
 	Value       string // what Distinct counts
 	Number      int64  // what is added up or compared, in thousandths
