@@ -22,7 +22,7 @@ type entry struct {
 }
 
 func newCalendar(span time.Duration) calendar {
-	return calendar{day: max(int64(span)/32, 1), later: map[int64][]entry{}}
+	return calendar{day: max(int64(span)/1024, 1), later: map[int64][]entry{}}
 }
 
 func (c *calendar) add(e entry) {

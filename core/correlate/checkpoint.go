@@ -41,6 +41,7 @@ func (w *Windows) Snapshot(to io.Writer) error {
 		for _, fed := range r.roster.fedUpTo(math.MaxUint64) {
 			h := &r.roster.heads[fed.group]
 			e.b = binary.AppendVarint(e.b, h.due)
+			e.b = binary.AppendVarint(e.b, h.real)
 			if h.size > 0 {
 				e.b = appendText(e.b, w.slab.bytes(h.block)[:h.size])
 			} else {
@@ -122,17 +123,17 @@ func (d *restoring) window(w, fresh *Windows) {
 		fresh.rules[watch.Rule] = r
 	}
 	for ; groups > 0 && d.err == nil; groups-- {
-		due := d.int()
+		due, real := d.int(), d.int()
 		packed := d.text(maxPacked)
 		if d.err != nil || !wanted {
 			continue
 		}
-		d.check(due >= next && due < math.MaxInt64 && fresh.bring(r, due, packed), "a group")
+		d.check(next <= due && due <= real && real < math.MaxInt64 && fresh.bring(r, due, real, packed), "a group")
 	}
 }
 
 // bring adds a group that was packed, and tells whether it could be.
-func (w *Windows) bring(r *window, due int64, packed []byte) bool {
+func (w *Windows) bring(r *window, due, real int64, packed []byte) bool {
 	p := &w.desk.pile
 	if !p.unpack(&r.watch, packed) || !p.sound(&r.watch) {
 		return false
@@ -153,7 +154,7 @@ func (w *Windows) bring(r *window, due int64, packed []byte) bool {
 	r.facts += len(p.facts)
 	w.put(r, group, p)
 	h = &r.roster.heads[group]
-	h.due = due
+	h.due, h.real = due, real
 	r.calendar.add(entry{due, group})
 	return true
 }

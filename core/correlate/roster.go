@@ -23,7 +23,8 @@ type place struct {
 // head is what is known of a group without looking into its pile.
 type head struct {
 	fed   uint64 // when it was last fed, by count; 0: the number is free
-	due   int64  // when Pass has to look at it
+	due   int64  // its entry in the calendar that counts
+	real  int64  // when its pile has to be looked at, which may be later
 	block uint32 // of the slab, where its pile is packed
 	size  uint32 // of what is packed; 0: the pile is open
 	hash  uint32

@@ -215,10 +215,17 @@ func (w *Windows) put(r *window, group uint32, p *pile) {
 	} else if p.index != nil {
 		delete(r.open, group)
 	}
-	if due := p.due(&r.watch, r.next); due < h.due {
-		h.due = due
-		r.calendar.add(entry{due, group})
+	h.real = p.due(&r.watch, r.next)
+	if h.real < h.due {
+		r.enter(group)
 	}
+}
+
+// enter puts a group into the calendar for when it is due.
+func (r *window) enter(group uint32) {
+	h := &r.roster.heads[group]
+	h.due = h.real
+	r.calendar.add(entry{h.due, group})
 }
 
 // rest packs a pile away, if it is small enough.
@@ -286,6 +293,10 @@ func (w *Windows) Pass(rule string, complete time.Time) (reports []Report) {
 		if h.fed == 0 || h.due != e.due {
 			continue // it was looked at, and is due at another time
 		}
+		if h.real >= next { // it was fed since
+			r.enter(e.group)
+			continue
+		}
 		h.due = math.MaxInt64
 		p := w.lay(r, e.group)
 		if !r.eager {
@@ -310,8 +321,8 @@ func (w *Windows) Stats() []Stat {
 	for _, rule := range slices.Sorted(maps.Keys(w.rules)) {
 		r := w.rules[rule]
 		s := Stat{Rule: rule, Groups: r.roster.n, Facts: r.facts, Evicted: r.evicted, Crowded: r.crowded, Late: r.late}
-		// A head and an entry of the calendar are about 60 bytes, with the room to grow.
-		s.Bytes = r.packed + int64(8*len(r.roster.places)+60*len(r.roster.heads))
+		// A head and an entry of the calendar are about 64 bytes, with the room to grow.
+		s.Bytes = r.packed + int64(8*len(r.roster.places)+64*len(r.roster.heads))
 		for _, p := range r.open {
 			s.Bytes += int64(cap(p.text) + 56*cap(p.facts) + 40*len(p.facts) + 80*len(p.words) + 4*cap(p.notes))
 		}
