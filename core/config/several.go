@@ -110,14 +110,15 @@ func (p *parser) severalPlace(s *section, terms ruleTerms) place {
 	}
 	for name, e := range p.severalExpressions(s) {
 		p.errorf(e.Range(), "Events and signals", "Of %s this would read the event, and of %s the signal that it reports. Write %s into the pipelines, or set alerts alike in all that this rule reads.",
-			address1(terms, false), address1(terms, true), name)
+			sourceOf(terms, false), sourceOf(terms, true), name)
 		s.broken = true
 		break
 	}
 	return inRule
 }
 
-func address1(terms ruleTerms, signals bool) string {
+// sourceOf is a source that reports signals, or one that does not.
+func sourceOf(terms ruleTerms, signals bool) string {
 	for _, term := range terms.all {
 		for _, source := range term {
 			if source.signals == signals {

@@ -2,8 +2,6 @@ package config
 
 import (
 	"slices"
-
-	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
 // termAttributes name the sources of a rule.
@@ -19,7 +17,6 @@ type ruleSource struct {
 	// signals: it reports signals itself, which are what the rule reads of it. Of others
 	// it reads the events.
 	signals bool
-	at      hclsyntax.Expression
 }
 
 // ruleTerms are what a rule reads, by the terms that an event can be of.

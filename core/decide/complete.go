@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"container/heap"
 	"math"
 	"time"
 )
@@ -42,11 +43,21 @@ func (m *Machine) settleRule(r *ruleState) {
 	if r.Single || q == nil || !look {
 		return
 	}
-	for _, e := range *q {
-		if w := e.w; !w.gone && !w.ready && w.ask == "" && w.At == e.at && w.At <= r.complete {
+	var stay []waitEntry // until they are fed
+	for len(*q) > 0 && (*q)[0].at <= r.complete {
+		e := heap.Pop(q).(waitEntry)
+		w := e.w
+		if w.gone || w.At != e.at {
+			continue
+		}
+		stay = append(stay, e)
+		if !w.ready && w.ask == "" {
 			m.feedNext(w)
 			r.moving = true
 		}
+	}
+	for _, e := range stay {
+		heap.Push(q, e)
 	}
 }
 

@@ -39,7 +39,7 @@ type Term struct {
 	Kind    string
 }
 
-// feed is a term that the signals of an address are facts of.
+// feedOf is a term that the signals of an address are facts of.
 type feedOf struct {
 	rule *ruleState
 	term int
@@ -52,7 +52,7 @@ type ruleState struct {
 	reach     []string // the same with those of the rules that it reads
 	signals   []string // addresses of all terms, each once
 	below     []*ruleState
-	// Complete: what it reads of up to then has come; nanoseconds since 1970.
+	// complete: what it reads of up to then has come; nanoseconds since 1970.
 	complete int64
 	since    int64 // Machine.awake when it came to be
 	moving   bool  // something that it reads is on its way in the input that is applied

@@ -168,14 +168,17 @@ func (m *Machine) toRules(id, source string, at time.Time, key []sdk.Observable)
 	if s.feeds[source] == nil {
 		return
 	}
-	w := s.waiting[id]
-	if w == nil {
+	w, known := s.waiting[id]
+	if !known {
 		s.numbers++
 		w = &waiter{ID: id, Source: source, Number: s.numbers}
 		s.waiting[id] = w
 	}
-	w.At, w.Key = at.UnixNano(), key
-	m.enqueue(w)
+	w.Key = key
+	if t := at.UnixNano(); !known || t != w.At {
+		w.At = t
+		m.enqueue(w)
+	}
 	m.lookAt(w)
 }
 
