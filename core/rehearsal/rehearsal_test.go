@@ -113,15 +113,19 @@ func TestRun(t *testing.T) {
 	for _, tt := range []struct{ name, given, answer, want, got string }{
 		{"passes", bad, "", "signals = 1\n cases = 1\n score = 40", ""},
 		{"another rule is not heard, nor its severity", `{ worse = true, host = "a" }`, "", "quiet = true", ""},
-		{"each is said to fail", bad, "", "signals = 2\n cases = 3\n score = \"50..60.5\"\n steps = []",
-			" signals 1 not 2; cases 1 not 3; score 40.00 not 50.00 to 60.50; steps response.tell.again, response.tell.mail not none"},
+		{
+			"each is said to fail", bad, "", "signals = 2\n cases = 3\n score = \"50..60.5\"\n steps = []",
+			" signals 1 not 2; cases 1 not 3; score 40.00 not 50.00 to 60.50; steps response.tell.again, response.tell.mail not none",
+		},
 		{"no case", `{ host = "a" }`, "", "score = 1", " score no case not 1.00"},
 		{"steps follow what is done, though actions are off", bad, "", `steps = ["response.tell.mail", "response.tell.again"]`, ""},
 		{"an answer counts", bad, asset, "score = 55", ""},
 		{"one about another value does not", bad, strings.Replace(asset, `"a"`, `"b"`, 1), "score = 40", ""},
 		{"a pending answer holds the steps back", bad, pending, "signals = 1\n steps = []", ""},
-		{"what is said of a name that an answer gives", bad,
-			`answer "enrichment.assets" "host" "a" { found = { user = "kim" } }` + "\n" + `answer "enrichment.assets" "user" "kim" { asset = { name = "laptop", criticality = 100 } }`, "score = 55", ""},
+		{
+			"what is said of a name that an answer gives", bad,
+			`answer "enrichment.assets" "host" "a" { found = { user = "kim" } }` + "\n" + `answer "enrichment.assets" "user" "kim" { asset = { name = "laptop", criticality = 100 } }`, "score = 55", "",
+		},
 		{"far apart are two cases", `{ bad = true, host = "a", time = "2026-01-02T00:00:00Z" }, { bad = true, host = "a", time = "2026-01-02T02:00:00Z" }`, "", "signals = 2\n cases = 2", ""},
 		{"near are one, in any order", `{ bad = true, host = "a", time = "2026-01-02T00:30:00Z" }, { bad = true, host = "a", time = "2026-01-02T00:00:00Z" }`, "", "signals = 2\n cases = 1", ""},
 		{"alike are two events", bad + ", " + bad, "", "signals = 2", ""},
