@@ -288,6 +288,9 @@ func (w *Windows) Pass(rule string, complete time.Time) (reports []Report) {
 		return nil
 	}
 	r.next = next
+	if r.roster.n == 0 {
+		return nil
+	}
 	for _, e := range r.calendar.due(next - 1) {
 		h := &r.roster.heads[e.group]
 		if h.fed == 0 || h.due != e.due {
