@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,8 +36,8 @@ var benchStart = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 type generated struct {
 	next, until uint64
 	back        bool
+	each        int // signals that share a subject
 	done        context.CancelFunc
-	read        atomic.Uint64
 }
 
 func (g *generated) Next(ctx context.Context) (decide.Message, error) {
@@ -65,7 +64,7 @@ func (g *generated) match(seq uint64) (time.Time, *model.MatchResult) {
 	var at time.Time
 	for i := range perMessage {
 		n := int(seq)*perMessage + i
-		subject := n
+		subject := n / g.each * g.each
 		if g.back && n%10 == 0 {
 			subject = n * 7 % (n - 400_000)
 		}
@@ -106,11 +105,11 @@ func benchCompiler(model.Config) (*decide.Settings, error) {
 }
 
 // decideAll has decide read messages up to one, and returns how long that took.
-func decideAll(b *testing.B, s *Store, dir string, until uint64, back bool) (took time.Duration, from uint64) {
+func decideAll(b *testing.B, s *Store, dir string, until uint64, back bool, each int) (took time.Duration, from uint64) {
 	b.Helper()
 	ctx, cancel := context.WithCancel(b.Context())
 	defer cancel()
-	g := &generated{until: until, back: back, done: cancel}
+	g := &generated{until: until, back: back, each: each, done: cancel}
 	var began time.Time
 	l := &decide.Loop{
 		CheckpointInterval: 24 * time.Hour, // by the time of these inputs, of which many come in a second
@@ -132,7 +131,8 @@ func decideAll(b *testing.B, s *Store, dir string, until uint64, back bool) (too
 
 // BenchmarkDecide is decide with the store: signals a second with KELPIE_BENCH_CASES
 // cases stored, each of one signal and all of them such as may still be joined; each
-// signal a new case, and one in ten joining a case that has left the memory. What it
+// signal a new case; one in ten joining a case that has left the memory; and ten to a
+// case, one after the other. What it
 // fills (a million: 4 GB) is kept in the folder KELPIE_BENCH_STORE, if there is such.
 func BenchmarkDecide(b *testing.B) {
 	cases, err := strconv.Atoi(os.Getenv("KELPIE_BENCH_CASES"))
@@ -150,21 +150,22 @@ func BenchmarkDecide(b *testing.B) {
 		b.Fatal(err)
 	}
 	if filled := uint64(cases/perMessage) + 1; at.Seq < filled {
-		took, _ := decideAll(b, s, dir, filled, false)
+		took, _ := decideAll(b, s, dir, filled, false, 1)
 		b.Logf("filled in %s: %.0f signals/s", took.Round(time.Second), float64(cases)/took.Seconds())
 		at.Seq = filled
 	}
 	for _, c := range []struct {
 		name string
 		back bool
-	}{{"new", false}, {"back", true}} {
+		each int
+	}{{"new", false, 1}, {"back", true, 1}, {"ten", false, 10}} {
 		b.Run(c.name, func(b *testing.B) {
 			const messages = 50_000 / perMessage
 			var took time.Duration
 			before := cpu(b)
 			for range b.N {
 				at.Seq += messages
-				d, _ := decideAll(b, s, dir, at.Seq, c.back)
+				d, _ := decideAll(b, s, dir, at.Seq, c.back, c.each)
 				took += d
 			}
 			signals := float64(b.N * messages * perMessage)
