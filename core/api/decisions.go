@@ -131,7 +131,7 @@ func oneSignal(members []model.Signal, id, of string) (string, error) {
 	}
 	switch len(found) {
 	case 0:
-		return "", &Error{http.StatusNotFound, "case " + of + " has no signal " + id + `; "kelpie explain ` + of + ` --signals" lists them`}
+		return "", &Error{http.StatusNotFound, "case " + of + " has no signal " + id + `; "kelpie case signals ` + of + `" lists them`}
 	case 1:
 		return found[0], nil
 	}
