@@ -77,7 +77,7 @@ func (p *parser) readable(e hclsyntax.Expression, env expr.Env, at place) (map[s
 		default:
 			_, here := env.Roots[root]
 			switch {
-			case here:
+			case here || at == inScore && root == "input":
 			case at == inSeveral && root == "event":
 				p.errorf(traversal.SourceRange(), "Not available here", "What this rule reads reports signals, and their payloads are not at hand any more: read signal.FIELD, or write this into the pipeline.")
 				ok = false
