@@ -16,8 +16,9 @@ type Trace struct {
 	// Config is the hash of the configuration that events of its place are matched by.
 	Config    string     `json:"config"`
 	Pipelines []Followed `json:"pipelines"`
-	// Signals are what Match makes of it.
+	// Signals and Facts are what Match makes of it.
 	Signals []model.Signal `json:"-"`
+	Facts   []model.Fact   `json:"-"`
 }
 
 // Followed is an event on its way through one pipeline.
@@ -35,6 +36,8 @@ type Followed struct {
 	// Signal is the id of the pipeline's own; empty: it reports none.
 	Signal string         `json:"signal,omitempty"`
 	Rules  []FollowedRule `json:"rules,omitempty"`
+	// Feeds are the terms of rules over several that the pipeline feeds.
+	Feeds []FollowedFeed `json:"feeds,omitempty"`
 }
 
 // FollowedIgnore is an ignore that was asked. One that was Over when the event came
@@ -54,6 +57,15 @@ type FollowedRule struct {
 	Signal  string           `json:"signal,omitempty"`
 }
 
+// FollowedFeed is a term of a rule over several, and for how many keys the event is a fact
+// of it.
+type FollowedFeed struct {
+	Rule  string           `json:"rule"`
+	Term  int              `json:"term"`
+	When  expr.Explanation `json:"when"`
+	Facts int              `json:"facts"`
+}
+
 // Trace says what becomes of event i of a batch, as Match does, and why by the conditions.
 func (w *Worker) Trace(b *model.Batch, i int, seq uint64, why expr.Conditions) Trace {
 	t := Trace{Config: w.version(b.Source, b.Maker, seq), Pipelines: []Followed{}}
@@ -66,7 +78,7 @@ func (w *Worker) Trace(b *model.Batch, i int, seq uint64, why expr.Conditions) T
 	at := model.Position{Seq: seq, Index: i}
 	var res model.MatchResult
 	t.Reason = w.one(b, e, from, at, &res)
-	t.Signals = res.Signals
+	t.Signals, t.Facts = res.Signals, res.Facts
 	if from.Source == nil || w.read(e, from.plan) != "" {
 		return t
 	}
@@ -77,6 +89,9 @@ func (w *Worker) Trace(b *model.Batch, i int, seq uint64, why expr.Conditions) T
 			f.Signal = ""
 			for j := range f.Rules {
 				f.Rules[j].Signal = ""
+			}
+			for j := range f.Feeds {
+				f.Feeds[j].Facts = 0
 			}
 		}
 		t.Pipelines = append(t.Pipelines, f)
@@ -126,6 +141,12 @@ func (w *Worker) follow(p *Pipeline, b *model.Batch, e *model.Event, why expr.Co
 			said.Signal = model.SignalID(r.Address, b.Source, b.Maker, e.ID)
 		}
 		f.Rules = append(f.Rules, said)
+	}
+	for i := range p.Feeds {
+		feed := &p.Feeds[i]
+		var res model.MatchResult
+		w.facts(&Pipeline{Feeds: p.Feeds[i : i+1]}, b, e, model.Position{}, &m, &res)
+		f.Feeds = append(f.Feeds, FollowedFeed{Rule: feed.Rule, Term: feed.Term, When: why.Explain(feed.When, &w.scope), Facts: len(res.Facts)})
 	}
 	return f
 }

@@ -20,6 +20,10 @@ func TestTraceIsWhatMatchDoes(t *testing.T) {
 	second.Rules = append(second.Rules,
 		Rule{Address: "rule.quiet", When: program(t, `event.severity < 5 || event.stopped`, false), Title: program(t, `upper(event.title)`, false)},
 		Rule{Address: "rule.every"})
+	second.Feeds = []Feed{
+		{Rule: "rule.several", When: program(t, `event.severity > 5`, false), Group: model.Grouping{Kinds: []string{"ip"}}},
+		{Rule: "rule.several", Term: 1, Value: program(t, `event.raw.alert.severity`, false), Numeric: true},
+	}
 	s.Sources[0].Pipelines = append(s.Sources[0].Pipelines, second)
 	s.Sources = append(s.Sources, Source{Detector: "detector.shadow", Shadow: "detector.eve"})
 	w, again := NewWorker(s), NewWorker(s)
@@ -41,15 +45,19 @@ func TestTraceIsWhatMatchDoes(t *testing.T) {
 			reasons[r.Index] = r.Reason
 		}
 		var signals []model.Signal
+		var facts []model.Fact
 		for i := range b.Events {
 			got := again.Trace(b, i, 7, nil)
 			if got.Reason != reasons[i] {
 				t.Fatalf("%s: set aside for %q, and Match says %q", raws[i], got.Reason, reasons[i])
 			}
-			signals = append(signals, got.Signals...)
+			signals, facts = append(signals, got.Signals...), append(facts, got.Facts...)
 			checkSteps(t, &got)
 		}
 		if diff := cmp.Diff(res.Signals, signals); diff != "" {
+			t.Fatalf("%v: %s", raws, diff)
+		}
+		if diff := cmp.Diff(res.Facts, facts); diff != "" {
 			t.Fatalf("%v: %s", raws, diff)
 		}
 	})
@@ -70,6 +78,15 @@ func checkSteps(t *rapid.T, got *Trace) {
 				told = append(told, r.Signal)
 			}
 		}
+	}
+	fed := 0
+	for _, f := range got.Pipelines {
+		for _, feed := range f.Feeds {
+			fed += feed.Facts
+		}
+	}
+	if fed != len(got.Facts) {
+		t.Fatalf("the steps tell of %d facts, and there are %d", fed, len(got.Facts))
 	}
 	if diff := cmp.Diff(want, told); diff != "" {
 		t.Fatalf("the steps tell of other signals: %s", diff)

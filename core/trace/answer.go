@@ -24,7 +24,8 @@ func answer(r *Report) string {
 			text = "fired: " + rules(s.Signals) + "; by this configuration it would not: " + text
 		case had && rules(s.Signals) != rules(r.Signals):
 			text = "fired: " + rules(s.Signals) + "; by this configuration it would be " + strings.TrimPrefix(text, "fired: ")
-		case had:
+		case had, len(r.Facts) > 0:
+			text = now(r)
 		case has && s.Rejected != "":
 			text = "did not fire: it was set aside; by this configuration it would be " + strings.TrimPrefix(text, "fired: ")
 		case has:
@@ -50,6 +51,8 @@ func now(r *Report) string {
 		return fmt.Sprintf("did not fire: %s is a shadow, and only compared with %s", r.Event.Source, m.Shadow)
 	case len(r.Signals) > 0:
 		return "fired: " + rules(r.Signals) + responded(r)
+	case len(r.Facts) > 0:
+		return several(r)
 	case len(m.Pipelines) == 0:
 		return "did not fire: no pipeline reads " + r.Event.Source
 	}
@@ -70,6 +73,27 @@ func rules(signals []Signal) string {
 	return strings.Join(all, ", ")
 }
 
+// several says what an event is to the rules over several that it feeds.
+func several(r *Report) string {
+	var fired, not []string
+	for i := range r.Facts {
+		f := &r.Facts[i]
+		of := f.Rule
+		if f.Key != "" {
+			of += " for " + f.Key
+		}
+		if f.Signal != "" {
+			fired = append(fired, of)
+			continue
+		}
+		not = append(not, fmt.Sprintf("%s needs %s, and has %s", of, f.Needs, f.Has))
+	}
+	if len(fired) > 0 {
+		return "fired, with others: " + strings.Join(fired, ", ") + responded(r)
+	}
+	return "did not fire: it only feeds rules over several: " + strings.Join(not, "; ")
+}
+
 // progress is how far an event came in a pipeline that reports nothing of it.
 func progress(f *match.Followed) int {
 	switch {
@@ -77,7 +101,7 @@ func progress(f *match.Followed) int {
 		return 0
 	case f.Ignored != "":
 		return 1
-	case len(f.Rules) == 0:
+	case len(f.Rules)+len(f.Feeds) == 0:
 		return 2
 	}
 	return 3
@@ -90,6 +114,11 @@ func stopped(f *match.Followed) string {
 		return condition(f.Pipeline+"'s when", &f.When[len(f.When)-1])
 	case f.Ignored != "":
 		return f.Ignored + " takes it out of " + f.Pipeline
+	case len(f.Rules) == 0 && len(f.Feeds) > 0:
+		if feed := &f.Feeds[0]; !feed.When.True() {
+			return condition(feed.Rule+"'s when", &feed.When)
+		}
+		return f.Feeds[0].Rule + " takes it, but it has no value to group or count by"
 	case len(f.Rules) == 0:
 		return f.Pipeline + " lets it through, reports nothing itself, and no rule reads it"
 	}

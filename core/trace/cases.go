@@ -32,6 +32,11 @@ func (t *Tracer) cases(ctx context.Context, r *Report, f found) error {
 	for _, g := range stored {
 		byCase[g.Case] = append(byCase[g.Case], g.ID)
 	}
+	for i := range r.Facts {
+		if f := &r.Facts[i]; f.Stored && !slices.Contains(byCase[f.Case], f.Signal) {
+			byCase[f.Case] = append(byCase[f.Case], f.Signal)
+		}
+	}
 	var ids []string
 	for id := range byCase {
 		if id != "" {

@@ -185,6 +185,12 @@ func (t *Tracer) ofSignal(ctx context.Context, id string) (found, error) {
 	if err != nil {
 		return found{}, err
 	}
+	if g.Several() && len(g.Members) > 0 {
+		first := g.Members[0].Position
+		f, err := t.at(ctx, first.Seq, first.Index)
+		f.note = fmt.Sprintf("%s reported %s of %d events, and this is the first", t.Shown(g.Rule), g.ID, g.Size)
+		return f, err
+	}
 	f, err := t.at(ctx, g.Position.Seq, g.Position.Index)
 	if err == nil && f.batch.Events[f.index].ID == g.EventID || err != nil && !errors.Is(err, ErrNotFound) {
 		return f, err
@@ -224,7 +230,7 @@ func (t *Tracer) ofCase(ctx context.Context, id string) (found, error) {
 	}
 	f, err := t.ofSignal(ctx, signals[0].ID)
 	if n := len(signals); n > 1 && err == nil {
-		f.note = strings.TrimPrefix(fmt.Sprintf("%s; the case has %d signals, and this is the event of its first, %s", f.note, n, signals[0].ID), "; ")
+		f.note = strings.TrimPrefix(fmt.Sprintf("%s; the case has %d signals, and this is the event of its first, %s", strings.TrimSuffix(f.note, "; "), n, signals[0].ID), "; ")
 	}
 	return f, err
 }

@@ -66,6 +66,8 @@ type Report struct {
 	Match   match.Trace `json:"match"`
 	Signals []Signal    `json:"signals"`
 	Ignores []Ignore    `json:"ignores,omitempty"`
+	// Facts are what it is to rules over several.
+	Facts []Fact `json:"facts,omitempty"`
 	// Stored is what became of it; nil: it is not stored, or not decided yet.
 	Stored *Stored `json:"stored,omitempty"`
 	// Cases are those that its signals are in.
@@ -172,6 +174,9 @@ func (t *Tracer) Stored(ctx context.Context, q Query) (Report, error) {
 		return Report{}, err
 	}
 	r := t.matched(f)
+	if err := t.facts(ctx, &r, f); err != nil {
+		return Report{}, err
+	}
 	if err := t.happened(ctx, &r, f); err != nil {
 		return Report{}, err
 	}
@@ -187,6 +192,9 @@ func (t *Tracer) Stored(ctx context.Context, q Query) (Report, error) {
 func (t *Tracer) Given(ctx context.Context, b model.Batch) (Report, error) {
 	f := found{batch: b}
 	r := t.matched(f)
+	if err := t.facts(ctx, &r, f); err != nil {
+		return Report{}, err
+	}
 	if err := t.cases(ctx, &r, f); err != nil {
 		return Report{}, err
 	}
@@ -238,6 +246,9 @@ func (t *Tracer) show(r *Report) {
 		}
 		for j := range f.Rules {
 			f.Rules[j].Address = t.Shown(f.Rules[j].Address)
+		}
+		for j := range f.Feeds {
+			f.Feeds[j].Rule = t.Shown(f.Feeds[j].Rule)
 		}
 	}
 	r.Match.Shadow = t.Shown(r.Match.Shadow)

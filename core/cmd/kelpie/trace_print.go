@@ -114,8 +114,15 @@ func printThen(w io.Writer, r *trace.Report) {
 		indented(w, "  ", "It was set aside: "+firstLine(s.Rejected))
 	case !s.Decided:
 		fmt.Fprintln(w, "  It waits in the log, and is not decided yet.")
+	case len(s.Signals) == 0 && len(r.Facts) > 0:
+		fmt.Fprintln(w, "  It only fed rules over several events.")
 	case len(s.Signals) == 0:
 		fmt.Fprintln(w, "  No signal came of it.")
+	}
+	for _, f := range r.Facts {
+		if f.Stored {
+			indented(w, "  ", fmt.Sprintf("%s by %s, of which it is part, in %s", f.Signal, f.Rule, f.Case))
+		}
 	}
 	for _, g := range s.Signals {
 		indented(w, "  ", fmt.Sprintf("%s by %s, severity %d, in %s: %s", g.ID, g.Rule, g.Severity, g.Case, g.Title))
@@ -165,8 +172,40 @@ func printFollowed(w io.Writer, f *match.Followed, r *trace.Report) {
 			printReports(w, rule.Address, rule.Signal, r)
 		}
 	}
-	if f.Signal == "" && len(f.Rules) == 0 {
+	for i := range f.Feeds {
+		printFeed(w, &f.Feeds[i], r)
+	}
+	if f.Signal == "" && len(f.Rules)+len(f.Feeds) == 0 {
 		indented(w, "    ", "It reports nothing itself, and no rule over one event reads it.")
+	}
+}
+
+// printFeed shows what an event is to a rule over several.
+func printFeed(w io.Writer, f *match.FollowedFeed, r *trace.Report) {
+	printCondition(w, "    ", f.Rule, &f.When)
+	if f.When.True() && f.Facts == 0 {
+		indented(w, "           ", "it has no value to group or count by, and so is no fact")
+		return
+	}
+	for _, fact := range r.Facts {
+		if fact.Rule != f.Rule || !slices.Contains(fact.Terms, f.Term) {
+			continue
+		}
+		text := "fact"
+		if fact.Key != "" {
+			text += " for " + fact.Key
+		}
+		text += fmt.Sprintf(": it needs %s, and has %s", fact.Needs, fact.Has)
+		if fact.Left {
+			text += ", as far as was looked"
+		}
+		indented(w, "           ", text)
+		switch {
+		case fact.Stored:
+			indented(w, "    -->  ", fmt.Sprintf("part of signal %s, in %s", fact.Signal, fact.Case))
+		case fact.Signal != "":
+			indented(w, "    -->  ", "part of what it reports")
+		}
 	}
 }
 
