@@ -113,6 +113,8 @@ type Signal struct {
 	Title    string `json:"title"`
 	Severity int    `json:"severity"`
 	Case     string `json:"case,omitempty"`
+	// Experimental: it joins no case, and reaches nobody.
+	Experimental bool `json:"experimental,omitempty"`
 }
 
 // Stored is what became of a stored event.
@@ -230,7 +232,7 @@ func (t *Tracer) matched(f found) Report {
 }
 
 func (t *Tracer) signal(g model.Signal, in string) Signal {
-	return Signal{ID: g.ID, Rule: t.Shown(g.Rule), Title: g.Title, Severity: g.Severity, Case: in}
+	return Signal{ID: g.ID, Rule: t.Shown(g.Rule), Title: g.Title, Severity: g.Severity, Case: in, Experimental: g.Experimental}
 }
 
 // show puts the addresses of now into what match said, and notes the ignores.

@@ -121,12 +121,20 @@ func printThen(w io.Writer, r *trace.Report) {
 	}
 	for _, f := range r.Facts {
 		if f.Stored {
-			indented(w, "  ", fmt.Sprintf("%s by %s, of which it is part, in %s", f.Signal, f.Rule, f.Case))
+			indented(w, "  ", fmt.Sprintf("%s by %s, of which it is part, in %s", f.Signal, f.Rule, inCase(f.Case)))
 		}
 	}
 	for _, g := range s.Signals {
-		indented(w, "  ", fmt.Sprintf("%s by %s, severity %d, in %s: %s", g.ID, g.Rule, g.Severity, g.Case, g.Title))
+		indented(w, "  ", fmt.Sprintf("%s by %s, severity %d, in %s: %s", g.ID, g.Rule, g.Severity, inCase(g.Case), g.Title))
 	}
+}
+
+// inCase names a case; what is experimental is in none.
+func inCase(id string) string {
+	if id == "" {
+		return "no case, since it is experimental"
+	}
+	return id
 }
 
 // printMatch shows the way through the pipelines.
@@ -202,7 +210,7 @@ func printFeed(w io.Writer, f *match.FollowedFeed, r *trace.Report) {
 		indented(w, "           ", text)
 		switch {
 		case fact.Stored:
-			indented(w, "    -->  ", fmt.Sprintf("part of signal %s, in %s", fact.Signal, fact.Case))
+			indented(w, "    -->  ", fmt.Sprintf("part of signal %s, in %s", fact.Signal, inCase(fact.Case)))
 		case fact.Signal != "":
 			indented(w, "    -->  ", "part of what it reports")
 		}
@@ -310,6 +318,9 @@ func printReports(w io.Writer, rule, id string, r *trace.Report) {
 	}
 	for _, g := range r.Signals {
 		if g.ID == id {
+			if g.Experimental {
+				text += ", experimental, so that it joins no case and reaches nobody"
+			}
 			text += fmt.Sprintf(", severity %d: %s", g.Severity, g.Title)
 		}
 	}
