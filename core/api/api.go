@@ -47,9 +47,9 @@ type Engine interface {
 	// Names are the addresses of now of blocks that were renamed, by those under which
 	// everything durable knows them.
 	Names(ctx context.Context) (map[string]string, error)
-	// Trace shows a stored event going through all stages, by an encoded configuration or,
-	// where that is empty, the one in force.
-	Trace(ctx context.Context, q trace.Query, source []byte) (trace.Report, error)
+	// Trace shows a stored event going through all stages, by the configuration that is given
+	// or, where that is empty, the one in force.
+	Trace(ctx context.Context, q trace.Query, given GivenConfig) (trace.Report, error)
 	// Grouping is what the configuration in force says makes signals one case.
 	Grouping(ctx context.Context) (correlate.Settings, error)
 	// Decision says which responses a case asks for, by the configuration in force, and

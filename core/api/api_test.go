@@ -85,8 +85,8 @@ func (e *fakeEngine) Shadow(_ context.Context, q shadow.Query) (shadow.Report, e
 	return shadow.Report{At: noon, Since: q.Since, Enrichments: []shadow.Enrichment{}, Detectors: []shadow.Detector{{Window: q.Window.Seconds()}}}, nil
 }
 
-func (e *fakeEngine) Trace(_ context.Context, q trace.Query, source []byte) (trace.Report, error) {
-	return trace.Report{At: noon, Note: q.Event + " of " + q.Source, Event: trace.Event{Size: len(source)}}, e.err
+func (e *fakeEngine) Trace(_ context.Context, q trace.Query, given GivenConfig) (trace.Report, error) {
+	return trace.Report{At: noon, Note: q.Event + " of " + q.Source, Event: trace.Event{Size: len(given.Source)}}, e.err
 }
 
 func (e *fakeEngine) Decision(_ context.Context, c decide.Stored) (decide.Decision, error) {

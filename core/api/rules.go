@@ -47,11 +47,15 @@ func (s *Server) rules(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return list(activity(a.Sources, a.Hours, s.Engine.Uses(), now)), nil
+	st, err := s.Engine.Status(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	return list(activity(a.Sources, a.Hours, s.Engine.Uses(), st.Rules, now)), nil
 }
 
 // activity adds up what rules have reported of all sources and what they take, by address.
-func activity(sources []decide.SourceState, hours []decide.Ledger, uses []match.Use, now time.Time) []RuleActivity {
+func activity(sources []decide.SourceState, hours []decide.Ledger, uses []match.Use, held []decide.RuleStat, now time.Time) []RuleActivity {
 	rules := map[string]*RuleActivity{}
 	of := func(rule string) *RuleActivity {
 		if rules[rule] == nil {
@@ -81,6 +85,9 @@ func activity(sources []decide.SourceState, hours []decide.Ledger, uses []match.
 	}
 	for i := range uses {
 		of(uses[i].Of).Use = &uses[i]
+	}
+	for _, h := range held {
+		of(h.Rule).Memory = &RuleMemory{Groups: h.Groups, Facts: h.Facts, Bytes: h.Bytes, Evicted: h.Evicted}
 	}
 	var all []RuleActivity
 	for _, a := range rules {

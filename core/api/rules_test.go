@@ -26,13 +26,15 @@ func TestActivity(t *testing.T) {
 		hour("detector.a", time.Hour, map[string]int{"rule.x": 3}),
 		hour("detector.b", 2*time.Hour, map[string]int{"rule.x": 5}),
 	}
+	held := []decide.RuleStat{{Rule: "rule.x", Groups: 2, Facts: 9, Bytes: 540, Evicted: 1}}
 	use := match.Use{Of: "pipeline.y", Events: 3, Took: time.Microsecond}
 	want := []RuleActivity{
 		{Rule: "pipeline.y", Use: &use},
 		{Rule: "rule.old", Signals: 2},
-		{Rule: "rule.x", Signals: 12, Week: 8, Lookups: 4, LastHour: now.Add(-time.Hour).Truncate(time.Hour)},
+		{Rule: "rule.x", Signals: 12, Week: 8, Lookups: 4, LastHour: now.Add(-time.Hour).Truncate(time.Hour),
+			Memory: &RuleMemory{Groups: 2, Facts: 9, Bytes: 540, Evicted: 1}},
 	}
-	if diff := cmp.Diff(want, activity(sources, hours, []match.Use{use}, now)); diff != "" {
+	if diff := cmp.Diff(want, activity(sources, hours, []match.Use{use}, held, now)); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -6,8 +6,9 @@ import (
 	"github.com/kelpie-sec/kelpie/core/trace"
 )
 
-// maxTraceBody bounds a request that brings a configuration of its own, in base64.
-const maxTraceBody = 10 << 20
+// maxTraceBody bounds a request that brings a configuration of its own with the files of
+// its tables, in base64.
+const maxTraceBody = 32 << 20
 
 // bodyRoom bounds what is sent with a request, in bytes.
 func bodyRoom(r *http.Request) int64 {
@@ -17,12 +18,19 @@ func bodyRoom(r *http.Request) int64 {
 	return maxBody
 }
 
-// TraceOrder is the body of POST /v1/trace. Source is a configuration as it is encoded;
-// empty: the one in force.
+// TraceOrder is the body of POST /v1/trace.
 type TraceOrder struct {
 	Event    string `json:"event"`
 	Detector string `json:"detector,omitempty"`
-	Source   []byte `json:"source,omitempty"`
+	GivenConfig
+}
+
+// GivenConfig is a configuration that is given with a request. Source is it as it is
+// encoded; empty: the one in force. Tables are the files of its tables, by their hashes;
+// those of what was in force need not be among them.
+type GivenConfig struct {
+	Source []byte            `json:"source,omitempty"`
+	Tables map[string][]byte `json:"tables,omitempty"`
 }
 
 // maxEventName bounds the name of an event, in bytes.
@@ -42,5 +50,5 @@ func (s *Server) trace(r *http.Request) (any, error) {
 	if o.Event == "" || len(o.Event) > maxEventName || len(o.Detector) > maxName {
 		return nil, bad(`event must be a place such as "120/3", the id of an event, a signal or a case, or a detector`)
 	}
-	return s.Engine.Trace(r.Context(), trace.Query{Event: o.Event, Source: o.Detector}, o.Source)
+	return s.Engine.Trace(r.Context(), trace.Query{Event: o.Event, Source: o.Detector}, o.GivenConfig)
 }

@@ -25,11 +25,11 @@ func TestTrace(t *testing.T) {
 		return bytes.NewReader(text)
 	}
 	source := bytes.Repeat([]byte("x"), 6<<20)
-	code, body := w.do("POST", "/v1/trace", order(TraceOrder{Event: "c-1", Source: source}))
+	code, body := w.do("POST", "/v1/trace", order(TraceOrder{Event: "c-1", GivenConfig: GivenConfig{Source: source}}))
 	if code != http.StatusOK || !strings.Contains(string(body), `"size":6291456`) {
 		t.Errorf("%d %.200s", code, body)
 	}
-	code, body = w.do("POST", "/v1/trace", order(TraceOrder{Event: "c-1", Source: bytes.Repeat(source, 2)}))
+	code, body = w.do("POST", "/v1/trace", order(TraceOrder{Event: "c-1", GivenConfig: GivenConfig{Source: bytes.Repeat(source, 5)}}))
 	if code != http.StatusRequestEntityTooLarge {
 		t.Errorf("%d %.200s", code, body)
 	}

@@ -17,6 +17,16 @@ func ParseExplained(src *Source) (*Config, expr.Conditions, Diagnostics) {
 	return c, p.conditions, diags
 }
 
+// ReadSource reads the text that a source was encoded to, with the files of the tables that
+// it names.
+func ReadSource(text []byte, tables Kept) (*Source, error) {
+	src, err := DecodeSource(text)
+	if err != nil {
+		return nil, err
+	}
+	return src, src.fetch(tables)
+}
+
 // explained keeps the parts of a condition, and where they are written.
 func (p *parser) explained(program *expr.Program, e hclsyntax.Expression, env expr.Env) {
 	part, diags := expr.Parts(e, env)

@@ -234,7 +234,7 @@ func (p *parser) respond(s *section, e hclsyntax.Expression, reports bool) {
 	case !reports && e != nil:
 		p.errorf(e.Range(), "Without effect", "This pipeline reports nothing itself, so nothing asks for a response. Write alerts = true, or move \"respond\" to its rules.")
 	}
-	if !reports || experimental(s) || len(r.responses) == 0 {
+	if !reports || experimental(s) && p.rehearsal == nil || len(r.responses) == 0 {
 		return
 	}
 	if p.config.Decide.Plan.Rules == nil {

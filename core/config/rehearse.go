@@ -32,6 +32,7 @@ func ParseTests(src *Source) (*Rehearsal, hcl.Diagnostics) {
 	if c == nil {
 		return &Rehearsal{Files: files}, diags
 	}
+	promote(c)
 	inOrder(src, p.rehearsal.subjects, func(s rehearsal.Subject) rehearsal.Place { return s.Place })
 	inOrder(src, p.rehearsal.tests, func(t rehearsal.Test) rehearsal.Place { return t.Place })
 	s := &rehearsal.Settings{
@@ -39,6 +40,23 @@ func ParseTests(src *Source) (*Rehearsal, hcl.Diagnostics) {
 		Tests: p.rehearsal.tests, Conditions: p.rehearsal.conditions,
 	}
 	return &Rehearsal{Config: c, Settings: s, Files: files}, diags
+}
+
+// promote lets experimental rules do in their tests what they would in production: their
+// tests are written before that.
+func promote(c *Config) {
+	for i := range c.Match.Sources {
+		pipelines := c.Match.Sources[i].Pipelines
+		for j := range pipelines {
+			pipelines[j].Experimental = false
+			for k := range pipelines[j].Rules {
+				pipelines[j].Rules[k].Experimental = false
+			}
+		}
+	}
+	for i := range c.Decide.Rules {
+		c.Decide.Rules[i].Experimental = false
+	}
 }
 
 // inOrder sorts by where things are written.

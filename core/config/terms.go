@@ -70,7 +70,7 @@ func (p *parser) ruleTerms(s *section, roads []*road) (t ruleTerms, ok bool) {
 	}
 	for _, term := range t.all {
 		for _, source := range term {
-			if source.signals && experimental(source.section) && !s.broken {
+			if source.signals && experimental(source.section) && experimental(s) && !s.broken { // for production see unproven
 				p.errorf(s.header(), "Nothing comes of it", "%s is experimental: its signals are kept, and feed nothing. \"kelpie rule promote %s\" says what it lacks.", sentence(source.section.title()), source.section.name())
 				s.broken = true
 			}

@@ -275,13 +275,33 @@ func (m *Machine) step() error {
 	return nil
 }
 
-// takeOwn takes a signal of a rule over several, or over signals.
+// takeOwn takes a signal of a rule over several, or over signals. It is counted where the
+// first of the detectors is that the rule goes back to.
 func (m *Machine) takeOwn(in *model.Signal, key []sdk.Observable) error {
+	asks := len(m.changed.asks)
 	what, err := m.signal(in)
-	if err == nil && what != experimentalSignal { // of a repeat too: see goOn
+	if err != nil {
+		return err
+	}
+	t := Tally{}
+	switch what {
+	case newSignal:
+		t.Signals++
+		addName(&t.Fired, in.Rule, 1)
+	case revisedSignal:
+		t.Revised++
+	case experimentalSignal:
+		t.Experimental++
+		addName(&t.Fired, in.Rule, 1)
+	}
+	addName(&t.Asked, in.Rule, len(m.changed.asks)-asks)
+	if rule := m.several.by[in.Rule]; rule != nil && len(rule.reach) > 0 && what != repeatedSignal {
+		m.tally(rule.reach[0], &t)
+	}
+	if what != experimentalSignal { // of a repeat too: see goOn
 		m.toRules(in.ID, in.Rule, in.Time, key)
 	}
-	return err
+	return nil
 }
 
 func (m *Machine) reportsInOrder() []correlate.Report {

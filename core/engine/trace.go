@@ -37,7 +37,7 @@ func NewTracer(c *config.Config, why expr.Conditions, now time.Time) *trace.Trac
 // Trace shows a stored event going through all stages: by a configuration that is given as
 // its source is encoded or, without one, by that in force. It only reads. One is traced at
 // a time.
-func (k *Kelpie) Trace(ctx context.Context, q trace.Query, text []byte) (trace.Report, error) {
+func (k *Kelpie) Trace(ctx context.Context, q trace.Query, given api.GivenConfig) (trace.Report, error) {
 	ctx, cancel := context.WithTimeout(ctx, traceTime)
 	defer cancel()
 	k.tracing.Lock()
@@ -47,8 +47,14 @@ func (k *Kelpie) Trace(ctx context.Context, q trace.Query, text []byte) (trace.R
 		return trace.Report{}, err
 	}
 	src := inForce
-	if len(text) > 0 {
-		if src, err = config.DecodeSource(text); err != nil {
+	if len(given.Source) > 0 {
+		tables := func(hash string) ([]byte, error) {
+			if content, ok := given.Tables[hash]; ok {
+				return content, nil
+			}
+			return k.tables.get(hash)
+		}
+		if src, err = config.ReadSource(given.Source, config.Kept{Read: tables}); err != nil {
 			return trace.Report{}, &api.Error{Code: http.StatusBadRequest, Text: err.Error()}
 		}
 	}
@@ -93,7 +99,7 @@ func (k *Kelpie) sourceInForce(ctx context.Context) (*config.Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	return config.DecodeSource(version.Text)
+	return config.ReadSource(version.Text, k.tables.kept())
 }
 
 // formerMatch is what a configuration that was in force said of matching; nil: it is not

@@ -99,7 +99,10 @@ func (r *Runner) play(t *Test, into *Result) (*outcome, error) {
 			o.aside = append(o.aside, Failure{"event", "it to be read", g.event.Place + ": " + away.Reason})
 		}
 		res.Total, res.Count = uint64(n+1), 1
-		res.Signals = slices.DeleteFunc(res.Signals, func(s model.Signal) bool { return t.Heard != nil && !slices.Contains(t.Heard, s.Rule) })
+		if t.Heard != nil {
+			res.Signals = slices.DeleteFunc(res.Signals, func(s model.Signal) bool { return !slices.Contains(t.Heard, s.Rule) })
+			res.Facts = slices.DeleteFunc(res.Facts, func(f model.Fact) bool { return !slices.Contains(t.Heard, f.Rule) })
+		}
 		if err := o.input(model.Input{Match: &res}); err != nil {
 			return nil, err
 		}

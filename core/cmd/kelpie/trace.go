@@ -83,6 +83,7 @@ func (p program) traceStored(ctx context.Context, o *options, order api.TraceOrd
 		if order.Source, err = c.source.Encode(); err != nil {
 			return r, err
 		}
+		order.Tables = c.source.Contents
 	}
 	err = p.with(ctx, o, func(k *client) error { return k.post(ctx, "/v1/trace", order, &r) })
 	return r, err
