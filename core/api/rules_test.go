@@ -31,8 +31,10 @@ func TestActivity(t *testing.T) {
 	want := []RuleActivity{
 		{Rule: "pipeline.y", Use: &use},
 		{Rule: "rule.old", Signals: 2},
-		{Rule: "rule.x", Signals: 12, Week: 8, Lookups: 4, LastHour: now.Add(-time.Hour).Truncate(time.Hour),
-			Memory: &RuleMemory{Groups: 2, Facts: 9, Bytes: 540, Evicted: 1}},
+		{
+			Rule: "rule.x", Signals: 12, Week: 8, Lookups: 4, LastHour: now.Add(-time.Hour).Truncate(time.Hour),
+			Memory: &RuleMemory{Groups: 2, Facts: 9, Bytes: 540, Evicted: 1},
+		},
 	}
 	if diff := cmp.Diff(want, activity(sources, hours, []match.Use{use}, held, now)); diff != "" {
 		t.Error(diff)
