@@ -40,10 +40,6 @@ type changed struct {
 	recalled   []int64
 	recalls    []Recall
 	away       []uint64
-	leftSet    map[uint64]bool // of away, as far as leftRead
-	leftRead   int
-	back       map[string]bool // signals that were brought back
-	again      bool            // some of them have left again
 }
 
 type ledgerKey struct {
@@ -63,7 +59,6 @@ func newChanged() changed {
 		ledger:  map[ledgerKey]*Ledger{},
 		sources: map[string]*SourceState{},
 
-		back: map[string]bool{},
 		rows: map[string]model.Case{}, memberRows: map[string]string{}, aliasRows: map[string]string{},
 	}
 }

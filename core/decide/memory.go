@@ -323,7 +323,6 @@ func (m *Machine) depart(cs *caseState) {
 		}
 	}
 	for n := range m.index.Members(cs.group) {
-		m.changed.again = m.changed.again || m.changed.back[m.index.ID(n)]
 		delete(m.opened, n)
 		m.releaseTexts(&m.signals[n])
 		m.signals[n] = signalState{}

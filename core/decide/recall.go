@@ -3,7 +3,6 @@ package decide
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/kelpie-sec/kelpie/core/model"
 	"github.com/kelpie-sec/kelpie/sdk"
@@ -100,7 +99,7 @@ func (l *Loop) recall(ctx context.Context, at Position, in *model.Input) error {
 		return nil // nothing ever left
 	}
 	rounds, err := need(l.machine, in, r.filter.has, func(w Wanted) (Recalled, error) {
-		if l.machine.leftUnsaved(&w) { // the store has to know of it first
+		if l.machine.Left() { // the store has to know of it first
 			if err := l.commit(ctx); err != nil {
 				return Recalled{}, err
 			}
@@ -127,36 +126,6 @@ func (m *Machine) recalled(at Position, rounds []Recalled) {
 	default:
 		m.changed.recalls = append(all, Recall{at, rounds})
 	}
-}
-
-// leftUnsaved tells whether something of what is wanted may have left memory since the
-// last commit, so that the store does not know of it yet. What is found by an intent or
-// an ask is not told by its hash; and what was brought back and has left again is in the
-// store as it was before.
-func (m *Machine) leftUnsaved(w *Wanted) bool {
-	if !m.Left() {
-		return false
-	}
-	if m.changed.again || len(w.Intents)+len(w.Asks)+len(w.Plans) > 0 {
-		return true
-	}
-	left := m.changed.left()
-	is := func(key string) bool { return left[hashOf(key)] }
-	return slices.ContainsFunc(w.Values, func(h uint64) bool { return left[h] }) ||
-		slices.ContainsFunc(w.Signals, is) || slices.ContainsFunc(w.Names, is) ||
-		slices.ContainsFunc(w.Lookups, func(o sdk.Observable) bool { return is(o.Key()) })
-}
-
-// left are the hashes of what has left since the last Changes.
-func (c *changed) left() map[uint64]bool {
-	if c.leftSet == nil {
-		c.leftSet = map[uint64]bool{}
-	}
-	for _, h := range c.away[c.leftRead:] {
-		c.leftSet[h] = true
-	}
-	c.leftRead = len(c.away)
-	return c.leftSet
 }
 
 // Wanted is what an input needs of what is not in memory.

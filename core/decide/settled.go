@@ -308,7 +308,6 @@ func (m *Machine) bringMembers(cs *caseState, members []member) {
 			}
 		}
 		m.brought = append(m.brought, n)
-		m.changed.back[s.id] = true
 		for _, r := range group[i].Refs {
 			m.idle = append(m.idle, r.Value)
 		}

@@ -173,7 +173,7 @@ func (t *tables) recall(w Wanted) (found Recalled) {
 func (t *tables) bring(m *Machine, at Position, in *model.Input) error {
 	maybe := func(h uint64) bool { return t.away[h] || slices.Contains(m.changed.away, h) }
 	rounds, err := need(m, in, maybe, func(w Wanted) (Recalled, error) {
-		if m.leftUnsaved(&w) {
+		if m.Left() {
 			t.commit(m.Changes())
 		}
 		var found Recalled
