@@ -216,6 +216,7 @@ func ruleBlock() blockType {
 			texts("by", "Over several: kinds of observables that the events share."),
 			duration("within", "Over several: the time between the first and the last, at most 90 days."),
 			duration("every", "Over several: a group is reported once in each such period, and what comes to it revises that. By default as long as \"within\"."),
+			integer("most", "Over several: how many groups are kept at once, some 300 bytes each and more with their events. Beyond that the one that was fed longest ago goes, and is counted.").standard("1000000"),
 		},
 		blocks: []blockType{
 			aboutBlock(),

@@ -21,6 +21,7 @@ const (
 	maxWithin = 90 * 24 * time.Hour
 	minEvery  = time.Second
 	maxCount  = 100_000
+	maxGroups = 100_000_000
 )
 
 // severalKinds are the ways in which a rule is over several events.
@@ -42,7 +43,7 @@ var severalKinds = []struct {
 }
 
 // onlySeveral are the attributes that mean something over several events alone.
-var onlySeveral = []string{"by", "within", "every", "unless"}
+var onlySeveral = []string{"by", "within", "every", "unless", "most"}
 
 // severalKind is the way in which a rule is over several events; empty: it is not.
 func (p *parser) severalKind(s *section) string {
@@ -185,6 +186,9 @@ func (p *parser) watch(s *section, kind string, terms ruleTerms) correlate.Watch
 	}
 	if s.has("every") && (w.Every < minEvery || w.Every > maxWithin) {
 		p.errorf(s.place("every"), "Out of range", "\"every\" is one second at least and 90 days at most.")
+	}
+	if w.Most = s.integer("most", correlate.DefaultMostGroups); w.Most < 1 || w.Most > maxGroups {
+		p.errorf(s.place("most"), "Out of range", "A rule keeps 1 to %d groups.", maxGroups)
 	}
 	if terms.unless && slices.Contains([]string{"first", "absent", "spike"}, kind) {
 		p.errorf(s.place("unless"), "Without effect", "%q does not go with \"unless\": it is for what comes one after another, and for what is counted or added up.", kind)
