@@ -90,7 +90,7 @@ func readFiles(path string) (*Source, error) {
 		return nil, err
 	}
 	for _, name := range names {
-		text, err := readText(filepath.Join(dir, name))
+		text, err := readText("", filepath.Join(dir, name))
 		if err != nil {
 			return nil, err
 		}
@@ -118,18 +118,13 @@ func hclFiles(dir string) ([]string, error) {
 	return names, nil
 }
 
-// readText reads a regular file of bounded size.
-func readText(path string) (string, error) {
-	f, err := os.Open(path)
+// readText reads a regular file of bounded size, as openRegular opens it.
+func readText(root, path string) (string, error) {
+	f, err := openRegular(root, path)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err != nil {
-		return "", err
-	} else if !info.Mode().IsRegular() {
-		return "", errors.New(path + " is not a regular file")
-	}
 	text, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
 	if err != nil {
 		return "", err
@@ -265,7 +260,8 @@ func (r *recorder) env(name string) (string, bool) {
 }
 
 func (r *recorder) file(path string) (string, error) {
-	text, err := readText(r.src.full(path))
+	full := r.src.full(path)
+	text, err := readText(r.src.root(full), full)
 	if r.src.Texts == nil {
 		r.src.Texts = map[string]Text{}
 	}

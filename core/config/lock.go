@@ -53,7 +53,7 @@ var (
 // ReadLock reads the lock file of a folder. One that is not there is an empty lock.
 func ReadLock(dir string) (host.Lock, hcl.Diagnostics) {
 	path := filepath.Join(dir, LockName)
-	text, err := readText(path)
+	text, err := readText("", path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return host.Lock{}, nil
 	}
@@ -142,7 +142,7 @@ func ReadSchemas(dir string) (map[string]model.Plugin, error) {
 			continue
 		}
 		path := filepath.Join(folder, e.Name())
-		text, err := readText(path)
+		text, err := readText("", path)
 		if err != nil {
 			return nil, err
 		}

@@ -90,10 +90,12 @@ func (s *Source) unitFiles() {
 		if !ok {
 			continue // Parse says so
 		}
-		names, err := hclFiles(s.full(folder))
+		full := s.full(folder)
+		s.Folders = append(s.Folders, full)
+		names, err := hclFiles(full)
 		for _, name := range names {
 			var text string
-			if text, err = readText(filepath.Join(s.full(folder), name)); err != nil {
+			if text, err = readText(full, filepath.Join(full, name)); err != nil {
 				break
 			}
 			s.Files = append(s.Files, File{Name: filepath.Join(folder, name), Text: text, Unit: u.address()})

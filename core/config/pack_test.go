@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/hcl/v2"
 )
 
 // packed is a configuration with a pack, by the names of its files.
@@ -150,6 +152,39 @@ pack "shop" {
 	}
 	if strings.Join(names, " ") != "rule.web_sqli rule.shop_sqli" {
 		t.Errorf("rules %v", names)
+	}
+}
+
+// TestPackLinks: a pack reads nothing outside of its folder through symbolic links.
+func TestPackLinks(t *testing.T) {
+	for name, rule := range map[string]string{
+		"text.txt": `rule "stolen" {
+  on    = [pipeline.access]
+  when  = true
+  title = file("text.txt")
+}`,
+		"rows.csv": `table "stolen" {
+  path = "rows.csv"
+  key  = "ip"
+}`,
+		"more.hcl": "",
+	} {
+		files := packed()
+		files["packs/web/stolen.hcl"] = rule
+		files["outside"] = "ip,word\n10.0.0.1,hidden\n"
+		dir := folder(t, files)
+		if err := os.Symlink("../../outside", filepath.Join(dir, "packs/web", name)); err != nil {
+			t.Fatal(err)
+		}
+		src, _, diags := readFolder(t, dir)
+		text, err := src.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		refused := slices.ContainsFunc(diags, func(d *hcl.Diagnostic) bool { return strings.Contains(d.Detail, "is not in ") })
+		if !refused || bytes.Contains(text, []byte("hidden")) || len(src.Contents) > 1 {
+			t.Errorf("%s: %v", name, diags)
+		}
 	}
 }
 

@@ -24,7 +24,7 @@ type Rehearsal struct {
 // plugin without a schema all is taken for right, with a warning. It is nil if there are
 // errors.
 func ParseTests(src *Source) (*Rehearsal, hcl.Diagnostics) {
-	w := &testWorld{Source: src, read: &Source{Dir: src.Dir}}
+	w := &testWorld{Source: src, read: &Source{Dir: src.Dir, Folders: src.Folders}}
 	p := newParser(src, w)
 	p.rehearsal = &rehearsed{conditions: map[*expr.Program]*rehearsal.Condition{}}
 	c, diags := p.parse()

@@ -46,6 +46,8 @@ type Source struct {
 	Dir    string   `json:"-"`
 	Prefix string   `json:"-"`
 
+	// Folders of packs and modules, absolute: what lies in one is read in it alone.
+	Folders []string `json:"-"`
 	// Problems are why packs and modules were not read, by their addresses.
 	Problems map[string]string `json:"-"`
 	// Contents are the files of the tables, by their hashes: what is large is not in the text.

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -73,19 +72,15 @@ type Table struct {
 	Path    string // as a file is opened
 	Hash    string // of its content
 	Rows    int
+	root    string // the folder that the file must be in
 	place   hcl.Range
 }
 
-// ReadTable reads a table's file.
-func ReadTable(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, errors.New(plain(err))
-	}
-	if !info.Mode().IsRegular() {
-		return nil, errors.New(path + " is not a regular file")
-	}
-	f, err := os.Open(path)
+// Read reads the table's file.
+func (t Table) Read() ([]byte, error) { return readTable(t.root, t.Path) }
+
+func readTable(root, path string) ([]byte, error) {
+	f, err := openRegular(root, path)
 	if err != nil {
 		return nil, errors.New(plain(err))
 	}
@@ -114,7 +109,8 @@ func (s *Source) tablesOf(p *parser) {
 			if !ok {
 				continue // Parse says so
 			}
-			content, problem := ReadTable(s.full(path))
+			full := s.full(path)
+			content, problem := readTable(s.root(full), full)
 			if total += len(content); problem == nil && total > MaxTables {
 				problem = fmt.Errorf("the tables have more than %d MiB together", MaxTables>>20)
 			}
@@ -243,8 +239,9 @@ func (p *parser) table(s *section) (expr.Table, bool) {
 		p.config.Known = Known{}
 	}
 	p.config.Known[of] = t
+	full := p.src.full(path)
 	p.config.Tables = append(p.config.Tables, Table{
-		Address: s.address(), Path: p.src.full(path), Hash: version.Hash, Rows: t.Len(), place: s.place("path"),
+		Address: s.address(), Path: full, root: p.src.root(full), Hash: version.Hash, Rows: t.Len(), place: s.place("path"),
 	})
 	return readable(t, key.Kind, options.Format), true
 }

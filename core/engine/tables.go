@@ -198,7 +198,7 @@ func (f *flow) lookAtTable(ctx context.Context, t config.Table) {
 	if !sameFile(before, info) || !settled || sameFile(file.read, info) && file.under == now {
 		return
 	}
-	content, err := config.ReadTable(t.Path)
+	content, err := t.Read()
 	if after, changed := os.Stat(t.Path); changed != nil || !sameFile(info, after) {
 		return // next time
 	}
