@@ -38,6 +38,7 @@ type changed struct {
 	aliasRows  map[string]string
 	settled    []Settled
 	recalled   []int64
+	fresh      int // how many of recalled, its last, are of an input that is not applied to its end
 	recalls    []Recall
 	away       []uint64
 }
@@ -105,6 +106,7 @@ func (m *Machine) Changes() Changes {
 	c.Memory = m.Memory()
 	c.Memory.Rules = ch.rules
 	c.Horizon, c.Quiet = m.horizon, m.quietSince()
+	later := m.laterRecalls()
 	c.Settled, c.Recalled, c.Recalls, c.Away = ch.settled, ch.recalled, ch.recalls, ch.away
 	c.Asks = ch.asks
 	slices.SortFunc(c.Asks, func(a, b model.Ask) int { return strings.Compare(a.ID, b.ID) })
@@ -149,9 +151,23 @@ func (m *Machine) Changes() Changes {
 		f := m.flagsNow()
 		c.Flags = &f
 	}
-	m.changed = newChanged()
-	m.changed.records, m.changed.any = held, m.half != nil
+	m.changed = later
+	m.changed.records, m.changed.any = held, m.half != nil || later.fresh > 0
 	return c
+}
+
+// laterRecalls takes out what was brought back for an input that is not applied to its
+// end: until it is, the store has to have it, for who begins anew after the one before.
+func (m *Machine) laterRecalls() changed {
+	ch, later := &m.changed, newChanged()
+	if at := len(ch.recalled) - ch.fresh; ch.fresh > 0 {
+		ch.recalled, later.recalled = ch.recalled[:at:at], ch.recalled[at:]
+		later.fresh, later.back = ch.fresh, ch.back
+	}
+	if at := len(ch.recalls) - 1; m.half != nil && at >= 0 && ch.recalls[at].Position == m.position {
+		ch.recalls, later.recalls = ch.recalls[:at:at], ch.recalls[at:]
+	}
+	return later
 }
 
 // fixRow makes a case's row now.

@@ -299,7 +299,7 @@ func (m *Machine) leave() {
 		}
 	}
 	m.tidy()
-	m.brought = m.brought[:0]
+	m.brought, m.changed.fresh = m.brought[:0], 0
 }
 
 // full tells whether there is no room.

@@ -237,6 +237,7 @@ func (m *Machine) bring(b Back) error {
 		return nil
 	}
 	m.changed.recalled = append(m.changed.recalled, b.Number)
+	m.changed.fresh++
 	m.away--
 	cs := c.caseState
 	m.bringMembers(cs, c.members)

@@ -26,6 +26,8 @@ type tables struct {
 	recalls []Recall
 	asks    []model.Ask
 	answers map[string]model.Reply
+
+	recalling func() // when rows were committed for a recall
 }
 
 func newTables() *tables {
@@ -115,7 +117,10 @@ func (t *tables) memory(c Changes) {
 	for _, h := range c.Away {
 		t.away[h] = true
 	}
-	t.recalls = append(t.recalls, c.Recalls...)
+	for _, r := range c.Recalls { // one for each place
+		t.recalls = slices.DeleteFunc(slices.Clone(t.recalls), func(o Recall) bool { return o.Position == r.Position })
+		t.recalls = append(t.recalls, r)
+	}
 }
 
 // recall finds what is wanted, as a store does.
@@ -175,6 +180,9 @@ func (t *tables) bring(m *Machine, at Position, in *model.Input) error {
 	rounds, err := need(m, in, maybe, func(w Wanted) (Recalled, error) {
 		if m.Left() {
 			t.commit(m.Changes())
+			if t.recalling != nil && len(m.brought) > 0 {
+				t.recalling()
+			}
 		}
 		var found Recalled
 		text, err := json.Marshal(t.recall(w)) // as it is when it is read again
