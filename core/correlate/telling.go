@@ -66,6 +66,7 @@ func (d *desk) tell(w *Watch, p *pile, next int64) (reports []Report) {
 		over := w.over(t.period, next)
 		if t.grown > 0 && (over || t.size <= MaxMembers || t.grown >= t.size) {
 			r := d.report(w, p, t)
+			r.Again = t.size > 0
 			t.size, t.grown = uint64(r.Size), 0
 			reports = append(reports, r)
 		}

@@ -120,6 +120,7 @@ type Report struct {
 	Severity    int // the highest
 	Techniques  []string
 	Number      int64 // what was counted or computed at the strongest hit, in thousandths
+	Again       bool  // the period was reported before
 }
 
 // FactRef is a member of a report: an event, with the lowest of the terms for which it

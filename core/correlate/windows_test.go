@@ -76,7 +76,10 @@ type latest map[string]Report
 
 func (l latest) add(reports []Report) {
 	for _, r := range reports {
-		l[fmt.Sprint(r.Watch, "\n", r.Key, "\n", r.Bucket.UnixNano())] = r
+		key := fmt.Sprint(r.Watch, "\n", r.Key, "\n", r.Bucket.UnixNano())
+		_, known := l[key]
+		r.Again = r.Again != known // as of one that is told once
+		l[key] = r
 	}
 }
 

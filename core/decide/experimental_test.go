@@ -2,7 +2,9 @@ package decide
 
 import (
 	"testing"
+	"time"
 
+	"github.com/kelpie-sec/kelpie/core/correlate"
 	"github.com/kelpie-sec/kelpie/core/model"
 )
 
@@ -35,5 +37,23 @@ func TestExperimental(t *testing.T) {
 	// And one that was a signal stays one when its rule is put back.
 	if c = f.signals(tried("s-2", "3")); len(c.Experimental)+len(c.Signals)+len(c.Cases) != 0 || c.Sources[0].Sum.Repeated != 1 {
 		t.Errorf("put back: %+v", c)
+	}
+}
+
+// TestExperimentalOverSeveral: what a rule reports again as more comes is one signal, in
+// whatever state the rule is.
+func TestExperimentalOverSeveral(t *testing.T) {
+	for _, tried := range []bool{false, true} {
+		f := severalFeed(t, Rule{
+			Address: "rule.many", Name: "many", Severity: number100(30), Terms: []Term{{Detectors: []string{"detector.ids"}}}, Experimental: tried,
+			Watch: correlate.Watch{Rule: "rule.many", Kind: correlate.Count, Terms: 1, Least: 2, Within: time.Hour, Lateness: testLateness},
+		})
+		for range 6 {
+			f.fact("rule.many", 0, f.now)
+		}
+		s := f.m.counts["detector.ids"].Sum
+		if s.Signals+s.Experimental != 1 || s.Fired["rule.many"] != 1 {
+			t.Errorf("experimental: %v, counted %+v", tried, s)
+		}
 	}
 }

@@ -158,7 +158,11 @@ func (m *Machine) put(f *correlate.Fact) { m.reported(m.several.windows.Put(f)) 
 // reported keeps the latest of each report until it becomes a signal.
 func (m *Machine) reported(reports []correlate.Report) {
 	for _, r := range reports {
-		m.several.reports[reportKey{r.Watch, r.Key, r.Bucket.UnixNano()}] = r
+		key := reportKey{r.Watch, r.Key, r.Bucket.UnixNano()}
+		if before, ok := m.several.reports[key]; ok {
+			r.Again = before.Again
+		}
+		m.several.reports[key] = r
 	}
 }
 
@@ -259,12 +263,12 @@ func (m *Machine) step() error {
 	slices.SortFunc(ready, inTurn)
 	for i := range reports {
 		in := m.signalOf(&reports[i])
-		if err := m.takeOwn(&in, m.keyObservables(&reports[i])); err != nil {
+		if err := m.takeOwn(&in, m.keyObservables(&reports[i]), reports[i].Again); err != nil {
 			return err
 		}
 	}
 	for i := range singles {
-		if err := m.takeOwn(&singles[i], nil); err != nil {
+		if err := m.takeOwn(&singles[i], nil, false); err != nil {
 			return err
 		}
 	}
@@ -276,8 +280,9 @@ func (m *Machine) step() error {
 }
 
 // takeOwn takes a signal of a rule over several, or over signals. It is counted where the
-// first of the detectors is that the rule goes back to.
-func (m *Machine) takeOwn(in *model.Signal, key []sdk.Observable) error {
+// first of the detectors is that the rule goes back to. Of an experimental one nothing is
+// remembered that would tell whether it was reported before: again does.
+func (m *Machine) takeOwn(in *model.Signal, key []sdk.Observable, again bool) error {
 	asks := len(m.changed.asks)
 	what, err := m.signal(in)
 	if err != nil {
@@ -291,8 +296,10 @@ func (m *Machine) takeOwn(in *model.Signal, key []sdk.Observable) error {
 	case revisedSignal:
 		t.Revised++
 	case experimentalSignal:
-		t.Experimental++
-		addName(&t.Fired, in.Rule, 1)
+		if !again {
+			t.Experimental++
+			addName(&t.Fired, in.Rule, 1)
+		}
 	}
 	addName(&t.Asked, in.Rule, len(m.changed.asks)-asks)
 	if rule := m.several.by[in.Rule]; rule != nil && len(rule.reach) > 0 && what != repeatedSignal {
