@@ -162,7 +162,7 @@ func (m *Machine) laterRecalls() changed {
 	ch, later := &m.changed, newChanged()
 	if at := len(ch.recalled) - ch.fresh; ch.fresh > 0 {
 		ch.recalled, later.recalled = ch.recalled[:at:at], ch.recalled[at:]
-		later.fresh, later.back = ch.fresh, ch.back
+		later.fresh = ch.fresh
 	}
 	if at := len(ch.recalls) - 1; m.half != nil && at >= 0 && ch.recalls[at].Position == m.position {
 		ch.recalls, later.recalls = ch.recalls[:at:at], ch.recalls[at:]
