@@ -51,7 +51,7 @@ func (m *Machine) settleRule(r *ruleState) {
 			continue
 		}
 		stay = append(stay, e)
-		if !w.ready && w.ask == "" {
+		if !w.ready && w.Ask == "" {
 			m.feedNext(w)
 			r.moving = true
 		}

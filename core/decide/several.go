@@ -55,7 +55,10 @@ type waiter struct {
 	// nothing else is the same for ever.
 	Key []sdk.Observable `json:"key,omitempty"`
 
-	ask   string // that it waits for; empty: none
+	// Ask is what it waits for; empty: nothing. Of a signal that has lost the value since, it
+	// is waited for all the same.
+	Ask string `json:"ask,omitempty"`
+
 	ready bool
 	gone  bool
 }
@@ -202,17 +205,17 @@ func (m *Machine) lookAt(w *waiter) {
 		return
 	}
 	s := &m.several
-	w.ask = ""
+	w.Ask = ""
 	if n, here := m.index.Signal(w.ID); here && m.pending > 0 {
 		m.signalView(n).eachLookup(func(_ *seen, l *lookup) {
-			if w.ask == "" && l.pending() {
-				w.ask = l.ask
+			if w.Ask == "" && l.pending() {
+				w.Ask = l.ask
 			}
 		})
 	}
 	switch r := s.by[w.Source]; {
-	case w.ask != "":
-		s.asks[w.ask] = append(s.asks[w.ask], w)
+	case w.Ask != "":
+		s.asks[w.Ask] = append(s.asks[w.Ask], w)
 	case r == nil || r.Single:
 		m.feedNext(w)
 	default: // it is fed when it can't become earlier: see settleRule
@@ -231,7 +234,7 @@ func (m *Machine) answered(ask string) {
 	delete(m.several.asks, ask)
 	slices.SortFunc(waiters, inTurn)
 	for _, w := range waiters {
-		if w.ask == ask {
+		if w.Ask == ask {
 			m.lookAt(w)
 		}
 	}

@@ -286,6 +286,10 @@ func (m *Machine) Restore(r io.Reader) error {
 	m.resource()
 	m.requeue()
 	for _, w := range m.inTurn() {
+		if l := m.asks[w.Ask]; l != nil && l.pending() {
+			m.several.asks[w.Ask] = append(m.several.asks[w.Ask], w)
+			continue
+		}
 		m.lookAt(w)
 	}
 	m.several.moved = false
