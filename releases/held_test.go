@@ -113,6 +113,7 @@ func hold(t *testing.T, today, folder string, renamed bool) {
 		t.Helper()
 		return command(t, site, filepath.Join(today, "kelpie"), append([]string{"-c", "config.hcl"}, args...)...)
 	}
+	configure(t, site)
 	link(t, filepath.Join(folder, "plugins"), filepath.Join(site, "plugins"))
 	kelpie("plugin", "lock", "--plugin-dir", "plugins")
 	sameDescriptions(t, filepath.Join(folder, "schemas"), filepath.Join(site, "kelpie.schemas"))
@@ -135,6 +136,20 @@ func hold(t *testing.T, today, folder string, renamed bool) {
 	}
 	for _, name := range []string{"file", "table"} {
 		t.Run("conforms/"+name, func(t *testing.T) { conforms(t, today, folder, name) })
+	}
+}
+
+// configure puts today's example in the place of that of the release: until the first
+// release what a configuration needs may grow, as the rigour of rules has. It is changed as
+// keep.sh has changed the other.
+func configure(t *testing.T, site string) {
+	t.Helper()
+	text := read(t, "../config.hcl.example")
+	for pattern, by := range map[string]string{`(?m)^( *actions *=) "on"`: `$1 "dry_run"`, `(?m)^( *plugin_dir *=) .*`: `$1 "plugins"`} {
+		text = regexp.MustCompile(pattern).ReplaceAll(text, []byte(by))
+	}
+	if err := os.WriteFile(filepath.Join(site, "config.hcl"), text, 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 
