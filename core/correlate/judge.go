@@ -11,6 +11,7 @@ import (
 type desk struct {
 	pile    pile
 	packed  []byte
+	live    int      // bytes of the words of what was packed last
 	numbers []uint32 // by word
 	used    []uint32
 	member  []bool // by fact

@@ -25,8 +25,11 @@ func (d *desk) pack(p *pile, b []byte) []byte {
 	}
 	numbers, used := d.renumber(p)
 	b = binary.AppendUvarint(b, uint64(len(used)))
+	d.live = 0
 	for _, word := range used {
-		b = appendText(b, p.bytes(p.words[word-1]))
+		text := p.bytes(p.words[word-1])
+		d.live += len(text)
+		b = appendText(b, text)
 	}
 	b = binary.AppendUvarint(b, uint64(len(p.facts)))
 	var at int64

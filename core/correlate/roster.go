@@ -28,7 +28,9 @@ type head struct {
 	block uint32 // of the slab, where its pile is packed
 	size  uint32 // of what is packed; 0: the pile is open
 	hash  uint32
-	class uint8
+	// weight is what the pile holds, about, in bytes: the same for equal piles, open or not.
+	weight uint32
+	class  uint8
 }
 
 // at returns the first group from a place on that has a hash, and its place.

@@ -75,6 +75,10 @@ const (
 	// Of one that has more those go that came after the first MaxMembers, beginning with
 	// the earliest of the term that has the most; the report counts them all the same.
 	MaxFacts = 4096
+	// What the groups of a rule hold is GroupRoom for each of Most in the mean, or LeastRoom
+	// if that is more. Beyond that groups go as they do beyond Most.
+	GroupRoom = 512
+	LeastRoom = 64 << 20
 	// MaxPast is how many periods of Within the Past of Spike is at most.
 	MaxPast = 1024
 
@@ -139,7 +143,7 @@ type Stat struct {
 	Groups  int    // keys with facts
 	Facts   int    // kept
 	Bytes   int64  // about
-	Evicted uint64 // keys let go since there were more than Most
+	Evicted uint64 // keys let go since there were more than Most, or held too much
 	Crowded uint64 // facts let go since their key had too many
 	Late    uint64 // facts that came when their time was complete, and changed nothing
 }

@@ -34,6 +34,7 @@ type window struct {
 	calendar calendar
 	facts    int
 	packed   int64 // bytes of the blocks of its groups
+	weight   int64 // of all its groups
 	evicted  uint64
 	crowded  uint64
 	late     uint64
@@ -129,10 +130,30 @@ func (w *Windows) Put(f *Fact) (reports []Report) {
 		reports = append(reports, w.desk.tell(&r.watch, p, r.next)...)
 	}
 	w.put(r, group, p)
-	if !known && len(reports) > 1 {
+	for r.weight > r.watch.room() && r.roster.n > 1 {
+		reports = append(reports, w.evict(r)...)
+	}
+	if len(reports) > 1 {
 		slices.SortStableFunc(reports, byKey)
 	}
 	return reports
+}
+
+// room is how much the groups may hold together, in bytes.
+func (w *Watch) room() int64 { return max(LeastRoom, GroupRoom*int64(w.Most)) }
+
+// What holds how much beside the words, about, in bytes.
+const (
+	factWeight = 64
+	slotWeight = 16
+	toldWeight = 40
+)
+
+// weigh notes what a group holds, with so many bytes of words.
+func (r *window) weigh(h *head, p *pile, words int) {
+	r.weight -= int64(h.weight)
+	h.weight = uint32(words + int(p.key.n) + factWeight*len(p.facts) + slotWeight*len(p.slots) + toldWeight*len(p.told))
+	r.weight += int64(h.weight)
 }
 
 func byKey(a, b Report) int {
@@ -209,11 +230,15 @@ func (w *Windows) put(r *window, group uint32, p *pile) {
 			own := &pile{}
 			own.unpack(&r.watch, w.desk.packed)
 			own.find()
-			r.open[group] = own
+			r.open[group], p = own, own
 			w.giveBlock(r, h)
 		}
-	} else if p.index != nil {
-		delete(r.open, group)
+		r.weigh(h, p, p.size)
+	} else {
+		r.weigh(h, p, w.desk.live)
+		if p.index != nil {
+			delete(r.open, group)
+		}
 	}
 	h.real = p.due(&r.watch, r.next)
 	if h.real < h.due {
@@ -257,7 +282,10 @@ func (w *Windows) giveBlock(r *window, h *head) {
 }
 
 func (w *Windows) drop(r *window, group uint32) {
-	w.giveBlock(r, &r.roster.heads[group])
+	h := &r.roster.heads[group]
+	w.giveBlock(r, h)
+	r.weight -= int64(h.weight)
+	h.weight = 0
 	delete(r.open, group)
 	r.roster.remove(group)
 }

@@ -169,6 +169,7 @@ func restarted(t *rapid.T, w *Windows, watches []Watch) *Windows {
 	if !bytes.Equal(all, after.Bytes()) {
 		t.Fatalf("snapshot  %q\nof what it restored %q", all, after.Bytes())
 	}
+	sameWeights(t, w, back)
 	return back
 }
 
@@ -272,6 +273,7 @@ func TestWindowsOfManyFacts(t *testing.T) {
 		if !bytes.Equal(a.Bytes(), b.Bytes()) {
 			t.Fatalf("%+v\nthe snapshot is not that of one that was restarted", watch)
 		}
+		sameWeights(t, w, twin)
 		end := epoch.Add(24 * time.Hour)
 		both(func(w *Windows) []Report { return w.Pass(watch.Rule, end) })
 		if diff := gocmp.Diff(Reports(watch, facts, end), said.inOrder()); diff != "" {
@@ -283,6 +285,52 @@ func TestWindowsOfManyFacts(t *testing.T) {
 			}
 		}
 	})
+}
+
+// sameWeights: what a rule's groups hold is the same of windows that came about otherwise,
+// since it says which groups go.
+func sameWeights(t interface{ Fatalf(string, ...any) }, w, other *Windows) {
+	for rule, r := range w.rules {
+		sum := int64(0)
+		for i := range r.roster.heads {
+			sum += int64(r.roster.heads[i].weight)
+		}
+		if o := other.rules[rule]; r.weight != sum || o.weight != sum {
+			t.Fatalf("the groups of %s hold %d, it says %d, and of the other %d", rule, sum, r.weight, o.weight)
+		}
+	}
+}
+
+// TestHeavyGroups: groups that hold much go as those do of which there are too many, also
+// after a restart.
+func TestHeavyGroups(t *testing.T) {
+	watch := Watch{Rule: "rule.r", Kind: Count, Within: time.Hour, Least: 1000, Most: 1000}
+	w, twin := NewWindows([]Watch{watch}), NewWindows([]Watch{watch})
+	long := strings.Repeat("x", 64<<10)
+	for i := range 3000 {
+		f := Fact{Watch: "rule.r", Key: fmt.Sprint(i % 700), ID: fmt.Sprint(i), Time: epoch.Add(time.Duration(i)), Observables: []sdk.Observable{
+			{Kind: sdk.URL, Value: fmt.Sprint("https://example.org/", i, long), Role: sdk.Indicator},
+		}}
+		w.Put(&f)
+		twin.Put(&f)
+		if r := w.rules["rule.r"]; r.weight > r.watch.room() {
+			t.Fatalf("%d groups hold %d bytes, and %d are the bound", r.roster.n, r.weight, r.watch.room())
+		}
+		if i != 1500 {
+			continue
+		}
+		var b bytes.Buffer
+		again := NewWindows([]Watch{watch})
+		if err := errors.Join(twin.Snapshot(&b), again.Restore(&b)); err != nil {
+			t.Fatal(err)
+		}
+		twin = again
+	}
+	sameWeights(t, w, twin)
+	s, same := w.Stats()[0], twin.Stats()[0]
+	if s.Evicted == 0 || s.Groups < 100 || s.Groups != same.Groups || s.Evicted != same.Evicted {
+		t.Errorf("%+v, of the twin %+v", s, same)
+	}
 }
 
 func feedOne(w *Windows, rule, key, id string, at time.Duration) []Report {
