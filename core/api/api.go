@@ -52,9 +52,9 @@ type Engine interface {
 	Trace(ctx context.Context, q trace.Query, given GivenConfig) (trace.Report, error)
 	// Grouping is what the configuration in force says makes signals one case.
 	Grouping(ctx context.Context) (correlate.Settings, error)
-	// Decision says which responses a case asks for, by the configuration in force, and
+	// Weighing says which responses a case asks for, by the configuration in force, and
 	// what would decide it otherwise.
-	Decision(ctx context.Context, c decide.Stored) (decide.Decision, error)
+	Weighing(ctx context.Context, c decide.Stored) (decide.Weighing, error)
 	// Shadow compares what is tried with what counts.
 	Shadow(ctx context.Context, q shadow.Query) (shadow.Report, error)
 }

@@ -89,8 +89,8 @@ func (e *fakeEngine) Trace(_ context.Context, q trace.Query, given GivenConfig) 
 	return trace.Report{At: noon, Note: q.Event + " of " + q.Source, Event: trace.Event{Size: len(given.Source)}}, e.err
 }
 
-func (e *fakeEngine) Decision(_ context.Context, c decide.Stored) (decide.Decision, error) {
-	return decide.Decision{Why: "nothing is in force for " + c.Case.ID}, nil
+func (e *fakeEngine) Weighing(_ context.Context, c decide.Stored) (decide.Weighing, error) {
+	return decide.Weighing{Why: "nothing is in force for " + c.Case.ID}, nil
 }
 
 func (e *fakeEngine) Apply(_ context.Context, dryRun bool) (Application, error) {
@@ -427,12 +427,12 @@ func TestExplain(t *testing.T) {
 	if len(e.Signals) != 1 || string(e.Signals[0].Raw) != `{"x":1}` || len(e.Intents) != 1 || !e.At.Equal(noon) {
 		t.Errorf("explanation is %+v", e)
 	}
-	if e.Decision != nil {
-		t.Errorf("what decides was not asked, and is %+v", e.Decision)
+	if e.Weighing != nil {
+		t.Errorf("what decides was not asked, and is %+v", e.Weighing)
 	}
-	w.get("/v1/cases/c-aa11?decision", &e)
-	if e.Decision == nil || e.Decision.Why != "nothing is in force for "+e.Case.ID {
-		t.Errorf("what decides is %+v", e.Decision)
+	w.get("/v1/cases/c-aa11?weighing", &e)
+	if e.Weighing == nil || e.Weighing.Why != "nothing is in force for "+e.Case.ID {
+		t.Errorf("what decides is %+v", e.Weighing)
 	}
 }
 

@@ -78,9 +78,9 @@ type Explanation struct {
 	// Events are those behind signals of rules over several, by "SEQ/INDEX": as far as
 	// they are listed and the log still has them.
 	Events map[string]EventLine `json:"events,omitempty"`
-	// Decision says which responses it asks for and what would decide it otherwise, if
+	// Weighing says which responses it asks for and what would decide it otherwise, if
 	// that was asked.
-	Decision *decide.Decision `json:"decision,omitempty"`
+	Weighing *decide.Weighing `json:"weighing,omitempty"`
 	// At is when this was read: the answers' ages count from it.
 	At time.Time `json:"at"`
 }
@@ -106,16 +106,16 @@ func (s *Server) explain(r *http.Request) (any, error) {
 	if e.Events, err = s.behind(ctx, e.Signals); err != nil {
 		return nil, err
 	}
-	if r.URL.Query().Has("decision") {
+	if r.URL.Query().Has("weighing") {
 		stored := decide.Stored{Case: c, Signals: e.Signals}
 		for _, l := range e.Lookups {
 			stored.Lookups = append(stored.Lookups, decide.StoredLookup(l))
 		}
-		d, err := s.Engine.Decision(ctx, stored)
+		d, err := s.Engine.Weighing(ctx, stored)
 		if err != nil {
 			return nil, err
 		}
-		e.Decision = &d
+		e.Weighing = &d
 	}
 	e.Signals, e.Lookups, e.Intents = list(e.Signals), list(e.Lookups), list(e.Intents)
 	return e, nil

@@ -11,9 +11,9 @@ import (
 	"github.com/kelpie-sec/kelpie/core/score"
 )
 
-// Decision says of a stored case which responses its evidence asks for, and what would
+// Weighing says of a stored case which responses its evidence asks for, and what would
 // decide it otherwise.
-type Decision struct {
+type Weighing struct {
 	// Why it can't be told; empty: it can.
 	Why string `json:"why,omitempty"`
 	// Responses are those that the case's rules have.
@@ -88,10 +88,10 @@ type decider struct {
 	responses []*plan.Response
 }
 
-// Decision explains a case under these settings. It is no part of what is decided: the
+// Weighing explains a case under these settings. It is no part of what is decided: the
 // same rows give the same.
-func (c Stored) Decision(s *Settings) (Decision, error) {
-	d := Decision{Responses: []Choice{}}
+func (c Stored) Weighing(s *Settings) (Weighing, error) {
+	d := Weighing{Responses: []Choice{}}
 	if c.Case.Size > mostMembers {
 		d.Why = "it has too many signals"
 		return d, nil
@@ -120,7 +120,7 @@ func (c Stored) Decision(s *Settings) (Decision, error) {
 }
 
 // search finds the flips of each choice.
-func (t *decider) search(d *Decision) {
+func (t *decider) search(d *Weighing) {
 	pieces := t.pieces()
 	d.Pieces = min(len(pieces), mostPieces)
 	d.Left = len(pieces) - d.Pieces
@@ -145,7 +145,7 @@ func (t *decider) search(d *Decision) {
 
 // try leaves evidence out, and notes whose choice is another then. Of a choice that less
 // evidence flips already nothing is noted.
-func (t *decider) try(d *Decision, without []Piece, size int) model.Hundredths {
+func (t *decider) try(d *Weighing, without []Piece, size int) model.Hundredths {
 	fields := t.fields(without)
 	total := t.total(fields, without)
 	asked := t.asked(fields, total)

@@ -27,8 +27,8 @@ func (f *feed) stored(signals ...model.Signal) Stored {
 	return c
 }
 
-// flips is a decision as "response asked, at most: without … gives …".
-func flips(d Decision) []string {
+// flips is a weighing as "response asked, at most: without … gives …".
+func flips(d Weighing) []string {
 	var all []string
 	for _, c := range d.Responses {
 		text := fmt.Sprintf("%s %v, at most %v", strings.TrimPrefix(c.Response, "response."), c.Asked, c.AskedAtMost)
@@ -48,16 +48,16 @@ func flips(d Decision) []string {
 	return all
 }
 
-func (f *feed) decided(c Stored) Decision {
+func (f *feed) decided(c Stored) Weighing {
 	f.t.Helper()
-	d, err := c.Decision(f.m.settings)
+	d, err := c.Weighing(f.m.settings)
 	if err != nil || d.Why != "" {
 		f.t.Fatal(d.Why, err)
 	}
 	return d
 }
 
-func wantTold(t *testing.T, d Decision, want ...string) {
+func wantTold(t *testing.T, d Weighing, want ...string) {
 	t.Helper()
 	got := flips(d)
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
@@ -65,9 +65,9 @@ func wantTold(t *testing.T, d Decision, want ...string) {
 	}
 }
 
-// TestDecision: one verdict decides, then it takes two, and while an answer is pending
+// TestWeighing: one verdict decides, then it takes two, and while an answer is pending
 // the range is known.
-func TestDecision(t *testing.T) {
+func TestWeighing(t *testing.T) {
 	f := newFeed(t)
 	s := sig("s-1", minutes(0), 10, "subject ip:10.1.2.3", "indicator domain:bad.example", "indicator domain:evil.example")
 	f.signals(s)
@@ -102,11 +102,11 @@ func TestDecisionAsItIs(t *testing.T) {
 		"contain true, at most true; line reported at 30: 0.00")
 
 	c.Case.Score.Total++
-	if d, err := c.Decision(f.m.settings); err != nil || !strings.Contains(d.Why, "can't be worked out again") || len(d.Responses) > 0 {
+	if d, err := c.Weighing(f.m.settings); err != nil || !strings.Contains(d.Why, "can't be worked out again") || len(d.Responses) > 0 {
 		t.Errorf("%+v, %v", d, err)
 	}
 	c.Case.Size = mostMembers + 1
-	if d, _ := c.Decision(f.m.settings); d.Why != "it has too many signals" {
+	if d, _ := c.Weighing(f.m.settings); d.Why != "it has too many signals" {
 		t.Errorf("%+v", d)
 	}
 }

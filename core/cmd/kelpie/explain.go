@@ -21,7 +21,7 @@ func (p program) explainCommand(o *options) *cobra.Command {
 	c := &cobra.Command{
 		Use: "explain CASE", Short: "Say why a case is what it is: timeline, answers, score, steps", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			q := url.Values{"decision": {""}}
+			q := url.Values{"weighing": {""}}
 			if raw {
 				q.Set("raw", "")
 			}
@@ -52,8 +52,8 @@ func printExplanation(w io.Writer, e api.Explanation) {
 	printTimeline(w, e)
 	printAnswers(w, e)
 	printScore(w, c)
-	if e.Decision != nil {
-		printDecision(w, &c, e.Decision)
+	if e.Weighing != nil {
+		printWeighing(w, &c, e.Weighing)
 	}
 	printSteps(w, e)
 }

@@ -10,9 +10,9 @@ import (
 	"github.com/kelpie-sec/kelpie/core/plan"
 )
 
-// printDecision says which responses the case asks for, and what would decide it
+// printWeighing says which responses the case asks for, and what would decide it
 // otherwise.
-func printDecision(w io.Writer, c *model.Case, d *decide.Decision) {
+func printWeighing(w io.Writer, c *model.Case, d *decide.Weighing) {
 	heading(w, "WHAT DECIDES")
 	switch {
 	case d.Why != "":
@@ -28,7 +28,7 @@ func printDecision(w io.Writer, c *model.Case, d *decide.Decision) {
 	printRange(w, c.Score, d.Responses)
 }
 
-func printChoice(w io.Writer, d *decide.Decision, c *decide.Choice) {
+func printChoice(w io.Writer, d *decide.Weighing, c *decide.Choice) {
 	const under = "           "
 	word, what := "not so", "it would be: "
 	if c.Asked {

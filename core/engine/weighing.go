@@ -8,16 +8,16 @@ import (
 	"github.com/kelpie-sec/kelpie/core/decide"
 )
 
-// Decision says which responses a case asks for, and what would decide it otherwise, by
+// Weighing says which responses a case asks for, and what would decide it otherwise, by
 // the configuration in force: that of the run, or of the last one.
-func (k *Kelpie) Decision(ctx context.Context, c decide.Stored) (decide.Decision, error) {
+func (k *Kelpie) Weighing(ctx context.Context, c decide.Stored) (decide.Weighing, error) {
 	in, _, err := k.inForce(ctx)
 	var said *api.Error
 	if errors.As(err, &said) { // and the rest of the case can be told
-		return decide.Decision{Why: said.Text}, nil
+		return decide.Weighing{Why: said.Text}, nil
 	}
 	if err != nil {
-		return decide.Decision{}, err
+		return decide.Weighing{}, err
 	}
-	return c.Decision(&in.Decide)
+	return c.Weighing(&in.Decide)
 }
