@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -234,6 +235,37 @@ func TestSignalsWait(t *testing.T) {
 	f.tick(30 * time.Minute)
 	if got := fmt.Sprint(f.ruleSignals()); !strings.Contains(got, "rule.critical") {
 		t.Errorf("signals are %s", got)
+	}
+}
+
+// TestWaitSurvivesRestart: what a signal waits for is not looked for anew at a start. It may
+// be about a value that is no part of the signal any more.
+func TestWaitSurvivesRestart(t *testing.T) {
+	f := severalFeed(t, Rule{
+		Address: "rule.twice", Name: "twice",
+		Watch: correlate.Watch{Rule: "rule.twice", Kind: correlate.Count, Terms: 1, Least: 2, Within: time.Hour, Lateness: testLateness},
+		Terms: []Term{{Signals: []string{"pipeline.ids"}, Detectors: []string{"detector.ids"}, Group: model.Grouping{Kinds: []string{sdk.IP}}}},
+	})
+	f.signals(sig("s-1", minutes(0), 50, "subject ip:10.1.2.3"))
+	f.signals(sig("s-2", minutes(5), 50, "subject ip:10.1.2.4"))
+	waits := func(m *Machine, id string) string {
+		w := m.several.waiting[id]
+		if w == nil || !slices.Contains(m.several.asks[w.Ask], w) {
+			t.Fatalf("%s waits for nothing", id)
+		}
+		return w.Ask
+	}
+	other := waits(f.m, "s-2")
+	first := f.m.several.waiting["s-1"]
+	first.Ask = other
+	f.m.several.asks[other] = append(f.m.several.asks[other], first)
+
+	again := New(f.m.compile)
+	if err := again.Restore(bytes.NewReader(snapshot(t, f.m))); err != nil {
+		t.Fatal(err)
+	}
+	if got := waits(again, "s-1"); got != other {
+		t.Errorf("s-1 waits for %s, and did for %s", got, other)
 	}
 }
 
