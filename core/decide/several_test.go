@@ -56,6 +56,13 @@ func severalSettings() *Settings {
 			Terms: []Term{{Detectors: detectors, Group: byIP}, {Detectors: []string{"detector.vpn"}, Group: byIP}},
 		},
 		{
+			Address: "rule.burst", Name: "burst", Severity: number100(30), Terms: []Term{{Detectors: detectors, Group: byIP}},
+			Watch: correlate.Watch{
+				Rule: "rule.burst", Kind: correlate.Spike, Terms: 1, Least: 4, Within: 5 * time.Minute, Past: 30 * time.Minute, Factor: 3000,
+				Lateness: testLateness,
+			},
+		},
+		{
 			Address: "rule.twice", Name: "twice", Severity: number100(60), Watch: watch("rule.twice", correlate.Count, 1, 2, time.Hour),
 			Terms: []Term{{Signals: []string{"pipeline.ids"}, Detectors: []string{"detector.ids"}, Group: byIP, When: signalProgram("signal.severity > 10", SignalShape())}},
 		},
@@ -66,6 +73,9 @@ func severalSettings() *Settings {
 	}
 	return s
 }
+
+// severalRules are the addresses of them all.
+var severalRules = []string{"rule.guessed", "rule.many", "rule.new", "rule.gone", "rule.burst", "rule.twice", "rule.bad"}
 
 func severalCompiler(model.Config) (*Settings, error) { return severalSettings(), nil }
 
@@ -86,13 +96,15 @@ func (h happening) result(seq uint64) *model.MatchResult {
 	observables := []sdk.Observable{{Kind: sdk.User, Value: h.user, Role: sdk.Subject}, {Kind: sdk.IP, Value: h.ip, Role: sdk.Indicator}}
 	fact := func(rule string, term int, key string) {
 		r.Facts = append(r.Facts, model.Fact{
-			Rule: rule, Term: term, Key: key, ID: id, Position: model.Position{Seq: uint64(h.n)}, Time: h.at, Observables: observables, Severity: 10,
+			Rule: rule, Term: term, Key: key, ID: id, Position: model.Position{Seq: uint64(h.n)}, Time: h.at, Number: 1000,
+			Observables: observables, Severity: 10,
 		})
 	}
 	switch h.kind {
 	case "failed":
 		fact("rule.many", 0, "ip:"+h.ip)
 		fact("rule.gone", 0, "ip:"+h.ip)
+		fact("rule.burst", 0, "ip:"+h.ip)
 		fact("rule.new", 0, "user:"+h.user)
 	case "ok":
 		fact("rule.guessed", 1, "ip:"+h.ip)
@@ -182,6 +194,7 @@ func (r *severalRun) rest(all []happening, from int) {
 			r.answerAll()
 		}
 		if r.restoreAt > 0 && i%r.restoreAt == r.restoreAt-1 {
+			r.rows.commit(r.m.Changes())
 			again := New(r.compile)
 			if err := again.Restore(bytes.NewReader(snapshot(r.t, r.m))); err != nil {
 				r.t.Fatal(err)
@@ -208,7 +221,7 @@ type severalRun struct {
 
 func (r *severalRun) apply(in model.Input) {
 	at := Position{Seq: r.m.Position().Seq + 1}
-	in.At = start.Add(12*time.Hour + time.Duration(at.Seq)*100*time.Millisecond)
+	in.At = start.Add(72*time.Hour + time.Duration(at.Seq)*100*time.Millisecond)
 	r.give(at, in)
 	if r.applied != nil {
 		r.applied(part{at, in})
@@ -278,7 +291,7 @@ func TestSeveralOrder(t *testing.T) {
 		first := &severalRun{t: t, compile: severalCompiler, answerAt: 96}
 		first.run(all)
 		want := first.outcome()
-		for _, rule := range []string{"rule.guessed", "rule.many", "rule.new", "rule.gone", "rule.twice", "rule.bad"} {
+		for _, rule := range severalRules {
 			if !strings.Contains(want, `"rule":"`+rule+`"`) {
 				t.Skip("no signal of " + rule)
 			}
