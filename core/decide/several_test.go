@@ -204,6 +204,9 @@ func (r *severalRun) rest(all []happening, from int) {
 	}
 	r.apply(model.Input{Ended: &model.Ended{}})
 	r.answerAll()
+	if r.lazy {
+		r.rows.commit(r.m.Changes())
+	}
 }
 
 type severalRun struct {
