@@ -77,7 +77,7 @@ func (m *Machine) completeOf(r *ruleState) (at int64, known bool) {
 		k := m.marks[d]
 		r.silent = r.silent && k == nil
 		switch {
-		case k == nil:
+		case k == nil || k.At == unmarked:
 			if m.awake-r.since < patience {
 				r.silent = false
 				return 0, false // it may be a slow one

@@ -183,6 +183,7 @@ func (m *Machine) match(r *model.MatchResult) error {
 		return nil
 	}
 	m.mark(r.Seq)
+	m.matching = r.Seq
 	t, err := m.signalsOf(r)
 	if err != nil {
 		return err
@@ -197,6 +198,9 @@ func (m *Machine) match(r *model.MatchResult) error {
 func (m *Machine) mark(seq uint64) {
 	m.changed.flags = true
 	m.events.Add(Span{seq, seq})
+	if m.events.Low > seq { // it was what some that came before it have waited for
+		m.catchUp(m.events.Low)
+	}
 }
 
 // signalsOf takes a message's signals. An event is matched if one of its signals is

@@ -77,6 +77,7 @@ type Machine struct {
 	clock    clock
 	end      nextEnd
 	marks    map[string]*mark // by source
+	matching uint64           // the message of EVENTS that was applied last
 	horizon  int64            // nanoseconds since 1970: what is beyond it joins nothing; it never goes back
 	recency  recency
 	closing  closing
@@ -144,7 +145,7 @@ func (m *Machine) At() time.Time { return m.at }
 // order, from 0, and messages without a gap; the first message may have any
 // sequence. After an error the machine must not be used any more.
 func (m *Machine) Apply(seq uint64, part int, in model.Input) error {
-	return m.apply(Position{seq, part}, in, func() error { return nil })
+	return m.apply(Position{seq, part}, in, func(int) error { return nil })
 }
 
 // half is an input of which a part is applied.
@@ -154,13 +155,13 @@ type half struct {
 }
 
 // apply takes an input in steps, if rules over several have it bring more than what it
-// holds. Before is called before each further step, when the machine knows what that
-// needs and does not change.
-func (m *Machine) apply(next Position, in model.Input, before func() error) error {
+// holds. Before is called before each further step, from 1, when the machine knows what
+// that needs and does not change.
+func (m *Machine) apply(next Position, in model.Input, before func(step int) error) error {
 	m.half = &half{m.position, len(m.changed.records)}
 	err := m.begin(next, in)
-	for err == nil && m.more() {
-		if err = before(); err == nil {
+	for n := 1; err == nil && m.more(); n++ {
+		if err = before(n); err == nil {
 			err = m.step()
 		}
 	}
@@ -197,6 +198,7 @@ func (m *Machine) begin(next Position, in model.Input) error {
 	case in.Ended != nil:
 		m.ended = true
 		m.changed.flags = true
+		m.catchUp(math.MaxUint64) // nothing is still to come
 		m.settleAll()
 	case in.Tick != nil:
 		m.tick(in.Tick)

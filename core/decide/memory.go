@@ -56,21 +56,69 @@ type load struct{ signals, values, intents int }
 
 // mark is how far a source has come.
 type mark struct {
-	At   int64 `json:"at"`   // its latest event, nanoseconds since 1970; not beyond decide's time then
+	// At is its latest event of those that all before has come of, nanoseconds since 1970;
+	// not beyond decide's time then.
+	At   int64 `json:"at"`
 	Seen int64 `json:"seen"` // decide's time at its last signal
 	// Awake is Machine.awake then.
 	Awake int64 `json:"awake,omitempty"`
+	// Ahead are its events of messages before which one of EVENTS is still to come.
+	Ahead []ahead `json:"ahead,omitempty"`
 }
 
+// ahead is the latest event of some messages of EVENTS, of which Seq is the last.
+type ahead struct {
+	Seq uint64 `json:"seq"`
+	At  int64  `json:"at"`
+}
+
+// mostAhead bounds what is kept of a source that is ahead; what goes beyond it counts with
+// the message that comes last.
+const mostAhead = 1024
+
+// unmarked is a source of which nothing has come, or nothing that all before has come of.
+const unmarked = math.MinInt64
+
+// markSource notes an event of the message of EVENTS that is being applied. How late an
+// event comes is by the order in which its source reported it. Messages may come here in
+// another one, since several are matched at once and those that an end cut short come
+// again much later: a source has come no farther than all that lies before.
 func (m *Machine) markSource(source string, at time.Time) {
 	k := m.marks[source]
 	if k == nil {
-		k = &mark{At: math.MinInt64}
+		k = &mark{At: unmarked}
 		m.marks[source] = k
 	}
-	was := *k
-	k.At, k.Seen, k.Awake = max(k.At, min(at.UnixNano(), m.at.UnixNano())), m.at.UnixNano(), m.awake
-	m.several.moved = m.several.moved || k.At != was.At
+	now := min(at.UnixNano(), m.at.UnixNano())
+	k.Seen, k.Awake = m.at.UnixNano(), m.awake
+	if m.matching <= m.events.Low {
+		m.reaches(k, now)
+		return
+	}
+	switch last := len(k.Ahead) - 1; {
+	case last >= 0 && (k.Ahead[last].Seq == m.matching || len(k.Ahead) == mostAhead):
+		k.Ahead[last] = ahead{max(k.Ahead[last].Seq, m.matching), max(k.Ahead[last].At, now)}
+	default:
+		k.Ahead = append(k.Ahead, ahead{m.matching, now})
+	}
+}
+
+func (m *Machine) reaches(k *mark, at int64) {
+	if at > k.At {
+		k.At, m.several.moved = at, true
+	}
+}
+
+// catchUp has sources come as far as there is nothing before that is still to come.
+func (m *Machine) catchUp(low uint64) {
+	for _, k := range m.marks {
+		k.Ahead = slices.DeleteFunc(k.Ahead, func(a ahead) bool {
+			if a.Seq <= low {
+				m.reaches(k, a.At)
+			}
+			return a.Seq <= low
+		})
+	}
 }
 
 // moveHorizon brings the horizon up to date: no event that is not late can be within

@@ -244,7 +244,7 @@ func drawOutcome(t *rapid.T, m *Machine) *model.Outcome {
 }
 
 func apply(t *rapid.T, m *Machine, rows *tables, p part) {
-	if err := rows.bring(m, p.at, &p.in); err != nil {
+	if err := rows.bring(m, p.at, &p.in, 0); err != nil {
 		t.Fatal(err)
 	}
 	if err := m.Apply(p.at.Seq, p.at.Part, p.in); err != nil {
@@ -302,10 +302,7 @@ func TestReplay(t *testing.T) {
 			t.Fatalf("a restored machine is another:\n%q\n%q", again, atCut)
 		}
 		for i, p := range parts[cut:] {
-			if err := rows.again(restored, p.at); err != nil {
-				t.Fatal(err)
-			}
-			if err := restored.Apply(p.at.Seq, p.at.Part, p.in); err != nil {
+			if err := rows.again(restored, p); err != nil {
 				t.Fatal(err)
 			}
 			if c := encoded(restored.Changes()); !bytes.Equal(c, tail[i]) {

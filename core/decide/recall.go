@@ -16,12 +16,13 @@ type recaller struct {
 	// then although the store is ahead: those after from, as far as they were read.
 	replayed []Recall
 	from     Position
-	read     bool // there are no more in the store
+	read     bool   // there are no more in the store
+	now      Recall // of the input that is being applied again
 }
 
 // start reads what has left memory.
 func (r *recaller) start(ctx context.Context, from Position) error {
-	r.filter, r.replayed, r.from, r.read = filter{}, nil, from, false
+	r.filter, r.replayed, r.from, r.read, r.now = filter{}, nil, from, false, Recall{}
 	if err := r.store.Away(ctx, r.filter.add); err != nil {
 		return fmt.Errorf("what is settled: %w", err)
 	}
@@ -56,8 +57,19 @@ func need(m *Machine, in *model.Input, maybe func(uint64) bool, find func(Wanted
 	return rounds, nil
 }
 
-// again makes the recall that was made before an input.
-func (r *recaller) again(ctx context.Context, m *Machine, at Position) error {
+// again makes the recall that was made before an input, or before a further step of it.
+func (r *recaller) again(ctx context.Context, m *Machine, at Position, step int) error {
+	if step == 0 {
+		if err := r.find(ctx, at); err != nil {
+			return err
+		}
+	}
+	return r.now.bring(m, step)
+}
+
+// find makes the recall of an input that of now. Inputs come in their order.
+func (r *recaller) find(ctx context.Context, at Position) error {
+	r.now = Recall{}
 	for len(r.replayed) == 0 && !r.read {
 		var err error
 		if r.replayed, err = r.store.Recalls(ctx, r.from, recallsRead); err != nil {
@@ -69,15 +81,22 @@ func (r *recaller) again(ctx context.Context, m *Machine, at Position) error {
 		}
 	}
 	for len(r.replayed) > 0 && !r.replayed[0].Position.After(at) {
-		next := r.replayed[0]
-		r.replayed = r.replayed[1:]
-		if next.Position != at {
-			continue // of before the checkpoint
+		if r.replayed[0].Position == at { // else it is of before the checkpoint
+			r.now = r.replayed[0]
 		}
-		for _, round := range next.Rounds {
-			if err := m.Bring(round); err != nil {
-				return err
-			}
+		r.replayed = r.replayed[1:]
+	}
+	return nil
+}
+
+// bring brings what was brought before one step of an input.
+func (r *Recall) bring(m *Machine, step int) error {
+	for _, round := range r.Rounds {
+		if round.Step != step {
+			continue
+		}
+		if err := m.Bring(round); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -86,14 +105,11 @@ func (r *recaller) again(ctx context.Context, m *Machine, at Position) error {
 // recallsRead is how many recalls are read at once.
 const recallsRead = 64
 
-// recall brings back what an input needs, or its next step if in is nil.
-func (l *Loop) recall(ctx context.Context, at Position, in *model.Input) error {
+// recall brings back what an input needs, or a further step of it, and then in is nil.
+func (l *Loop) recall(ctx context.Context, at Position, in *model.Input, step int) error {
 	r := &l.recaller
 	if !at.After(l.committed) {
-		if in == nil {
-			return nil // it was brought before the first
-		}
-		return r.again(ctx, l.machine, at)
+		return r.again(ctx, l.machine, at, step)
 	}
 	if r.filter.empty() {
 		return nil // nothing ever left
@@ -111,13 +127,16 @@ func (l *Loop) recall(ctx context.Context, at Position, in *model.Input) error {
 		return found, nil
 	})
 	if err == nil {
-		l.machine.recalled(at, rounds)
+		l.machine.recalled(at, step, rounds)
 	}
 	return err
 }
 
-// recalled notes what was brought back for an input.
-func (m *Machine) recalled(at Position, rounds []Recalled) {
+// recalled notes what was brought back for a step of an input.
+func (m *Machine) recalled(at Position, step int, rounds []Recalled) {
+	for i := range rounds {
+		rounds[i].Step = step
+	}
 	all := m.changed.recalls
 	switch n := len(all); {
 	case len(rounds) == 0:

@@ -216,11 +216,11 @@ func (l *Loop) part(ctx context.Context, seq uint64, i int, data []byte, last bo
 	if err != nil {
 		return fmt.Errorf("input %d.%d: %w", seq, i, err)
 	}
-	if err := l.recall(ctx, Position{seq, i}, &in); err != nil {
+	at := Position{seq, i}
+	if err := l.recall(ctx, at, &in, 0); err != nil {
 		return err
 	}
-	at := Position{seq, i}
-	if err := l.machine.apply(at, in, func() error { return l.recall(ctx, at, nil) }); err != nil {
+	if err := l.machine.apply(at, in, func(step int) error { return l.recall(ctx, at, nil, step) }); err != nil {
 		return err
 	}
 	for _, hash := range l.machine.changed.away[l.away:] {

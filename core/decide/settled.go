@@ -356,18 +356,21 @@ type Recalled struct {
 	Cases   []Back       `json:"cases,omitempty"`
 	Plans   []Back       `json:"plans,omitempty"`
 	Lookups []BackLookup `json:"lookups,omitempty"`
+	// Step of the input for which it was brought back: 0 is the first.
+	Step int `json:"step,omitempty"`
 }
 
 func (r *Recalled) empty() bool { return len(r.Cases) == 0 && len(r.Plans) == 0 && len(r.Lookups) == 0 }
 
-// Recall is what was brought back before an input was applied, in rounds.
+// Recall is what was brought back for an input, in rounds: before it was applied, and
+// before each further step of that.
 type Recall struct {
 	Position Position
 	Rounds   []Recalled
 }
 
 // Bring puts back into memory what had left it. It is called before the Apply that
-// needs it.
+// needs it, or before the step of one.
 func (m *Machine) Bring(r Recalled) error {
 	for _, b := range r.Cases {
 		if err := m.bring(b); err != nil {

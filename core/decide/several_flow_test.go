@@ -85,10 +85,7 @@ func TestSeveralHalf(t *testing.T) {
 				again.give(p.at, p.in)
 				continue
 			}
-			if err := left.again(again.m, p.at); err != nil {
-				t.Fatal(err)
-			}
-			if err := again.m.Apply(p.at.Seq, p.at.Part, p.in); err != nil {
+			if err := left.again(again.m, p); err != nil {
 				t.Fatal(err)
 			}
 			if p.at == left.position {

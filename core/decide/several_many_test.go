@@ -72,10 +72,11 @@ func TestThousandsInAnyOrder(t *testing.T) {
 		compile   Compiler
 		restoreAt int
 		twice     bool // all comes twice, not only some
+		overtaken int
 	}{
-		{"restarts", severalCompiler, 3001, false},
-		{"all of it twice", severalCompiler, 0, true},
-		{"little memory", little, 5003, false},
+		{"restarts", severalCompiler, 3001, false, 1000},
+		{"all of it twice", severalCompiler, 0, true, 1},
+		{"little memory", little, 5003, false, 64},
 	}
 	all := thousands(rand.New(rand.NewPCG(1, 1)), alerts)
 	one := &severalRun{t: t, compile: severalCompiler, answerAt: 96, lazy: true}
@@ -97,7 +98,7 @@ func TestThousandsInAnyOrder(t *testing.T) {
 				coming = slices.Concat(all, all)
 			}
 			other := &severalRun{t: t, compile: test.compile, answerAt: random.IntN(97), restoreAt: test.restoreAt, lazy: true}
-			other.run(shuffled(random, coming, testLateness-time.Second))
+			other.run(overtaken(random, shuffled(random, coming, testLateness-time.Second), test.overtaken))
 			if diff := cmp.Diff(want, strings.Split(other.outcome(), "\n")); diff != "" {
 				t.Fatal(diff)
 			}

@@ -175,7 +175,7 @@ func (t *tables) recall(w Wanted) (found Recalled) {
 
 // bring gives a machine what an input needs; what it has not saved yet is committed if
 // need be.
-func (t *tables) bring(m *Machine, at Position, in *model.Input) error {
+func (t *tables) bring(m *Machine, at Position, in *model.Input, step int) error {
 	maybe := func(h uint64) bool { return t.away[h] || slices.Contains(m.changed.away, h) }
 	rounds, err := need(m, in, maybe, func(w Wanted) (Recalled, error) {
 		if m.Left() {
@@ -191,23 +191,27 @@ func (t *tables) bring(m *Machine, at Position, in *model.Input) error {
 		}
 		return found, err
 	})
-	m.recalled(at, rounds)
+	m.recalled(at, step, rounds)
 	return err
 }
 
-// again brings what was brought before.
-func (t *tables) again(m *Machine, at Position) error {
-	for _, r := range t.recalls {
-		if r.Position != at {
-			continue
-		}
-		for _, round := range r.Rounds {
-			if err := m.Bring(round); err != nil {
+// again applies an input with what was brought for it before.
+func (t *tables) again(m *Machine, p part) error {
+	bring := func(step int) error {
+		for _, r := range t.recalls {
+			if r.Position != p.at {
+				continue
+			}
+			if err := r.bring(m, step); err != nil {
 				return err
 			}
 		}
+		return nil
 	}
-	return nil
+	if err := bring(0); err != nil {
+		return err
+	}
+	return m.apply(p.at, p.in, bring)
 }
 
 // dump is all rows in order.
