@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"bytes"
 	"testing"
 	"time"
 
@@ -55,5 +56,43 @@ func TestExperimentalOverSeveral(t *testing.T) {
 		if s.Signals+s.Experimental != 1 || s.Fired["rule.many"] != 1 {
 			t.Errorf("experimental: %v, counted %+v", tried, s)
 		}
+	}
+}
+
+// TestExperimentalRunsOn: what the end of a run under --once has brought of an experimental
+// rule counts once, when the next run reports it as well, and over a restart between them.
+func TestExperimentalRunsOn(t *testing.T) {
+	absence := correlate.Watch{Rule: "rule.gone", Kind: correlate.Absence, Terms: 2, Within: 20 * time.Minute, Lateness: testLateness}
+	f := severalFeed(t,
+		Rule{
+			Address: "rule.gone", Name: "gone", Experimental: true, Watch: absence,
+			Terms: []Term{{Detectors: []string{"detector.ids"}}, {Detectors: []string{"detector.ids"}}},
+		},
+		Rule{Address: "rule.seen", Name: "seen", Experimental: true, Single: true, Terms: []Term{{
+			Detectors: []string{"detector.ids"}, Signals: []string{"pipeline.ids"},
+		}}},
+	)
+	f.config("base", true)
+	f.fact("rule.gone", 0, f.now)
+	f.signals(sig("s-1", f.now, 50, "subject ip:10.1.2.3"))
+	end := func() {
+		t.Helper()
+		f.apply(model.Input{Ended: &model.Ended{}})
+		f.settle()
+		for _, rule := range []string{"rule.gone", "rule.seen"} {
+			if got := f.m.counts["detector.ids"].Sum.Fired[rule]; got != 1 {
+				t.Errorf("%s is counted %d times", rule, got)
+			}
+		}
+	}
+	end()
+	for range 2 {
+		again := New(f.m.compile)
+		if err := again.Restore(bytes.NewReader(snapshot(t, f.m))); err != nil {
+			t.Fatal(err)
+		}
+		f.m = again
+		f.config("base", true)
+		end()
 	}
 }

@@ -56,6 +56,24 @@ func (m *Machine) goOn() error {
 	return nil
 }
 
+// mostAtEnd bounds how many signals of experimental rules an end remembers. One beyond it
+// counts twice if the next run reports it as well.
+const mostAtEnd = 100_000
+
+// toldAtEnd tells whether a signal of an experimental rule was reported by the end of a run
+// and not since, and remembers that one is now.
+func (m *Machine) toldAtEnd(id string) bool {
+	s := &m.several
+	before := s.atEnd[id]
+	switch {
+	case !m.ended:
+		delete(s.atEnd, id) // it is in the windows now, which know it when it comes again
+	case len(s.atEnd) < mostAtEnd:
+		s.atEnd[id] = true
+	}
+	return before
+}
+
 func (m *Machine) toWait(w *waiter) {
 	m.several.waiting[w.ID] = w
 	m.enqueue(w)

@@ -36,6 +36,9 @@ type several struct {
 	moved   bool // rules may have come further
 
 	kept *keptRules // of before the end of the run; nil: it has not ended
+	// atEnd are signals of experimental rules that the end of a run has brought: what was
+	// kept knows nothing of them.
+	atEnd map[string]bool
 
 	scope expr.Scope
 }
@@ -98,7 +101,7 @@ func (q *waits) first() (int64, bool) {
 func newSeveral() several {
 	return several{
 		windows: correlate.NewWindows(nil), by: map[string]*ruleState{}, waiting: map[string]*waiter{}, asks: map[string][]*waiter{},
-		queues: map[string]*waits{}, reports: map[reportKey]correlate.Report{},
+		queues: map[string]*waits{}, reports: map[reportKey]correlate.Report{}, atEnd: map[string]bool{},
 	}
 }
 
@@ -299,7 +302,7 @@ func (m *Machine) takeOwn(in *model.Signal, key []sdk.Observable, again bool) er
 	case revisedSignal:
 		t.Revised++
 	case experimentalSignal:
-		if !again {
+		if before := m.toldAtEnd(in.ID); !again && !before {
 			t.Experimental++
 			addName(&t.Fired, in.Rule, 1)
 		}

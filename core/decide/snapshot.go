@@ -53,6 +53,7 @@ type head struct {
 	Waiting []*waiter            `json:"waiting"` // in the order of their coming
 	Waiters uint64               `json:"waiters"` // ever
 	Kept    *keptRules           `json:"kept,omitempty"`
+	AtEnd   []string             `json:"at_end,omitempty"` // sorted
 
 	Decisions []model.Decision `json:"decisions,omitempty"`
 	Told      map[string]told  `json:"told,omitempty"`
@@ -145,7 +146,7 @@ func (m *Machine) head() head {
 		Decisions: m.decisions, Told: m.told,
 	}
 	h.Awake, h.Rules, h.Waiting, h.Waiters = m.awake, m.savedRules(), m.inTurn(), m.several.numbers
-	h.Kept = m.several.kept
+	h.Kept, h.AtEnd = m.several.kept, slices.Sorted(maps.Keys(m.several.atEnd))
 	for verb := range m.recent {
 		if m.recently(verb) > 0 {
 			h.Recent[verb] = m.recent[verb]
@@ -392,6 +393,9 @@ func (m *Machine) restoreHead(d *decoder) error {
 	}
 	m.restoreRules(h.Rules)
 	m.several.kept = h.Kept
+	for _, id := range h.AtEnd {
+		m.several.atEnd[id] = true
+	}
 	for _, w := range h.Waiting {
 		if w == nil || m.several.waiting[w.ID] != nil {
 			d.fail("who waits for rules")
