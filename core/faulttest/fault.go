@@ -39,6 +39,7 @@ var Faults = []Weighted{
 	{released{}, 2},
 	{configReloaded{}, 4},
 	{configBroken{}, 1},
+	{tableReplaced{}, 6},
 }
 
 // KillsAndStops are the kinds that end a process with SIGKILL, or hold it with SIGSTOP.

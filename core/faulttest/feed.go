@@ -22,6 +22,8 @@ const (
 	Passed   Class = "passed"
 	Ignored  Class = "ignored"
 	Rejected Class = "rejected"
+	// Fact: nothing but rules over several reads it.
+	Fact Class = "fact"
 )
 
 // Why an event is rejected, as the ledger says it.
@@ -43,6 +45,8 @@ type Event struct {
 	// Groups whose hosts and addresses it bears; events that share one are one case.
 	Groups   []int
 	Severity int
+	// Door is what it says if it is of a door feed.
+	Door *Door
 }
 
 // Feed is a source of events that grows, and that can wait.
@@ -88,10 +92,18 @@ func draw(r *rand.Rand, n, groups int) Event {
 }
 
 // Time of the event.
-func (e Event) Time() time.Time { return began.Add(time.Duration(e.N) * 10 * time.Millisecond) }
+func (e Event) Time() time.Time {
+	if e.Door != nil {
+		return began.Add(e.Door.After)
+	}
+	return began.Add(time.Duration(e.N) * 10 * time.Millisecond)
+}
 
 // JSON of the event, which for one that is to be rejected is none.
 func (e Event) JSON() []byte {
+	if e.Door != nil {
+		return e.Door.json(&e)
+	}
 	kind := map[Class]string{Matched: "alert", Passed: "flow", Ignored: "noise", Rejected: "broken"}[e.Class]
 	var hosts, users, from []string
 	for _, g := range e.Groups {
@@ -121,6 +133,7 @@ type fileFeed struct {
 	name    string
 	events  []Event
 	offered int
+	gate    *gate
 }
 
 func newFileFeed(name string, r *rand.Rand, n, groups int) *fileFeed {
@@ -145,11 +158,10 @@ func (f *fileFeed) path(dir string) string { return filepath.Join(dir, f.name+".
 
 func (f *fileFeed) Offer(dir string, n int) error {
 	var text []byte
-	end := min(f.offered+n, len(f.events))
-	for _, e := range f.events[f.offered:end] {
-		text = append(append(text, e.JSON()...), '\n')
+	for ; n > 0 && f.offered < len(f.events) && f.gate.open(f.events[f.offered]); f.offered++ {
+		text = append(append(text, f.events[f.offered].JSON()...), '\n')
+		n--
 	}
-	f.offered = end
 	return appendTo(f.path(dir), text)
 }
 

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/kelpie-sec/kelpie/core/api"
 	"github.com/kelpie-sec/kelpie/core/faulttest/far"
 )
 
@@ -24,6 +25,7 @@ type scriptFeed struct {
 	plays      []far.Play // of each delivery
 	next       int        // delivery
 	offered    int
+	gate       *gate
 }
 
 func newScriptFeed(name string, r *rand.Rand, n, groups, again int) *scriptFeed {
@@ -41,17 +43,34 @@ func newScriptFeed(name string, r *rand.Rand, n, groups, again int) *scriptFeed 
 		}
 	}
 	disorder(r, all)
-	all = repeats(r, all)
+	f.deliver(r, repeats(r, all), 1<<5)
+	f.end(Event{Key: "end", N: n, Class: Passed, Groups: []int{0}})
+	return f
+}
+
+// end has an event come behind all others.
+func (f *scriptFeed) end(e Event) {
+	f.deliveries, f.plays = append(f.deliveries, []Event{e}), append(f.plays, "")
+}
+
+// ends tells whether the end is in the log: one that offers again may have come to as
+// many events before.
+func (f *scriptFeed) ends(log []api.EventLine) bool {
+	last := f.deliveries[len(f.deliveries)-1][0].Key
+	return slices.ContainsFunc(log, func(l api.EventLine) bool { return l.ID == last })
+}
+
+// deliver makes deliveries of events, of at most so many each.
+func (f *scriptFeed) deliver(r *rand.Rand, all []Event, most int) {
 	for len(all) > 0 {
-		k := min(1+r.IntN(1<<r.IntN(6)), len(all))
+		k := min(1+r.IntN(1<<r.IntN(6)), most, len(all))
 		f.deliveries = append(f.deliveries, all[:k])
 		all = all[k:]
 	}
 	f.plays = make([]far.Play, len(f.deliveries))
-	if again > 0 {
+	if f.again > 0 {
 		f.drawPlays(r)
 	}
-	return f
 }
 
 // drawPlays has some deliveries played otherwise than plainly. Two that have a key in
@@ -136,7 +155,7 @@ const large = 1<<20 + 1
 
 func (f *scriptFeed) Offer(dir string, n int) error {
 	var text []byte
-	for ; n > 0 && f.next < len(f.deliveries); f.next++ {
+	for ; n > 0 && f.next < len(f.deliveries) && f.gate.open(f.deliveries[f.next]...); f.next++ {
 		d := far.Delivery{Play: f.plays[f.next]}
 		for _, e := range f.deliveries[f.next] {
 			entry := far.Event{ID: e.Key, Revision: strconv.Itoa(e.Revision), Raw: e.JSON()}

@@ -61,8 +61,8 @@ func (c *check) books(b Books, last bool) {
 			c.wrong("%s, the ledger knows nothing of %s", b.When, f.Name())
 		}
 	}
-	if n := c.m.Alerts(); l.Signals != (api.SignalLedger{Signals: n, Scored: n}) {
-		c.wrong("%s, the ledger says %s of signals, there are %d alerts", b.When, text(l.Signals), n)
+	if n := c.m.Alerts() + len(c.reported); l.Signals != (api.SignalLedger{Signals: n, Scored: n}) {
+		c.wrong("%s, the ledger says %s of signals, there are %d alerts and reports of rules", b.When, text(l.Signals), n)
 	}
 	if n := l.Intents[model.IntentPending]; n > 0 {
 		c.wrong("%s, the ledger says that %d steps are pending", b.When, n)
@@ -124,7 +124,7 @@ func (c *check) account(when string, s *api.SourceLedger, last bool) {
 			rejected[e.Reason]++
 		}
 	}
-	if int(s.Matched+s.Repeat) != classes[Matched] || int(s.Passed) != classes[Passed] || s.Fact > 0 ||
+	if int(s.Matched+s.Repeat) != classes[Matched] || int(s.Passed) != classes[Passed] || int(s.Fact) != classes[Fact] ||
 		!maps.Equal(s.Ignored, ignored) || !maps.Equal(s.Rejected, rejected) {
 		c.wrong("%s, the ledger says %s of %s, the log holds %s: ignored %s, rejected %s",
 			when, text(s.Tally), name, text(classes), text(ignored), text(rejected))

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/kelpie-sec/kelpie/core/api"
 	"github.com/kelpie-sec/kelpie/core/model"
@@ -168,8 +169,24 @@ func (w *World) mails() ([]letter, error) {
 	return all, nil
 }
 
-// left names processes that outlive the core.
+// left names processes that outlive the core: on a machine with much to do they need a
+// moment to be gone.
 func (w *World) left() []string {
+	var found []string
+	err := w.within(leftPatience, "plugins to be gone", func() (bool, error) {
+		found = w.processes()
+		return len(found) == 0, nil
+	})
+	if err != nil {
+		return found
+	}
+	return nil
+}
+
+const leftPatience = 2 * time.Second
+
+// processes are those that work in the world's folder.
+func (w *World) processes() []string {
 	var found []string
 	cwds, _ := filepath.Glob("/proc/[0-9]*/cwd")
 	for _, link := range cwds {

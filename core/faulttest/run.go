@@ -142,14 +142,18 @@ func (w *World) rest() error {
 	if err := w.SetClock(w.ahead); err != nil {
 		return err
 	}
-	if err := w.Offer(w.Left()); err != nil {
-		return err
-	}
 	if err := w.Up(); err != nil {
 		return err
 	}
+	if err := w.tableComplete(); err != nil {
+		return err
+	}
+	if err := w.Offer(w.Left()); err != nil {
+		return err
+	}
 	var s status
-	err := w.within(2*patience, "all work to be done", func() (bool, error) {
+	ended := false
+	err := w.within(2*patience, "all work to be done", func() (_ bool, err error) {
 		time.Sleep(restInterval)
 		if err := w.alive(); err != nil {
 			return false, err
@@ -163,6 +167,10 @@ func (w *World) rest() error {
 		if !w.resting(s) {
 			return false, nil
 		}
+		if !ended { // what is in the log by then must still come to rest
+			ended, err = w.ended()
+			return false, err
+		}
 		held, err := w.unfinished()
 		return err == nil && held == 0, nil
 	})
@@ -173,6 +181,20 @@ func (w *World) rest() error {
 		err = fmt.Errorf("%w: %+v", err, s)
 	}
 	return err
+}
+
+// ended tells whether the log has the ends of all scripts.
+func (w *World) ended() (bool, error) {
+	log, err := w.log()
+	if err != nil {
+		return false, err
+	}
+	for _, f := range w.Feeds {
+		if script, ok := f.(*scriptFeed); ok && !script.ends(log[f.Name()]) {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 func (w *World) resting(s status) bool {

@@ -23,7 +23,9 @@ type Tally struct {
 	Events  int `json:"events"`
 	Lost    int `json:"lost"`
 	Signals int `json:"signals"`
-	Cases   int `json:"cases"`
+	// Reported are those of them that rules over several events or over signals made.
+	Reported int `json:"reported"`
+	Cases    int `json:"cases"`
 	// Effects at the far end, by verb; Doubled are those that came twice and were not
 	// marked as a repeat.
 	Effects map[string]int `json:"effects"`
@@ -56,6 +58,7 @@ func (t *Tally) Add(o Tally) {
 	t.Events += o.Events
 	t.Lost += o.Lost
 	t.Signals += o.Signals
+	t.Reported += o.Reported
 	t.Cases += o.Cases
 	t.Doubled += o.Doubled
 	t.Unknown += o.Unknown
@@ -105,6 +108,7 @@ func (t Tally) String() string {
 	row("events offered", t.Events)
 	row("events lost", t.Lost)
 	row("signals", t.Signals)
+	row("  of these by rules over several", t.Reported)
 	row("cases", t.Cases)
 	row("effects", sum(t.Effects))
 	for _, k := range slices.Sorted(maps.Keys(t.Effects)) {

@@ -47,7 +47,8 @@ type status struct {
 		AsksPending    int `json:"asks_pending"`
 		IntentsPending int `json:"intents_pending"`
 	}
-	Log struct{ Unmatched, Undecided int }
+	Log    struct{ Unmatched, Undecided int }
+	Tables []struct{ Table, Version string }
 }
 
 // Work of the whole world.

@@ -33,6 +33,7 @@ type World struct {
 	api  *http.Client
 	sink *exec.Cmd
 
+	gate    *gate
 	starts  int
 	groups  int
 	counted map[string]int // by source, when the core last answered
@@ -45,11 +46,13 @@ type World struct {
 func NewWorld(p Programs, dir string, seed uint64) (*World, error) {
 	r := stream(seed, "world")
 	groups := 20 + r.IntN(30)
-	w := &World{Seed: seed, dir: dir, p: p, groups: groups, counted: map[string]int{}}
+	w := &World{Seed: seed, dir: dir, p: p, groups: groups, gate: &gate{}, counted: map[string]int{}}
 	w.Feeds = []Feed{
 		newFileFeed("grows", stream(seed, "grows"), 1000+r.IntN(1000), groups),
 		newScriptFeed("plays", stream(seed, "plays"), 600+r.IntN(600), groups, 0),
 		newScriptFeed("repeats", stream(seed, "repeats"), 300+r.IntN(300), groups, 1+r.IntN(8)),
+		newDoorFile("front", stream(seed, "front"), 300+r.IntN(300), w.gate),
+		newDoorScript("back", stream(seed, "back"), 300+r.IntN(300), 1+r.IntN(8), w.gate),
 	}
 	w.Feeds = append(w.Feeds, newLiars(seed)...)
 	w.api = dialAPI(w.path("data/kelpie.sock"))
@@ -66,6 +69,9 @@ func NewWorld(p Programs, dir string, seed uint64) (*World, error) {
 		}
 	}
 	if err := w.fenceScript(); err != nil {
+		return w, err
+	}
+	if err := w.writePack(); err != nil {
 		return w, err
 	}
 	if err := w.Offer(0); err != nil {
@@ -106,10 +112,14 @@ func (w *World) configuration(v variant) string {
 	}
 	shared += `"`
 	for i, f := range w.Feeds {
-		if i > 0 {
+		switch {
+		case isDoor(f):
+		case i > 0:
 			from.WriteString(", ")
+			fallthrough
+		default:
+			from.WriteString("detector." + f.Name())
 		}
-		from.WriteString("detector." + f.Name())
 		b.WriteString(f.Block(w.dir, v) + "\n")
 	}
 	fmt.Fprintf(&b, `
@@ -229,12 +239,13 @@ action "email" "mail" {
   timeout = "3s"
 }
 `, w.p.Plugins, from.String(), w.Far.socket, actThreshold, weighThreshold, w.sinkAddress(), shared, v.patience, v.timeout, v.process)
-	return b.String() + w.fenceBlocks()
+	return b.String() + w.fenceBlocks() + ruleBlocks()
 }
 
 // Offer lets the plugins see about n more events, of all feeds in proportion.
 func (w *World) Offer(n int) error {
 	left := w.Left()
+	w.lookAtTable()
 	for _, f := range w.Feeds {
 		share := len(f.Events()) - f.Offered()
 		if left > 0 {
