@@ -6,7 +6,8 @@
 // Schedule of faults that is let loose on it. When it has come to rest it must be as the
 // Reference says, which knows what the feeds offered and nothing of faults: every event
 // in the log and in what "kelpie ledger" prints, every case with its members and its
-// score, each step taken once, or unknown and before a person.
+// score, what each rule over several has reported, of which events, each step taken once,
+// or unknown and before a person.
 //
 //	make torture            the aimed kills, and a hundred seeds
 //	make torture SEED=42    one seed again, with the same schedule and decisions; what a
