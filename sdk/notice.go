@@ -44,9 +44,30 @@ type Notice struct {
 
 	// Because says why the reader gets this.
 	Because string `json:"because,omitempty"`
+	// Thread is the same in all that is told of one case, also after its id has changed.
+	Thread string `json:"thread,omitempty"`
+	// Subject and Text are the operator's words: for the subject line, and before the
+	// facts. Empty: the connector's own.
+	Subject string `json:"subject,omitempty"`
+	Text    string `json:"text,omitempty"`
 	// Asked is what the reader is asked to do; empty: nothing.
 	Asked   string         `json:"asked,omitempty"`
 	Options []NoticeOption `json:"options,omitempty"`
+	// Question is the id of what is asked, Until when it is too late for an answer as far
+	// as that is known, and Wait how many seconds there are from when it is delivered.
+	Question string    `json:"question,omitempty"`
+	Until    time.Time `json:"until,omitzero"`
+	Wait     int       `json:"wait,omitempty"`
+	// Answer is the address of the page where this one reader answers. The core adds it,
+	// and the links of the options, when it calls: it is a secret of the reader's.
+	Answer string `json:"answer,omitempty"`
+	// Previews are what the step that is to be approved would do, as its connector says.
+	Previews []NoticePreview `json:"previews,omitempty"`
+	// Gathered are the cases that are told at once, the worst first; the notice is about
+	// none of them alone, and only Title, Because and these are set. GatheredCount is how
+	// many there are, also those that are not listed.
+	Gathered      []NoticeCase `json:"gathered,omitempty"`
+	GatheredCount int          `json:"gathered_count,omitempty"`
 
 	Score NoticeScore `json:"score"`
 
@@ -74,6 +95,32 @@ type NoticeOption struct {
 	Name        string `json:"name"`
 	Summary     string `json:"summary,omitempty"`
 	NeedsReason bool   `json:"needs_reason,omitempty"`
+	// Reasons of which the reason must be one; empty: any.
+	Reasons []string `json:"reasons,omitempty"`
+	// Link of the page where the reader answers, with this option chosen beforehand.
+	Link string `json:"link,omitempty"`
+}
+
+// NoticePreview is what a step would do to one target.
+type NoticePreview struct {
+	Verb    string `json:"verb"`
+	Target  string `json:"target"`
+	State   string `json:"state"` // an intent's state
+	Message string `json:"message,omitempty"`
+}
+
+// NoticeCase is one of several cases that are told at once.
+type NoticeCase struct {
+	Case     string    `json:"case"`
+	Title    string    `json:"title"`
+	Severity int       `json:"severity"`
+	Score    float64   `json:"score"`
+	Subjects []string  `json:"subjects,omitempty"`
+	OpenedAt time.Time `json:"opened_at,omitzero"`
+	// Asked, Question and Answer as in a Notice.
+	Asked    string `json:"asked,omitempty"`
+	Question string `json:"question,omitempty"`
+	Answer   string `json:"answer,omitempty"`
 }
 
 // NoticeScore is the score with all its reasons. Numbers are points.
@@ -102,6 +149,12 @@ type NoticeLine struct {
 	// Counted is what it added under the factor's combination.
 	Counted float64 `json:"counted"`
 	Because string  `json:"because"`
+	// Source says who said it, About of what ("kind:value"), At when, and Reliability how
+	// sure the source was, 0 to 100; each where it is known.
+	Source      string    `json:"source,omitempty"`
+	About       string    `json:"about,omitempty"`
+	At          time.Time `json:"at,omitzero"`
+	Reliability *int      `json:"reliability,omitempty"`
 }
 
 // NoticeObservable is an observable and what is said about it.
@@ -123,6 +176,12 @@ type NoticeAsset struct {
 	Team        string   `json:"team,omitempty"`
 	Criticality *int     `json:"criticality,omitempty"`
 	Tags        []string `json:"tags,omitempty"`
+	// What state it is in; each where it is known. Missing are missing patches by
+	// severity, Protection its protection as "installed", "running", "current".
+	Managed    *bool            `json:"managed,omitempty"`
+	Missing    map[string]int   `json:"patches_missing,omitempty"`
+	Protection map[string]*bool `json:"protection,omitempty"`
+	SeenAt     time.Time        `json:"seen_at,omitzero"`
 }
 
 // NoticeIdentity is a person or account that is affected.
@@ -135,6 +194,9 @@ type NoticeIdentity struct {
 	Manager    string `json:"manager,omitempty"`
 	Privileged *bool  `json:"privileged,omitempty"`
 	State      string `json:"state,omitempty"`
+	// When it signed in last, and when its password was set; each where it is known.
+	LastLogon   time.Time `json:"last_logon,omitzero"`
+	PasswordSet time.Time `json:"password_set,omitzero"`
 }
 
 // NoticeSignal is one entry of the timeline.
@@ -158,6 +220,7 @@ type NoticeVerdict struct {
 	Score       int         `json:"score"`
 	Confidence  int         `json:"confidence"`
 	Labels      []string    `json:"labels,omitempty"`
+	At          time.Time   `json:"at,omitzero"` // when it was said
 }
 
 // NoticeUnknown is a question without an answer.
@@ -215,12 +278,20 @@ func (n *Notice) Bound() {
 		}
 		n.LeftOut[name] += count
 	}
-	boundTexts(&n.Case, &n.Title, &n.Plainly, &n.Because, &n.Asked, &n.Link)
+	boundTexts(&n.Case, &n.Title, &n.Plainly, &n.Because, &n.Asked, &n.Link, &n.Thread, &n.Subject, &n.Text, &n.Question)
 	left("techniques", boundList(&n.Techniques, func(t *string) { boundTexts(t) }))
-	left("options", boundList(&n.Options, func(o *NoticeOption) { boundTexts(&o.Name, &o.Summary) }))
+	left("options", boundList(&n.Options, func(o *NoticeOption) {
+		boundTexts(&o.Name, &o.Summary)
+		boundList(&o.Reasons, func(t *string) { boundTexts(t) })
+	}))
+	left("previews", boundList(&n.Previews, func(p *NoticePreview) { boundTexts(&p.Verb, &p.Target, &p.State, &p.Message) }))
+	left("gathered", boundList(&n.Gathered, func(c *NoticeCase) {
+		boundTexts(&c.Case, &c.Title, &c.Asked, &c.Question)
+		boundList(&c.Subjects, func(t *string) { boundTexts(t) })
+	}))
 	left("factors", boundList(&n.Score.Factors, func(f *NoticeFactor) {
 		boundTexts(&f.Label, &f.Weight, &f.Combine)
-		left("lines", boundList(&f.Lines, func(l *NoticeLine) { boundTexts(&l.Label, &l.Because) }))
+		left("lines", boundList(&f.Lines, func(l *NoticeLine) { boundTexts(&l.Label, &l.Because, &l.Source, &l.About) }))
 	}))
 	observable := func(o *NoticeObservable) { boundTexts(&o.Kind, &o.Value, &o.Note) }
 	left("subjects", boundList(&n.Subjects, observable))

@@ -51,6 +51,11 @@ type Changes struct {
 	Intents []model.Intent `json:"intents,omitempty"`
 	// Holds by ID: new ones, new states, and owners that came or let go.
 	Holds []model.Hold `json:"holds,omitempty"`
+	// Questions and Proposals by ID: new ones and new states.
+	Questions []model.Question `json:"questions,omitempty"`
+	Proposals []model.Proposal `json:"proposals,omitempty"`
+	// Cursors of the streams of answers, by the action's address.
+	Cursors map[string][]byte `json:"cursors,omitempty"`
 	// Due is how long after the last tick a hold has to be looked at; nil: none has an
 	// end. It is no row: it tells when the next tick is wanted.
 	Due *time.Duration `json:"due,omitempty"`

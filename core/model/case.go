@@ -62,6 +62,8 @@ type Case struct {
 	// Notes say what a person should know of the decision: what was not planned,
 	// and why.
 	Notes []Note `json:"notes,omitempty"`
+	// Finding is what it turned out to be; nil: nobody has said.
+	Finding *Finding `json:"finding,omitempty"`
 }
 
 // Note explains a decision that left no intent: a step that protect, a limit, a

@@ -20,6 +20,8 @@ type Input struct {
 	// Ended: under --once, every source has ended and all of EVENTS is matched.
 	Ended *Ended `json:"ended,omitempty"`
 	Tick  *Tick  `json:"tick,omitempty"`
+	// Schedule is who is on call, read anew.
+	Schedule *Schedule `json:"schedule,omitempty"`
 }
 
 // MatchResult is what match made of one EVENTS message. Decide takes the first for
@@ -135,6 +137,20 @@ const (
 	SplitCase    CommandKind = "split_case"
 	NeverJoin    CommandKind = "never_join"
 	UndoDecision CommandKind = "undo_decision"
+	// Choose answers a question, or says one of several that an approval needs.
+	Choose CommandKind = "choose"
+	// PauseOf and ResumeOf are of one rule, pipeline or response, by its address.
+	PauseOf  CommandKind = "pause_of"
+	ResumeOf CommandKind = "resume_of"
+	// ExtendHold makes owners want a hold for longer; ReleaseAll lets go of all holds.
+	ExtendHold CommandKind = "extend_hold"
+	ReleaseAll CommandKind = "release_all"
+	// EndCase says what a case turned out to be; ReopenCase takes that back.
+	EndCase    CommandKind = "end_case"
+	ReopenCase CommandKind = "reopen_case"
+	// AcceptProposal and RefuseProposal end a proposal. What it says is written already.
+	AcceptProposal CommandKind = "accept_proposal"
+	RefuseProposal CommandKind = "refuse_proposal"
 )
 
 // Command is what a person ordered.
@@ -155,4 +171,25 @@ type Command struct {
 	Signals  []string `json:"signals,omitempty"`
 	Value    string   `json:"value,omitempty"`
 	Decision string   `json:"decision,omitempty"`
+
+	// Of Choose: By is the name of a user or, of who is none, the address; Because is the
+	// reason. Address is where the question was read, if that is known.
+	Question string `json:"question,omitempty"`
+	Option   string `json:"option,omitempty"`
+	Address  string `json:"address,omitempty"`
+	Road     Road   `json:"road,omitempty"`
+	// Feed and Cursor are of a choice that came by an action's stream of answers: the
+	// instance, and from where on the rest is wanted. A command with no Question moves
+	// the cursor alone.
+	Feed   string `json:"feed,omitempty"`
+	Cursor []byte `json:"cursor,omitempty"`
+	// Of is the address that PauseOf and ResumeOf are about. For is how long a pause
+	// lasts, 0: until it is ended, and by how much ExtendHold makes a hold longer, 0: for
+	// ever.
+	Of  string        `json:"of,omitempty"`
+	For time.Duration `json:"for,omitempty"`
+	// Finding is of EndCase, whose case is Case; Proposal and Text are of the proposals.
+	Finding  *Finding `json:"finding,omitempty"`
+	Proposal string   `json:"proposal,omitempty"`
+	Text     string   `json:"text,omitempty"`
 }

@@ -19,10 +19,12 @@ const (
 	// IntentUnknown: it may have taken effect; a person has to say.
 	IntentUnknown IntentState = "unknown"
 	IntentUndone  IntentState = "undone"
+	// IntentGathered: it is told together with others, by another intent.
+	IntentGathered IntentState = "gathered"
 )
 
 // Final tells whether nothing more will be tried by machine.
-func (s IntentState) Final() bool { return s != IntentPending }
+func (s IntentState) Final() bool { return s != IntentPending && s != IntentGathered }
 
 // Intent is one step for one target, written down before it is tried. It may be
 // tried more than once; it takes effect once.
@@ -50,6 +52,15 @@ type Intent struct {
 	// Undoes is the intent that this one undoes, by its UndoToken; empty: it does the
 	// verb itself.
 	Undoes string `json:"undoes,omitempty"`
+	// Question is what it tells people of, so that they can answer; empty: nothing.
+	Question string `json:"question,omitempty"`
+	// Preview: it is a dry run for who has to approve, and no doing of the step.
+	Preview bool `json:"preview,omitempty"`
+	// Gathered is the intent that tells this together with others: nothing is called for
+	// this one, which takes the outcome of that one.
+	Gathered string `json:"gathered,omitempty"`
+	// ChosenBy is the person who chose or approved it, by Question.
+	ChosenBy string `json:"chosen_by,omitempty"`
 	// Because says why it was planned, for people.
 	Because   string    `json:"because"`
 	PlannedAt time.Time `json:"planned_at"`

@@ -21,6 +21,17 @@ const (
 	// decision, To what it was, Case the case, Target the value, Message the signals.
 	RecordDecision RecordKind = "decision"
 	RecordUndo     RecordKind = "undo"
+	// A question was opened or closed, somebody was asked it, somebody chose: Subject is
+	// the question, To its state or the option, Target the address, Road the way.
+	RecordQuestion RecordKind = "question"
+	RecordAsked    RecordKind = "asked"
+	RecordChoice   RecordKind = "choice"
+	// A case was ended or opened again: Subject is the case, To the finding.
+	RecordFinding RecordKind = "finding"
+	// A proposal was made, accepted or refused: Subject is the proposal, To its state.
+	RecordProposal RecordKind = "proposal"
+	// A hold was made to last longer: Subject is the hold, Until its end.
+	RecordExtend RecordKind = "extend"
 )
 
 // Record is one thing that was decided, done or changed, for the audit: who, what, to
@@ -54,6 +65,7 @@ type Record struct {
 	Reference string    `json:"reference,omitempty"`
 	Message   string    `json:"message,omitempty"`
 	Until     time.Time `json:"until,omitzero"`
+	Road      Road      `json:"road,omitempty"`
 	// Intents by state, of RecordBegan.
 	Intents map[string]int `json:"intents,omitempty"`
 }

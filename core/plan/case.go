@@ -29,6 +29,13 @@ type Case struct {
 	Told  func(response, step string, t model.Target) (Told, bool)
 	// Held says how a hold is; nil: nothing is held.
 	Held func(hold string) Held
+	// Questions are all that were ever asked about it, under any of its ids, in the order
+	// in which they were.
+	Questions []model.Question
+	// OnCall are who is on call now, by the address of a schedule.
+	OnCall map[string][]string
+	// Paused says why a rule or response, by address, is paused; nil: none is.
+	Paused func(address string) (why string, ok bool)
 }
 
 // Held is how a hold is, for who wants it.
@@ -68,6 +75,10 @@ type Plan struct {
 	Limited bool
 	// Waits are the holds that something waits for, each once.
 	Waits []string
+	// Questions are to be opened: their levels are who is asked and when. For who is
+	// asked now Plan makes the intents that tell them, again each time it is called with a
+	// question that has reached a further level.
+	Questions []model.Question
 }
 
 // Kinds of targets that are no observables.

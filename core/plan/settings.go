@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/kelpie-sec/kelpie/core/expr"
+	"github.com/kelpie-sec/kelpie/core/model"
 )
 
 // Mode says how far actions go.
@@ -30,6 +31,10 @@ type Settings struct {
 	Repeat Repeat
 	// Rules says which responses a pipeline's or rule's signals ask for, by address.
 	Rules map[string][]string
+	// Users by name, and Authors: the address or user of who wrote a rule or pipeline, by
+	// its address.
+	Users   []User
+	Authors map[string]string
 }
 
 // Response is a plan for a case.
@@ -68,6 +73,57 @@ type Step struct {
 	Holds bool
 	// UndoAfter is how long a case wants the hold; 0: until a person lets it go.
 	UndoAfter time.Duration
+
+	// Needs are steps that have to be done, or answered, before it.
+	Needs []string
+	// Parallel is how many of its targets are under way at once; 0: all.
+	Parallel int
+	// OnFailure are steps that are taken if it comes to nothing, and only then.
+	OnFailure []string
+	// Text replaces what is told by default, each where it is not nil.
+	Text Text
+	// Wait is how long it waits for an answer, once it is delivered; 0: it asks nothing.
+	Wait    time.Duration
+	Options []model.Option
+	// AskSubject: subjects of the case are asked too, and their choice only adds evidence.
+	AskSubject bool
+	// Approval is what it needs before it is taken; nil: nothing.
+	Approval *Approval
+}
+
+// Text is what people are told, by templates of the operator's.
+type Text struct {
+	Subject *expr.Program // of the mail
+	Asked   *expr.Program // what the reader is asked to do
+	Body    *expr.Program // before the facts
+}
+
+// Approval is who has to agree before a step is taken.
+type Approval struct {
+	// Route or To is who is asked, by the action Via ("action.mail") and its verb notify.
+	Route string
+	To    *expr.Program
+	Via   string
+	// People is how many different ones have to agree, from 1; Role that they must have,
+	// empty: none.
+	People int
+	Role   string
+	// Wait is how long; Otherwise is model.OptionApprove or model.OptionRefuse, what it
+	// means if nobody answers.
+	Wait      time.Duration
+	Otherwise string
+	// AskSubject as with a Step.
+	AskSubject bool
+}
+
+// User is a person that Kelpie knows.
+type User struct {
+	Name  string   `json:"name"`
+	Mail  []string `json:"mail,omitempty"` // the first is where to write to
+	Roles []string `json:"roles,omitempty"`
+	Team  string   `json:"team,omitempty"`
+	// Accounts are observables that are this person, as "user:kim", "account:ACME\\kim".
+	Accounts []string `json:"accounts,omitempty"`
 }
 
 // Route finds the person.
