@@ -278,15 +278,15 @@ func (n *Notice) Bound() {
 		}
 		n.LeftOut[name] += count
 	}
-	boundTexts(&n.Case, &n.Title, &n.Plainly, &n.Because, &n.Asked, &n.Link, &n.Thread, &n.Subject, &n.Text, &n.Question)
+	boundTexts(&n.Case, &n.Title, &n.Plainly, &n.Because, &n.Asked, &n.Link, &n.Thread, &n.Subject, &n.Text, &n.Question, &n.Answer)
 	left("techniques", boundList(&n.Techniques, func(t *string) { boundTexts(t) }))
 	left("options", boundList(&n.Options, func(o *NoticeOption) {
-		boundTexts(&o.Name, &o.Summary)
+		boundTexts(&o.Name, &o.Summary, &o.Link)
 		boundList(&o.Reasons, func(t *string) { boundTexts(t) })
 	}))
 	left("previews", boundList(&n.Previews, func(p *NoticePreview) { boundTexts(&p.Verb, &p.Target, &p.State, &p.Message) }))
 	left("gathered", boundList(&n.Gathered, func(c *NoticeCase) {
-		boundTexts(&c.Case, &c.Title, &c.Asked, &c.Question)
+		boundTexts(&c.Case, &c.Title, &c.Asked, &c.Question, &c.Answer)
 		boundList(&c.Subjects, func(t *string) { boundTexts(t) })
 	}))
 	left("factors", boundList(&n.Score.Factors, func(f *NoticeFactor) {
