@@ -15,7 +15,7 @@ func language() bodyType {
 		connectorBlock("enrichment", "A source of answers about observables.", nil),
 		connectorBlock("action", "What can be done, and by whom.", nil),
 		templateBlock(), pipelineBlock(), ignoreBlock(), ruleBlock(), tableBlock(), packBlock(), moduleBlock(), inputBlock(),
-		scoreBlock(), responseBlock(), routeBlock(), protectBlock(), movedBlock(),
+		scoreBlock(), responseBlock(), routeBlock(), holdBlock(), protectBlock(), movedBlock(),
 		laterBlock("user", "Who may sign in.", "name"),
 	}}
 }
@@ -345,7 +345,7 @@ func responseBlock() blockType {
 					expression("to", "Who is told: route.NAME, an address or a list of them."),
 					expression("because", "Why, in a sentence."),
 					duration("wait", "How long to wait for an answer.").notYet(),
-					duration("undo_after", "How long it is held before it is undone. By default until a person lets it go."),
+					expression("undo_after", "How long it is held before it is undone: a time, which may depend on the case, or \"forever\": until a person lets it go, which needs a because."),
 					boolean("parallel", "Whether it waits for the step before.").notYet(),
 				},
 				blocks: []blockType{
@@ -358,6 +358,14 @@ func responseBlock() blockType {
 			},
 		}, testBlock()},
 	}}
+}
+
+func holdBlock() blockType {
+	return blockType{name: "hold", doc: "Who is told of what could not be let go, such as a host that is still isolated since its undo failed. Without this block: who was told of its case.", body: bodyType{attributes: []attribute{
+		texts("to", "Addresses.").must(),
+		reference("via", "The action that tells them: action.NAME.").must(),
+		duration("every", "How often they are told, and an undo that failed is tried again, until it is done.").standard(`"1h"`),
+	}}}
 }
 
 func routeBlock() blockType {

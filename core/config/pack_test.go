@@ -279,8 +279,9 @@ response "contain" {
   when = case.score.total >= 60
 
   step "isolate" {
-    do      = action.edr.isolate_host
-    targets = case.hosts
+    do         = action.edr.isolate_host
+    targets    = case.hosts
+    undo_after = "4h"
   }
 }
 response "tell" {

@@ -42,6 +42,7 @@ func (p *parser) responding() {
 	for _, s := range p.each("protect") {
 		out.Protects = append(out.Protects, p.protect(s))
 	}
+	p.stuck(out)
 	p.limits(p.offered())
 }
 
@@ -136,44 +137,9 @@ func (p *parser) step(response, s *section, names []string) plan.Step {
 		out.Verb, out.TargetKinds, out.Contains = verb.Name, verb.Targets, contains(verb.Name)
 		out.Notice = slices.ContainsFunc(verb.Parameters.Attributes, func(a model.Attribute) bool { return a.Name == noticeParameter })
 		out.Parameters = p.parameters(s, verb, env)
-		p.undo(s, &out, verb)
+		p.undo(s, &out, verb, env)
 	}
 	return out
-}
-
-// undo reads whether what a step does is held, and how long.
-func (p *parser) undo(s *section, out *plan.Step, verb *model.Verb) {
-	out.UndoAfter = s.duration("undo_after", 0)
-	switch {
-	case s.broken:
-	case s.has("undo_after") && !verb.Undo:
-		p.errorf(s.place("undo_after"), "Cannot be undone", "%s cannot undo %q. %s", p.shown(out.Action), verb.Name, undoHint(out.Action, p.undoable(out.Action)))
-	case s.has("undo_after") && out.UndoAfter <= 0:
-		p.errorf(s.place("undo_after"), "Out of range", "Write how long it is held, such as \"4h\"; without the line it is held until somebody lets it go (\"kelpie release\").")
-	}
-	// What changes nothing of its target, such as a ticket, is held only if its end is
-	// wanted.
-	out.Holds = verb.Undo && (out.Contains || out.UndoAfter > 0)
-}
-
-// undoable are the verbs that an action can undo.
-func (p *parser) undoable(action string) []string {
-	var all []string
-	for _, i := range p.config.instances {
-		for _, v := range i.connector.Verbs {
-			if i.settings.Address == action && v.Undo {
-				all = append(all, v.Name)
-			}
-		}
-	}
-	return all
-}
-
-func undoHint(action string, undoable []string) string {
-	if len(undoable) == 0 {
-		return "It can undo nothing: remove the line."
-	}
-	return "It can undo: " + strings.Join(undoable, ", ") + ". Otherwise remove the line."
 }
 
 // do finds the action and the verb that a step names: action.NAME.VERB, where the

@@ -58,7 +58,7 @@ func Places() []Place {
 		of(inPipeline, "when", "map"), of(inIgnore, "when"), of(inRule, "when", "title", "key", "of"),
 		of(inSeveral, "when", "key", "of"), of(inTitle, "title"),
 		of(inScore, "for_each", "when", "points", "because", "source", "at", "reliability"), of(inResponse, "when"),
-		of(inStep, "when", "targets", "to"), of(inParams, "parameters", "because"),
+		of(inStep, "when", "targets", "to"), of(inParams, "parameters", "because", "undo_after"),
 		of(inRoute, "to"), of(inProtect, "when"),
 	}
 	for i := range all {

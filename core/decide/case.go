@@ -27,6 +27,7 @@ type caseState struct {
 	notes     []model.Note
 	beside    []string // cases, by an id of theirs, that are part of it but for its size
 	limited   bool     // a limit holds something back
+	paused    bool     // a pause does
 	late      bool     // it was touched and not planned since
 	held      bool     // it is planned when the run has ended
 	waiting   bool     // an answer about it was pending when it was last touched
@@ -129,6 +130,7 @@ func (m *Machine) merge(into, from *caseState) {
 	into.rebuild = into.rebuild || from.rebuild
 	into.joined = append(append(into.joined, from.joined...), from.opened...)
 	into.limited = into.limited || from.limited
+	into.paused = into.paused || from.paused
 	into.late = into.late || from.late
 	into.held = into.held || from.held
 	into.waiting = into.waiting || from.waiting

@@ -211,7 +211,17 @@ func (m *Machine) caseID(n correlate.SignalNum) string { return model.CaseID(m.i
 func (m *Machine) flagsNow() Flags {
 	return Flags{
 		Paused: m.pause.On, PausedBy: m.pause.By, PausedReason: m.pause.Because, PausedAt: m.pause.At,
+		PausedUntil: m.pause.Until, Pauses: m.pausesNow(),
 		Ended: m.ended, Config: m.config.Hash, Decisions: m.decisions,
 		Events: m.events.Clone(), Passed: m.passed.Clone(),
 	}
+}
+
+func (m *Machine) pausesNow() []Pause {
+	var all []Pause
+	for _, of := range slices.Sorted(maps.Keys(m.pauses)) {
+		p := m.pauses[of]
+		all = append(all, Pause{Of: of, By: p.By, Because: p.Because, At: p.At, Until: p.Until})
+	}
+	return all
 }

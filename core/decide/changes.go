@@ -121,6 +121,10 @@ type Flags struct {
 	PausedBy     string    `json:"paused_by,omitempty"`
 	PausedReason string    `json:"paused_reason,omitempty"`
 	PausedAt     time.Time `json:"paused_at,omitzero"`
+	// PausedUntil is when that ends by itself; zero: when a person ends it.
+	PausedUntil time.Time `json:"paused_until,omitzero"`
+	// Pauses of rules, pipelines and responses, by address.
+	Pauses []Pause `json:"pauses,omitempty"`
 	// Decisions of people about cases that stand, in their order.
 	Decisions []model.Decision `json:"decisions,omitempty"`
 	// Ended: under --once, the sources have ended.
@@ -132,4 +136,14 @@ type Flags struct {
 	// Passed are those of them whose messages were lost, so that nothing is known of
 	// what they held.
 	Passed Spans `json:"passed"`
+}
+
+// Pause holds back what a rule's or pipeline's signals ask for, or what a response does.
+type Pause struct {
+	Of      string    `json:"of"` // "rule.beacon", "pipeline.edr", "response.contain"
+	By      string    `json:"by"`
+	Because string    `json:"because,omitempty"`
+	At      time.Time `json:"at"`
+	// Until is when it ends by itself; zero: when a person ends it.
+	Until time.Time `json:"until,omitzero"`
 }

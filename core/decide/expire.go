@@ -54,23 +54,35 @@ func (m *Machine) showEnd(h *holdState, o *model.Owner) {
 	}
 }
 
-// nextEnd is how long after the last tick a hold has to be looked at; nil: none has an end.
+// nextEnd is how long after the last tick a hold or pause has to be looked at; nil: none
+// has an end.
 func (m *Machine) nextEnd() *time.Duration {
 	if m.end.known {
 		return m.end.after
 	}
 	var next *time.Duration
+	sooner := func(left time.Duration) {
+		if next == nil || left < *next {
+			next = &left
+		}
+	}
 	for _, h := range m.holds {
 		for i := range h.Owners {
-			o := &h.Owners[i]
-			if !o.Wants() || o.After == 0 {
-				continue
-			}
-			left := max(o.Ends-m.clock.Elapsed, 0) // of one whose time has not begun: now
-			if next == nil || left < *next {
-				next = &left
+			if o := &h.Owners[i]; o.Wants() && o.After != 0 {
+				sooner(max(o.Ends-m.clock.Elapsed, 0)) // of one whose time has not begun: now
 			}
 		}
+		if m.stuck(h) {
+			sooner(max(h.Again-m.clock.Elapsed, 0))
+		}
+	}
+	for _, p := range m.pauses {
+		if p.For > 0 {
+			sooner(m.left(p))
+		}
+	}
+	if m.pause.For > 0 {
+		sooner(m.left(m.pause))
 	}
 	m.end = nextEnd{known: true, after: next}
 	return next

@@ -20,6 +20,9 @@ type holdState struct {
 	Already []string `json:"already,omitempty"`
 	// Waiting are the first ids of cases that are planned again when it changes, sorted.
 	Waiting []string `json:"waiting,omitempty"`
+	// Again is when something is done again about its undo that came to nothing, in the
+	// time that decide has seen pass.
+	Again time.Duration `json:"again,omitempty"`
 }
 
 // inForce tells whether the target is contained, as far as is known.
@@ -146,7 +149,7 @@ func (m *Machine) own(h *holdState, in *intentState) {
 	}
 	switch h.State {
 	case model.HoldStuck:
-		h.State, h.Message = model.HoldInForce, ""
+		h.State, h.Message, h.Told = model.HoldInForce, "", 0
 	case model.HoldReleasing:
 		o.LetGoAt, o.Because = m.at, "it was being released already"
 	}
@@ -219,8 +222,10 @@ func (m *Machine) undone(h *holdState, undo *intentState) {
 		h.Hold = model.Hold{ID: h.ID, Action: h.Action, Verb: h.Verb, Target: h.Target}
 	case model.IntentFailed, model.IntentRefused:
 		h.State, h.Message = model.HoldStuck, undo.Message
+		m.tellStuck(h)
 	case model.IntentUnknown:
 		h.State, h.Message = model.HoldUnknown, undo.Message
+		m.tellStuck(h)
 	}
 	m.changedHold(h)
 	m.look(h)
@@ -259,6 +264,41 @@ func (m *Machine) releaseHold(c *model.Command) {
 		return
 	}
 	m.look(h)
+}
+
+// releaseAll takes a person's order to let go of everything.
+func (m *Machine) releaseAll(c *model.Command) {
+	for _, id := range slices.Sorted(maps.Keys(m.holds)) {
+		one := *c
+		one.Hold, one.Case = id, ""
+		m.releaseHold(&one)
+	}
+}
+
+// extendHold takes a person's order to hold on for longer, or until somebody lets go.
+func (m *Machine) extendHold(c *model.Command) {
+	h := m.holds[c.Hold]
+	if h == nil || !h.inForce() || c.For < 0 {
+		return
+	}
+	for i := range h.Owners {
+		o := &h.Owners[i]
+		if !o.Wants() || o.After == 0 || c.Case != "" && !m.sameCase(o.Case, c.Case) {
+			continue
+		}
+		if c.For == 0 {
+			o.After, o.Ends, o.Until = 0, 0, time.Time{}
+		} else {
+			o.After, o.Until = o.After+c.For, o.Until.Add(c.For)
+			if o.Ends > 0 {
+				o.Ends += c.For
+			}
+		}
+		m.changedHold(h)
+		extended := *o
+		extended.By, extended.Because = c.By, c.Because
+		m.recordHold(model.RecordExtend, h, extended)
+	}
 }
 
 // endedByHand tells whether a person says of an undo that came to nothing that it is

@@ -27,16 +27,16 @@ func (m *Machine) plan(cs *caseState) {
 
 // planNow tells whether anything was planned.
 func (m *Machine) planNow(cs *caseState) bool {
-	rules := m.names(cs.sum.rules)
-	cs.limited, cs.late, cs.held, cs.credit = false, false, false, 0
+	rules, paused := m.active(m.names(cs.sum.rules))
+	cs.limited, cs.late, cs.held, cs.credit, cs.paused = false, false, false, 0, len(paused) > 0
 	if !m.planner.Responds(rules) {
-		cs.notes = nil
+		cs.notes = since(cs.notes, paused)
 		return false
 	}
 	view := newView(m, cs)
 	pending := view.pending()
 	if notes, all := m.planner.Holds(rules, pending, m.at); all {
-		cs.notes = since(cs.notes, notes)
+		cs.notes = since(cs.notes, append(paused, notes...))
 		return false
 	}
 	p := m.planner.Plan(plan.Case{
@@ -50,10 +50,11 @@ func (m *Machine) planNow(cs *caseState) bool {
 		Score:     m.scoreTold(view),
 		Told:      m.toldOf(view),
 		Held:      m.heldNow,
+		Paused:    m.pausedNow,
 	}, m.at, m.recently)
 	m.tell(view, p.Intents)
-	cs.notes = since(cs.notes, p.Notes)
-	cs.limited = p.Limited
+	cs.notes = since(cs.notes, append(paused, p.Notes...))
+	cs.limited, cs.paused = p.Limited, cs.paused || p.Paused
 	m.urge(cs, view, p.Intents)
 	for i := range p.Intents {
 		m.planIntent(p.Intents[i])
@@ -193,17 +194,13 @@ var resolvable = [...]model.IntentState{
 func (m *Machine) command(c *model.Command) {
 	switch c.Kind {
 	case model.PauseActions:
-		if !m.pause.On {
-			m.pause = pause{On: true, By: c.By, Because: c.Because, At: m.at}
-			m.changed.flags = true
-			m.recordOrder(model.RecordPause, c)
-		}
+		m.pauseActions(c)
 	case model.ResumeActions:
-		if m.pause.On {
-			m.pause = pause{}
-			m.changed.flags = true
-			m.recordOrder(model.RecordResume, c)
-		}
+		m.resumeActions(c)
+	case model.PauseOf:
+		m.pauseOf(c)
+	case model.ResumeOf:
+		m.resumeOf(c)
 	case model.ResolveIntent:
 		in := m.intents[c.Intent]
 		if in == nil || in.State != model.IntentUnknown && !m.endedByHand(in, c.State) || !slices.Contains(resolvable[:], c.State) {
@@ -218,6 +215,10 @@ func (m *Machine) command(c *model.Command) {
 		m.finished(in)
 	case model.ReleaseHold:
 		m.releaseHold(c)
+	case model.ReleaseAll:
+		m.releaseAll(c)
+	case model.ExtendHold:
+		m.extendHold(c)
 	case model.MergeCases, model.SplitCase, model.NeverJoin:
 		m.decideByHand(c)
 	case model.UndoDecision:

@@ -38,6 +38,7 @@ type Machine struct {
 	position Position
 	at       time.Time
 	pause    pause
+	pauses   map[string]pause // of rules, pipelines and responses, by address
 
 	events Spans // of EVENTS, by sequence: those that are decided
 	passed Spans // of these, the ones whose messages were lost
@@ -96,14 +97,6 @@ type Machine struct {
 	changed changed
 }
 
-// pause is the state of "pause actions".
-type pause struct {
-	On      bool      `json:"on,omitempty"`
-	By      string    `json:"by,omitempty"`
-	Because string    `json:"because,omitempty"`
-	At      time.Time `json:"at,omitzero"`
-}
-
 // New returns a machine that has seen nothing.
 func New(compile Compiler) *Machine {
 	return &Machine{
@@ -125,6 +118,7 @@ func New(compile Compiler) *Machine {
 		recent:   map[string][]time.Time{},
 		told:     map[string]told{},
 		holds:    map[string]*holdState{},
+		pauses:   map[string]pause{},
 		awaiting: map[string]int{},
 		marks:    map[string]*mark{},
 		horizon:  math.MinInt64,
@@ -307,6 +301,8 @@ func (m *Machine) tick(t *model.Tick) {
 	m.clock.tick(t)
 	m.changed.rules = m.ruleStats()
 	m.expire()
+	m.endPauses()
+	m.lookStuck()
 	var free []*caseState
 	for _, cs := range m.cases {
 		if cs.limited || cs.late {

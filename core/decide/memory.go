@@ -154,7 +154,7 @@ func (m *Machine) quietSince() int64 {
 
 // stays tells whether a case can't leave, since something about it is under way.
 func (m *Machine) stays(cs *caseState) bool {
-	return cs.waiting || cs.limited || cs.late || cs.held || m.owes(cs) || len(m.holds) > 0 && m.inHold(cs)
+	return cs.waiting || cs.limited || cs.paused || cs.late || cs.held || m.owes(cs) || len(m.holds) > 0 && m.inHold(cs)
 }
 
 // owes tells whether a step of a case is still to be done.

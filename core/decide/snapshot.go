@@ -17,7 +17,7 @@ import (
 
 // snapshotVersion heads every snapshot. One of another version is not read: the
 // inputs are replayed instead.
-const snapshotVersion = "kelpie decide 9\n"
+const snapshotVersion = "kelpie decide 10\n"
 
 var (
 	// ErrSnapshot means that bytes are no snapshot of this version.
@@ -55,6 +55,7 @@ type head struct {
 	Kept    *keptRules           `json:"kept,omitempty"`
 	AtEnd   []string             `json:"at_end,omitempty"` // sorted
 
+	Pauses    map[string]pause `json:"pauses,omitempty"`
 	Decisions []model.Decision `json:"decisions,omitempty"`
 	Told      map[string]told  `json:"told,omitempty"`
 }
@@ -143,7 +144,7 @@ func (m *Machine) head() head {
 		Planned: m.planned, Pause: m.pause, Events: m.events, Passed: m.passed,
 		Clock: m.clock, Sums: m.sums,
 		Recent: map[string][]time.Time{}, Marks: m.marks, Horizon: m.horizon, Numbers: m.numbers, Away: m.away,
-		Decisions: m.decisions, Told: m.told,
+		Pauses: m.pauses, Decisions: m.decisions, Told: m.told,
 	}
 	h.Awake, h.Rules, h.Waiting, h.Waiters = m.awake, m.savedRules(), m.inTurn(), m.several.numbers
 	h.Kept, h.AtEnd = m.several.kept, slices.Sorted(maps.Keys(m.several.atEnd))
@@ -200,6 +201,7 @@ func (m *Machine) writeCase(e *encoder, cs *caseState) {
 	e.time(cs.updatedAt)
 	e.time(cs.changedAt)
 	e.bool(cs.limited)
+	e.bool(cs.paused)
 	e.bool(cs.late)
 	e.bool(cs.held)
 	e.bool(cs.waiting)
@@ -362,6 +364,9 @@ func (m *Machine) restoreHead(d *decoder) error {
 	m.position, m.at = h.Position, h.At
 	m.once, m.ended, m.planned, m.pause, m.events, m.passed = h.Once, h.Ended, h.Planned, h.Pause, h.Events, h.Passed
 	m.clock = h.Clock
+	if h.Pauses != nil {
+		m.pauses = h.Pauses
+	}
 	for i := range h.Sources {
 		m.counts[h.Sources[i].Source] = &h.Sources[i]
 		m.noteGaps(&h.Sources[i])
@@ -462,6 +467,7 @@ func (m *Machine) readCase(d *decoder) {
 		}
 	})
 	cs.updatedAt, cs.changedAt, cs.limited = d.time(), d.time(), d.bool()
+	cs.paused = d.bool()
 	cs.late, cs.held, cs.waiting = d.bool(), d.bool(), d.bool()
 	shelved := d.bool()
 	cs.pinned = load{int(d.uint()), int(d.uint()), int(d.uint())}

@@ -46,8 +46,11 @@ type Hold struct {
 	// says why.
 	By      string `json:"by,omitempty"`
 	Because string `json:"because,omitempty"`
-	// Message says why it is stuck or unknown.
-	Message string `json:"message,omitempty"`
+	// Message says why it is stuck or unknown; Told is how often people were told of that,
+	// ToldAt when last.
+	Message string    `json:"message,omitempty"`
+	Told    int       `json:"told,omitempty"`
+	ToldAt  time.Time `json:"told_at,omitzero"`
 }
 
 // Owner is an intent that wants a hold, for its case.

@@ -71,8 +71,9 @@ type Plan struct {
 	Intents []model.Intent
 	// Notes say what was not planned, and why, as things are now.
 	Notes []model.Note
-	// Limited: something waits for room in a limit.
+	// Limited: something waits for room in a limit; Paused: for the end of a pause.
 	Limited bool
+	Paused  bool
 	// Waits are the holds that something waits for, each once.
 	Waits []string
 	// Questions are to be opened: their levels are who is asked and when. For who is

@@ -33,6 +33,30 @@ func (s *Settings) Asked(rules []string) []*Response {
 	return all
 }
 
+// Responding tells whether there is such a response, or such a rule or pipeline that asks
+// for one.
+func (s *Settings) Responding(address string) bool {
+	return len(s.Rules[address]) > 0 || slices.ContainsFunc(s.Responses, func(r Response) bool { return r.Address == address })
+}
+
+// Acts tells whether a step of any response is done by an action.
+func (s *Settings) Acts(action string) bool { return s.steps(action, func(*Step) bool { return true }) }
+
+// Notices tells whether an action tells people by a notice.
+func (s *Settings) Notices(action string) bool {
+	return s.Stuck.Via == action && s.Stuck.Notice ||
+		s.steps(action, func(step *Step) bool { return step.Notice && step.Verb == "notify" })
+}
+
+func (s *Settings) steps(action string, which func(*Step) bool) bool {
+	for i := range s.Responses {
+		if slices.ContainsFunc(s.Responses[i].Steps, func(step Step) bool { return step.Action == action && which(&step) }) {
+			return true
+		}
+	}
+	return false
+}
+
 // Holds tells whether a response's condition is true of a case.
 func (r *Response) Holds(c expr.Value) bool {
 	var scope expr.Scope

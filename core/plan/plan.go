@@ -91,7 +91,7 @@ func (p *Planner) Plan(c Case, now time.Time, recent func(verb string) int) Plan
 	}
 	p.scope.Set("case", c.Value)
 	for i := range p.settings.Responses {
-		if p.asked(i, c.Rules) {
+		if p.asked(i, c.Rules) && !run.paused(p.settings.Responses[i].Address) {
 			run.response(&p.settings.Responses[i], p.depends[i])
 		}
 	}
@@ -120,7 +120,11 @@ func (r *run) held(s *Step, in *model.Intent) Held {
 	if !s.Holds || in.DryRun {
 		return Held{}
 	}
-	in.Hold, in.UndoAfter = model.HoldID(in.Action, in.Verb, in.Target), s.UndoAfter
+	in.Hold = model.HoldID(in.Action, in.Verb, in.Target)
+	var why string
+	if in.UndoAfter, why = r.undoAfter(s); why != "" {
+		r.note(in.Response, in.Step, in.Target.Kind+":"+in.Target.Value, "%s", why)
+	}
 	// What this plan itself has just planned is waited for as well.
 	for i := range r.plan.Intents {
 		if other := &r.plan.Intents[i]; other.Hold == in.Hold && other.State == model.IntentPending {
@@ -186,6 +190,19 @@ func (r *run) response(resp *Response, depends bool) {
 	}
 }
 
+// paused notes that a response is.
+func (r *run) paused(response string) bool {
+	if r.c.Paused == nil {
+		return false
+	}
+	why, ok := r.c.Paused(response)
+	if ok {
+		r.plan.Paused = true
+		r.note(response, "", "", "%s", why)
+	}
+	return ok
+}
+
 // holds evaluates a condition; one that is too much work is noted.
 func (r *run) holds(when *expr.Program, response, step string) bool {
 	if when == nil {
@@ -232,7 +249,7 @@ func (s *Step) reads(other string) bool {
 }
 
 func (s *Step) programs() []*expr.Program {
-	all := []*expr.Program{s.When, s.Targets, s.To, s.Because}
+	all := []*expr.Program{s.When, s.Targets, s.To, s.Because, s.UndoBy}
 	for _, p := range s.Parameters {
 		all = append(all, p)
 	}

@@ -35,6 +35,18 @@ type Settings struct {
 	// its address.
 	Users   []User
 	Authors map[string]string
+	// Stuck is who is told of holds whose undo comes to nothing.
+	Stuck Stuck
+}
+
+// Stuck says who is told of a hold whose undo has failed, or of which nobody knows what
+// became, again and again until it is known to have ended.
+type Stuck struct {
+	Via   string        // "action.mail"; empty: who was told of the case is told, likewise
+	To    []string      // addresses
+	Every time.Duration // how often they are told, and a failed undo is tried again
+	// Notice: the verb takes a parameter "notice".
+	Notice bool
 }
 
 // Response is a plan for a case.
@@ -71,8 +83,10 @@ type Step struct {
 	Because *expr.Program
 	// Holds: what it does can be undone, and is held until nobody wants it any more.
 	Holds bool
-	// UndoAfter is how long a case wants the hold; 0: until a person lets it go.
+	// UndoAfter is how long a case wants the hold; 0: until a person lets it go. UndoBy
+	// gives it as a text where it depends on the case, or Forever.
 	UndoAfter time.Duration
+	UndoBy    *expr.Program
 
 	// Needs are steps that have to be done, or answered, before it.
 	Needs []string
