@@ -98,6 +98,8 @@ func (s *Server) Handler() http.Handler {
 	post("/v1/intents/{id}/resolve", s.resolve)
 	get("/v1/holds", s.holds)
 	post("/v1/holds/{hold}/release", s.release)
+	post("/v1/holds/{hold}/extend", s.extend)
+	post("/v1/holds/release", s.releaseAll)
 	get("/v1/plugins", s.plugins)
 	get("/v1/plugins/status", s.pluginStatus)
 	post("/v1/plugins/{name}/restart", s.restart)
@@ -113,6 +115,8 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("POST /v1/apply", patient(s.answer(s.apply)))
 	post("/v1/actions/pause", s.order(model.PauseActions))
 	post("/v1/actions/resume", s.order(model.ResumeActions))
+	post("/v1/pauses", s.pause)
+	post("/v1/pauses/end", s.resume)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, pattern := mux.Handler(r); pattern == "" {
 			w = &refusal{w}
@@ -254,8 +258,13 @@ type Order struct {
 	By      string            `json:"by"`
 	Because string            `json:"because,omitempty"`
 	State   model.IntentState `json:"state,omitempty"`
-	// Case that lets go of a hold; empty: all.
+	// Case that lets go of a hold, or holds it for longer; empty: all.
 	Case string `json:"case,omitempty"`
+	// For is how long a pause lasts or by how much a hold is extended, such as "2h"; empty:
+	// until somebody ends it. Of is the address of the rule, pipeline or response that is
+	// paused.
+	For string `json:"for,omitempty"`
+	Of  string `json:"of,omitempty"`
 }
 
 // readBody reads the body of an order into v.
@@ -325,7 +334,11 @@ func (s *Server) order(kind model.CommandKind) func(*http.Request) (any, error) 
 		if err != nil {
 			return nil, err
 		}
-		if err := s.Engine.Order(r.Context(), model.Command{Kind: kind, By: o.By, Because: o.Because}); err != nil {
+		long, err := o.long()
+		if err != nil {
+			return nil, err
+		}
+		if err := s.Engine.Order(r.Context(), model.Command{Kind: kind, By: o.By, Because: o.Because, For: long}); err != nil {
 			return nil, err
 		}
 		return s.Store.Flags(r.Context())

@@ -104,6 +104,75 @@ func (s *Server) release(r *http.Request) (any, error) {
 	return shown[0], nil
 }
 
+// extend makes a hold last longer, or until somebody lets go.
+func (s *Server) extend(r *http.Request) (any, error) {
+	ctx := r.Context()
+	o, err := readOrder(r)
+	if err != nil {
+		return nil, err
+	}
+	if strings.TrimSpace(o.Because) == "" {
+		return nil, bad("who holds something for longer says why")
+	}
+	long, err := o.long()
+	if err != nil {
+		return nil, err
+	}
+	h, err := s.findHold(ctx, r.PathValue("hold"))
+	if err != nil {
+		return nil, err
+	}
+	order := model.Command{Kind: model.ExtendHold, By: o.By, Because: o.Because, Hold: h.ID, For: long}
+	if o.Case != "" {
+		if order.Case, err = s.owning(ctx, h, o.Case); err != nil {
+			return nil, err
+		}
+	}
+	if h.State != model.HoldInForce {
+		return nil, &Error{http.StatusConflict, "it is being let go already, or was: nothing is left to extend"}
+	}
+	if !slices.ContainsFunc(h.Owners, func(w model.Owner) bool { return w.Wants() && w.After > 0 }) {
+		return nil, &Error{http.StatusConflict, "it has no end: it is held until somebody lets it go"}
+	}
+	if err := s.Engine.Order(ctx, order); err != nil {
+		return nil, err
+	}
+	if h, err = s.Store.Hold(ctx, h.ID); err != nil {
+		return nil, err
+	}
+	shown, err := s.held(ctx, []model.Hold{h})
+	if err != nil {
+		return nil, err
+	}
+	return shown[0], nil
+}
+
+// releaseAll lets go of everything that is held.
+func (s *Server) releaseAll(r *http.Request) (any, error) {
+	ctx := r.Context()
+	o, err := readOrder(r)
+	if err != nil {
+		return nil, err
+	}
+	if strings.TrimSpace(o.Because) == "" {
+		return nil, bad("a release says why")
+	}
+	before, err := s.Store.Holds(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Engine.Order(ctx, model.Command{Kind: model.ReleaseAll, By: o.By, Because: o.Because}); err != nil {
+		return nil, err
+	}
+	after := make([]model.Hold, len(before))
+	for i, h := range before {
+		if after[i], err = s.Store.Hold(ctx, h.ID); err != nil {
+			return nil, err
+		}
+	}
+	return s.held(ctx, after)
+}
+
 func (s *Server) findHold(ctx context.Context, name string) (model.Hold, error) {
 	all, err := s.Store.Holds(ctx, false)
 	if err != nil {

@@ -29,6 +29,8 @@ type Status struct {
 	// Troubles are what is broken, since when, what waits, and what to do.
 	Troubles  []Trouble       `json:"troubles"`
 	Paused    *decide.Flags   `json:"paused,omitempty"`
+	// Pauses of rules, pipelines and responses.
+	Pauses    []decide.Pause  `json:"pauses,omitempty"`
 	Detectors []detect.Report `json:"detectors"`
 	// Feeds by detector: a quiet one is not a blind one.
 	Feeds       map[string]Feed `json:"feeds"`

@@ -215,11 +215,24 @@ func (s *holdStory) step() {
 			s.uptime = 0
 			s.tick(time.Minute)
 		case 2:
-			s.config(rapid.SampledFrom([]string{"base held", "base kept", "base dry", "base held narrow", "base quiet"}).Draw(t, "config"))
+			s.config(rapid.SampledFrom([]string{"base held", "base kept", "base dry", "base held narrow", "base quiet", "base held told", "base graded heard"}).Draw(t, "config"))
 		}
 	case 11:
-		s.give(model.Input{Command: &model.Command{Kind: model.PauseActions, By: "kim"}})
+		s.give(model.Input{Command: s.anyPause()})
 	}
+}
+
+// anyPause is an order that changes what is held back, or how long something is held.
+func (s *holdStory) anyPause() *model.Command {
+	c := &model.Command{By: "kim", Because: "clean", For: time.Duration(rapid.IntRange(0, 90).Draw(s.t, "for")) * time.Minute}
+	c.Kind = rapid.SampledFrom([]model.CommandKind{
+		model.PauseActions, model.ResumeActions, model.PauseOf, model.ResumeOf, model.ExtendHold, model.ReleaseAll,
+	}).Draw(s.t, "order")
+	c.Of = rapid.SampledFrom([]string{"pipeline.ids", "response.contain", "response.other"}).Draw(s.t, "of")
+	if holds := slices.Sorted(maps.Keys(s.tables.holds)); len(holds) > 0 {
+		c.Hold = rapid.SampledFrom(holds).Draw(s.t, "hold")
+	}
+	return c
 }
 
 func (s *holdStory) config(text string) {

@@ -113,6 +113,13 @@ func testCompiler(c model.Config) (*Settings, error) {
 			s.Plan.Responses = nil
 		case "held": // what isolates can be undone
 			s.Plan.Responses[1].Steps[0].Holds, s.Plan.Responses[1].Steps[0].UndoAfter = true, time.Hour
+		case "graded": // who comes again is held for longer, and the third time for ever
+			s.Plan.Responses[1].Steps[0].Holds = true
+			s.Plan.Responses[1].Steps[0].UndoBy = expression(`length(case.history) > 3 ? "forever" : length(case.history) > 0 ? "24h" : "1h"`)
+		case "heard": // by who was told of the case
+			s.Plan.Stuck.Every = time.Hour
+		case "told": // what can't be let go is told, and tried again
+			s.Plan.Stuck = plan.Stuck{Via: "action.mail", To: []string{"soc@example.org"}, Every: time.Hour, Notice: true}
 		case "kept": // and is held until a person lets it go
 			s.Plan.Responses[1].Steps[0].Holds = true
 		case "two": // inventories, and who people are

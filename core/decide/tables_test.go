@@ -17,6 +17,7 @@ type tables struct {
 	cases    map[string]model.Case
 	intents  map[string]model.Intent
 	holds    map[string]model.Hold
+	flags    Flags
 	members  map[string]string
 	aliases  map[string]string
 
@@ -101,6 +102,7 @@ func (t *tables) commit(c Changes) {
 	}
 	if c.Flags != nil {
 		t.put("flags", "", c.Flags)
+		t.flags = *c.Flags
 	}
 	t.memory(c)
 }

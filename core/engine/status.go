@@ -40,6 +40,7 @@ func (k *Kelpie) Status(ctx context.Context) (api.Status, error) {
 		return s, err
 	}
 	s.Config = flags.Config
+	s.Pauses = flags.Pauses
 	if flags.Paused {
 		s.Paused = &flags
 	}

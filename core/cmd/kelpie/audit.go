@@ -224,10 +224,9 @@ func sentence(r model.Record) string {
 	switch r.Kind {
 	case model.RecordConfig:
 		parts = append(parts, "configuration "+head(r.Subject)+" is in force")
-	case model.RecordPause:
-		parts = append(parts, "actions are paused")
-	case model.RecordResume:
-		parts = append(parts, "actions go on")
+	case model.RecordPause, model.RecordResume:
+		parts = append(parts, pauseText(r))
+		r.Subject = ""
 	case model.RecordDecision, model.RecordUndo:
 		parts = append(parts, decisionText(r))
 	case model.RecordBegan:
@@ -251,6 +250,19 @@ func sentence(r model.Record) string {
 		parts = append(parts, r.Subject)
 	}
 	return strings.Join(parts, "; ")
+}
+
+// pauseText says what was held back, or goes on.
+func pauseText(r model.Record) string {
+	switch {
+	case r.Kind == model.RecordPause && r.Subject == "":
+		return "actions are paused" + ending(r.Until)
+	case r.Kind == model.RecordPause:
+		return r.Subject + " is paused" + ending(r.Until)
+	case r.Subject == "":
+		return "actions go on"
+	}
+	return r.Subject + " goes on"
 }
 
 // decisionText says what a person decided about cases, or took back.

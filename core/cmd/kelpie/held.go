@@ -39,38 +39,74 @@ func (p program) heldCommand(o *options) *cobra.Command {
 }
 
 func (p program) releaseCommand(o *options) *cobra.Command {
-	order := api.Order{}
+	order, all := api.Order{}, false
 	c := &cobra.Command{
 		Use: "release HOLD|TARGET --because TEXT", Short: "Let go of what is contained, and undo it",
 		Long: `Let go of what is contained, for all cases that hold it, and undo it.
 
-With --case, that case alone lets go; it is undone when the last has. A hold whose undo
-has failed, or of which nobody knows what became, is undone once more.`,
-		Args: cobra.ExactArgs(1),
+With --case, that case alone lets go; it is undone when the last has. With --all, all
+that is held is let go. A hold whose undo has failed, or of which nobody knows what
+became, is undone once more.`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			if strings.TrimSpace(order.Because) == "" {
-				return usage("say why, with --because: whoever looks at this later needs it")
+			switch {
+			case all && (len(args) > 0 || order.Case != ""):
+				return usage("--all lets go of everything: name no hold and no case")
+			case !all && len(args) == 0:
+				return usage("name what is let go, as \"kelpie held\" lists it; or all of it, with --all")
 			}
-			if err := name(&order); err != nil {
-				return err
+			if all {
+				var holds []api.Held
+				return p.orderHeld(c, o, &order, "/v1/holds/release", &holds, func() []api.Held { return holds })
 			}
 			var h api.Held
-			err := p.with(c.Context(), o, func(k *client) error {
-				return k.post(c.Context(), "/v1/holds/"+url.PathEscape(args[0])+"/release", order, &h)
-			})
-			if err != nil {
-				return err
-			}
-			if o.json {
-				return printJSON(p.out, h)
-			}
-			printHeld(p.out, []api.Held{h})
-			return nil
+			return p.orderHeld(c, o, &order, "/v1/holds/"+url.PathEscape(args[0])+"/release", &h, func() []api.Held { return []api.Held{h} })
 		},
 	}
 	orderFlags(c, &order)
 	c.Flags().StringVar(&order.Case, "case", "", "the case that lets go; without it, all do")
+	c.Flags().BoolVar(&all, "all", false, "let go of all that is held")
 	return c
+}
+
+func (p program) extendCommand(o *options) *cobra.Command {
+	order, forever := api.Order{}, false
+	c := &cobra.Command{
+		Use: "extend HOLD|TARGET --for TIME --because TEXT", Short: "Hold on to what is contained for longer",
+		Long: `Hold on to what is contained for longer than was planned: by the time that --for says,
+or with --forever until somebody lets it go.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if forever == (order.For != "") {
+				return usage("say by how much, with --for 2h, or --forever")
+			}
+			var h api.Held
+			return p.orderHeld(c, o, &order, "/v1/holds/"+url.PathEscape(args[0])+"/extend", &h, func() []api.Held { return []api.Held{h} })
+		},
+	}
+	orderFlags(c, &order)
+	c.Flags().StringVar(&order.Case, "case", "", "the case that holds it for longer; without it, all do")
+	c.Flags().StringVar(&order.For, "for", "", "by how much, such as 2h")
+	c.Flags().BoolVar(&forever, "forever", false, "until somebody lets it go")
+	return c
+}
+
+// orderHeld gives an order about what is held, and prints what came of it.
+func (p program) orderHeld(c *cobra.Command, o *options, order *api.Order, path string, into any, shown func() []api.Held) error {
+	if strings.TrimSpace(order.Because) == "" {
+		return usage("say why, with --because: whoever looks at this later needs it")
+	}
+	if err := name(order); err != nil {
+		return err
+	}
+	if err := p.with(c.Context(), o, func(k *client) error { return k.post(c.Context(), path, *order, into) }); err != nil {
+		return err
+	}
+	if o.json {
+		return printJSON(p.out, into)
+	}
+	printHeld(p.out, shown())
+	return nil
 }
 
 // holdStates as people read them.
@@ -135,6 +171,9 @@ func printHold(w io.Writer, h api.Held) {
 		text += fmt.Sprintf(" was tried %s, last: %s", times(h.Attempts), h.LastError)
 	case h.Message != "":
 		text += ": " + h.Message
+	}
+	if h.Told > 0 && h.State != model.HoldReleased {
+		text += fmt.Sprintf("; people were told of it %s, last at %s", times(h.Told), stamp(h.ToldAt))
 	}
 	indented(w, "  ", text)
 }

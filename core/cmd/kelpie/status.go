@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kelpie-sec/kelpie/core/api"
+	"github.com/kelpie-sec/kelpie/core/decide"
 	"github.com/kelpie-sec/kelpie/core/model"
 )
 
@@ -50,11 +51,14 @@ func printStatus(w io.Writer, s api.Status) {
 		fmt.Fprintf(w, "actions are %q\n", s.Actions)
 	}
 	if f := s.Paused; f != nil {
-		text := fmt.Sprintf("actions are paused by %s since %s UTC", f.PausedBy, stamp(f.PausedAt))
+		text := fmt.Sprintf("actions are paused by %s since %s UTC%s", f.PausedBy, stamp(f.PausedAt), ending(f.PausedUntil))
 		if f.PausedReason != "" {
 			text += ": " + f.PausedReason
 		}
 		indented(w, "", text)
+	}
+	if len(s.Pauses) > 0 {
+		printPauses(w, decide.Flags{Pauses: s.Pauses})
 	}
 	for _, r := range s.Plugins {
 		if r.Attached {
