@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kelpie-sec/kelpie/core/fault"
 )
 
 // machineUptime reads how long this life of the machine has lasted, sleep included, and
@@ -21,6 +23,6 @@ func machineUptime() func() (boot string, uptime time.Duration) {
 		if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {
 			return "", 0
 		}
-		return boot, time.Duration(t.Nano())
+		return fault.Life(boot, time.Duration(t.Nano()))
 	}
 }

@@ -17,3 +17,6 @@ func Wall(now time.Time) time.Time { return now.Round(0) }
 // Machine is when the machine's own clock shows a time of Wall's: what is told to a
 // process that reads that one.
 func Machine(t time.Time) time.Time { return t }
+
+// Life is the name of the machine's life and how long it has lasted.
+func Life(boot string, uptime time.Duration) (string, time.Duration) { return boot, uptime }

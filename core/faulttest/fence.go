@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -175,6 +176,7 @@ func (c *check) fenced() {
 			}
 		}
 	}
+	c.inTime(intents, s)
 	for what := range c.o.Contained {
 		if !open[what] {
 			c.wrong("%s was in force when its time was over", what)
@@ -187,6 +189,31 @@ func (c *check) fenced() {
 	for what := range s.Contained {
 		if !open[what] {
 			c.wrong("%s is in force, and nobody is told", what)
+		}
+	}
+}
+
+// inTime: what was held until its time was over was held that long. What the machine's
+// clock did between two lives nobody can tell from time that passed.
+func (c *check) inTime(intents map[string]model.Intent, s *world.State) {
+	at := map[string]time.Duration{} // of each effect, by key
+	for _, e := range s.Entries {
+		if e.What == world.Effect {
+			at[e.Key] = e.At
+		}
+	}
+	for _, undo := range intents {
+		from, began := at[undo.Undoes]
+		to, ended := at[undo.ID]
+		if undo.Undoes == "" || !began || !ended || !strings.HasPrefix(undo.Because, "its time of") {
+			continue
+		}
+		if slices.ContainsFunc(c.w.doubts, func(d time.Duration) bool { return from <= d && d <= to }) {
+			continue
+		}
+		c.tally.Lifted++
+		if held, after := to-from, intents[undo.Undoes].UndoAfter; held < after {
+			c.wrong("%s of %s was held for %s, and should have been for %s", undo.Verb, undo.Target.Value, held, after)
 		}
 	}
 }
@@ -249,6 +276,30 @@ func (released) Apply(w *World, r *rand.Rand) (Work, error) {
 	h := pick(r, holds)
 	var after api.Held
 	if err := w.post("holds/"+h.ID+"/release", api.Order{By: "kim", Because: "it is enough"}, &after); err != nil {
+		return Work{}, nil //nolint:nilerr // it has ended meanwhile, or the core has
+	}
+	return Work{Intents: 1}, nil
+}
+
+// extended is a person who holds on to something for longer.
+type extended struct{}
+
+func (extended) Name() string { return "hold extended" }
+
+func (extended) Apply(w *World, r *rand.Rand) (Work, error) {
+	var holds []api.Held
+	_, err := w.Press(func() Work {
+		if w.get("holds", &holds) != nil {
+			return Work{}
+		}
+		return Work{Intents: len(holds)}
+	})
+	if err != nil || len(holds) == 0 {
+		return Work{}, err
+	}
+	var after api.Held
+	order := api.Order{By: "kim", Because: "not yet", For: "1s"}
+	if err := w.post("holds/"+pick(r, holds).ID+"/extend", order, &after); err != nil {
 		return Work{}, nil //nolint:nilerr // it has ended meanwhile, or the core has
 	}
 	return Work{Intents: 1}, nil

@@ -30,6 +30,9 @@ type Tally struct {
 	// marked as a repeat.
 	Effects map[string]int `json:"effects"`
 	Doubled int            `json:"doubled"`
+	// Lifted counts the holds that ended with their time, each looked at for how long it
+	// lasted.
+	Lifted int `json:"lifted"`
 	// Unknown are the steps that were left to a person.
 	Unknown int `json:"unknown"`
 	// Ledgers, as "kelpie ledger" prints them, that were right, and wrong.
@@ -61,6 +64,7 @@ func (t *Tally) Add(o Tally) {
 	t.Reported += o.Reported
 	t.Cases += o.Cases
 	t.Doubled += o.Doubled
+	t.Lifted += o.Lifted
 	t.Unknown += o.Unknown
 	t.LedgersRight += o.LedgersRight
 	t.LedgersWrong += o.LedgersWrong
@@ -115,6 +119,7 @@ func (t Tally) String() string {
 		row("  "+k, t.Effects[k])
 	}
 	row("effects doubled", t.Doubled)
+	row("holds that ended in time", t.Lifted)
 	row("steps left to a person", t.Unknown)
 	row("ledgers right", t.LedgersRight)
 	row("ledgers wrong", t.LedgersWrong)

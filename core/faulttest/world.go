@@ -36,10 +36,13 @@ type World struct {
 	gate    *gate
 	starts  int
 	groups  int
-	counted map[string]int // by source, when the core last answered
-	ration  int            // events that the present step may still offer
-	clock   time.Duration  // how far the core's clock is ahead of the machine's
-	ahead   time.Duration  // the farthest that it ever was
+	counted map[string]int  // by source, when the core last answered
+	ration  int             // events that the present step may still offer
+	clock   time.Duration   // how far the core's clock is ahead of the machine's
+	ahead   time.Duration   // the farthest that it ever was
+	moved   bool            // it was set in this life of the machine
+	lives   int             // restarts of the machine
+	doubts  []time.Duration // uptimes of those before which it was set
 }
 
 // NewWorld makes a world in an empty folder, whose feeds have offered nothing yet.
@@ -63,7 +66,7 @@ func NewWorld(p Programs, dir string, seed uint64) (*World, error) {
 	if err := w.startSink(); err != nil {
 		return w, err
 	}
-	for name, text := range map[string]string{"config.hcl": w.configuration(firstVariant), "clock": "\x00\x00\x00\x00\x00\x00\x00\x00"} {
+	for name, text := range map[string]string{"config.hcl": w.configuration(firstVariant), "clock": strings.Repeat("\x00", 24)} {
 		if err := os.WriteFile(w.path(name), []byte(text), 0o600); err != nil {
 			return w, err
 		}
