@@ -80,9 +80,11 @@ func (v *view) Target(t model.Target) expr.Value {
 }
 
 // Notice is the case as people and connectors are told of it.
-func (v *view) Notice(because string, dryRun bool) json.RawMessage {
+func (v *view) Notice(own sdk.Notice) json.RawMessage {
 	n := v.notice()
-	n.Because, n.DryRun = because, dryRun
+	n.Because, n.DryRun = own.Because, own.DryRun
+	n.Subject, n.Text, n.Asked = own.Subject, own.Text, own.Asked
+	n.Question, n.Options, n.Wait, n.Previews = own.Question, own.Options, own.Wait, own.Previews
 	n.Bound()
 	text, err := json.Marshal(n)
 	if err != nil {

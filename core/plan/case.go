@@ -6,6 +6,7 @@ import (
 
 	"github.com/kelpie-sec/kelpie/core/expr"
 	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/sdk"
 )
 
 // Case is what a plan depends on.
@@ -61,8 +62,9 @@ type Facts interface {
 	// Target is "target" in expressions: kind, value, and asset, identity and network
 	// as internal enrichments know them. What is not known there is null.
 	Target(t model.Target) expr.Value
-	// Notice is the parameter "notice": an sdk.Notice as JSON.
-	Notice(because string, dryRun bool) json.RawMessage
+	// Notice is the parameter "notice": an sdk.Notice as JSON, the case with what planning
+	// has to say.
+	Notice(own sdk.Notice) json.RawMessage
 }
 
 // Plan is what is to be done now.
@@ -78,8 +80,18 @@ type Plan struct {
 	Waits []string
 	// Questions are to be opened: their levels are who is asked and when. For who is
 	// asked now Plan makes the intents that tell them, again each time it is called with a
-	// question that has reached a further level.
+	// question that has reached a further level. One that can be put to nobody is failed
+	// from the beginning.
 	Questions []model.Question
+	// Asked are who is asked now, or would be and can't, each to be added to the question of
+	// Of. Those with an Intent are told by it; the others are Failed, with a note.
+	Asked []Asking
+}
+
+// Asking is who is asked a question now.
+type Asking struct {
+	Of string // the question's id
+	model.Asked
 }
 
 // Kinds of targets that are no observables.
@@ -100,7 +112,10 @@ func StepShape(steps ...string) *expr.Shape {
 	shape := &expr.Shape{Kind: expr.ObjectKind, Fields: map[string]*expr.Shape{}}
 	for _, name := range steps {
 		shape.Fields[name] = &expr.Shape{Kind: expr.ObjectKind, Fields: map[string]*expr.Shape{
-			"result": {Kind: expr.StringKind, Doc: "done, already, refused, failed, unknown or undone; null if nothing was planned"},
+			"result": {Kind: expr.StringKind, Doc: "done, already, refused, failed, unknown or undone, of one with wait answered, timed_out or failed; null if nothing was planned"},
+			"choice": {Kind: expr.StringKind, Doc: "the option that was chosen; null if none was"},
+			"reason": {Kind: expr.StringKind, Doc: "why"},
+			"by":     {Kind: expr.StringKind, Doc: "who chose it"},
 		}}
 	}
 	return shape

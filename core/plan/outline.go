@@ -14,8 +14,11 @@ type Outlined struct {
 	// Targets are at most ten values; More is how many there are besides.
 	Targets []string `json:"targets,omitempty"`
 	More    int      `json:"more,omitempty"`
-	// Later: it waits for another step's result, and may not come.
+	// Later: it waits for another step's result, or for people, and may not come.
 	Later bool `json:"later,omitempty"`
+	// Asks: it asks people, and Approval: it has to be approved.
+	Asks     bool `json:"asks,omitempty"`
+	Approval bool `json:"approval,omitempty"`
 }
 
 // mostOutlined bounds Outlined.Targets.
@@ -81,10 +84,11 @@ func (s *Settings) Outline(r *Response, c expr.Value) []Outlined {
 	var scope expr.Scope
 	scope.Set("case", c)
 	var all []Outlined
+	l := linksOf(r.Steps)
 	for i := range r.Steps {
 		step := &r.Steps[i]
-		o := Outlined{Step: step.Name, Verb: step.Verb}
-		o.Later = slices.ContainsFunc(step.programs(), func(p *expr.Program) bool { return p.Reads("step") })
+		o := Outlined{Step: step.Name, Verb: step.Verb, Asks: step.Wait > 0, Approval: step.Approval != nil}
+		o.Later = step.Approval != nil || len(step.Needs) > 0 || l.called(step.Name) || slices.ContainsFunc(step.programs(), func(p *expr.Program) bool { return p.Reads("step") })
 		if !o.Later && step.When != nil && step.When.Truth(&scope) != expr.True {
 			continue
 		}
@@ -109,12 +113,14 @@ func (s *Settings) named(step *Step, scope *expr.Scope) []string {
 			if r.Address != step.Route {
 				continue
 			}
-			if targets = addresses(r.To.Eval(scope)); len(targets) == 0 {
-				targets = []model.Target{{Value: r.Otherwise}}
+			told := s.addresses(r.To.Eval(scope))
+			if len(told) == 0 {
+				told = s.addresses(expr.String(r.Otherwise))
 			}
+			targets = append(targets, addressed(told)...)
 		}
 	case step.To != nil:
-		targets = addresses(step.To.Eval(scope))
+		targets = addressed(s.addresses(step.To.Eval(scope)))
 	case step.Targets != nil:
 		for leaf := range step.Targets.Eval(scope).Leaves() {
 			text, ok := leaf.Str()
@@ -131,6 +137,14 @@ func (s *Settings) named(step *Step, scope *expr.Scope) []string {
 		if !slices.Contains(all, t.Value) {
 			all = append(all, t.Value)
 		}
+	}
+	return all
+}
+
+func addressed(to []string) []model.Target {
+	var all []model.Target
+	for _, address := range to {
+		all = append(all, model.Target{Kind: AddressKind, Value: address})
 	}
 	return all
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kelpie-sec/kelpie/core/expr"
 	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/sdk"
 )
 
 // Planner plans by one configuration. It is for one goroutine.
@@ -20,6 +21,8 @@ type Planner struct {
 	limits   map[string]int
 	// depends tells of each response whether answers can change what it does.
 	depends []bool
+	// links of the steps of each response.
+	links []links
 }
 
 // New returns a planner.
@@ -33,6 +36,7 @@ func New(s Settings) *Planner {
 	}
 	for _, r := range s.Responses {
 		p.depends = append(p.depends, p.dependsOnAnswers(r))
+		p.links = append(p.links, linksOf(r.Steps))
 	}
 	return p
 }
@@ -82,23 +86,29 @@ func waits(r Response, pending Pending, now time.Time) model.Note {
 // Plan says what is to be done about a case now. Recent counts the intents of a
 // verb, of all cases, that were planned in the last hour.
 func (p *Planner) Plan(c Case, now time.Time, recent func(verb string) int) Plan {
-	run := &run{
-		Planner: p, c: c, now: now, recent: recent, planned: map[string]int{},
-		intents: slices.Clip(c.Intents), latest: map[place]int{}, waits: map[[2]string]bool{},
-	}
-	for i := range run.intents {
-		run.index(i)
-	}
-	p.scope.Set("case", c.Value)
+	run := p.run(c, now, recent)
 	for i := range p.settings.Responses {
 		if p.asked(i, c.Rules) && !run.paused(p.settings.Responses[i].Address) {
-			run.response(&p.settings.Responses[i], p.depends[i])
+			run.response(&p.settings.Responses[i], p.depends[i], &p.links[i])
 		}
 	}
 	if run.dropped > 0 {
 		run.plan.Notes = append(run.plan.Notes, model.Note{Why: fmt.Sprintf("and %d more", run.dropped), At: now})
 	}
 	return run.plan
+}
+
+func (p *Planner) run(c Case, now time.Time, recent func(verb string) int) *run {
+	r := &run{
+		Planner: p, c: c, now: now, recent: recent, planned: map[string]int{},
+		intents: slices.Clip(c.Intents), latest: map[place]int{}, previews: map[place]int{}, told: map[[2]string]bool{},
+		questions: slices.Clip(c.Questions), waits: map[[2]string]bool{},
+	}
+	for i := range r.intents {
+		r.index(i)
+	}
+	p.scope.Set("case", c.Value)
+	return r
 }
 
 // run is one call of Plan.
@@ -110,9 +120,15 @@ type run struct {
 	planned map[string]int // by verb, now
 	plan    Plan
 	dropped int
-	intents []model.Intent     // the case's, those of this plan included
-	latest  map[place]int      // of intents, that of the last round
-	waits   map[[2]string]bool // responses and steps that wait for a hold
+	intents []model.Intent // the case's, those of this plan included
+	latest  map[place]int  // of intents, that of the last round
+	// previews are the latest that were tried for who has to approve, and told says which
+	// addresses are told of which question.
+	previews  map[place]int
+	told      map[[2]string]bool
+	questions []model.Question   // the case's, those of this plan included
+	waits     map[[2]string]bool // responses and steps whose result is still to come
+	subjects  *subjects          // nil: nobody has asked yet
 }
 
 // held marks an intent that will be held, and says how that hold is.
@@ -154,9 +170,17 @@ func (r *run) index(i int) {
 	if in.Undoes != "" {
 		return // it is of the hold, and no result of the step
 	}
+	if in.Question != "" && in.ChosenBy == "" {
+		r.told[[2]string{in.Question, in.Target.Value}] = true
+		return // nor is what asks people
+	}
+	latest := r.latest
+	if in.Preview {
+		latest = r.previews
+	}
 	at := place{in.Response, in.Step, in.Verb, in.Target.Kind, in.Target.Value}
-	if old, ok := r.latest[at]; !ok || in.Round >= r.intents[old].Round {
-		r.latest[at] = i
+	if old, ok := latest[at]; !ok || in.Round >= r.intents[old].Round {
+		latest[at] = i
 	}
 }
 
@@ -170,7 +194,7 @@ func (r *run) note(response, step, target, why string, args ...any) {
 	})
 }
 
-func (r *run) response(resp *Response, depends bool) {
+func (r *run) response(resp *Response, depends bool, l *links) {
 	if depends && r.c.Pending.Count > 0 {
 		r.plan.Notes = append(r.plan.Notes, waits(*resp, r.c.Pending, r.now))
 		return
@@ -178,15 +202,16 @@ func (r *run) response(resp *Response, depends bool) {
 	// No step has a result for the condition of the response itself.
 	r.scope.Set("step", expr.Value{})
 	r.scope.Set("target", expr.Value{})
-	if !r.holds(resp.When, resp.Address, "") {
+	holds := r.holds(resp.When, resp.Address, "")
+	if !holds && !r.asks(resp.Address) {
 		return
 	}
 	if r.settings.Mode == Off || r.settings.Mode == "" {
 		r.note(resp.Address, "", "", `actions are "off": nothing is planned`)
 		return
 	}
-	for i := range resp.Steps {
-		r.step(resp, &resp.Steps[i])
+	for _, i := range l.order {
+		r.step(resp, &resp.Steps[i], l, holds)
 	}
 }
 
@@ -216,31 +241,47 @@ func (r *run) holds(when *expr.Program, response, step string) bool {
 	return truth == expr.True
 }
 
-func (r *run) step(resp *Response, s *Step) {
-	results := map[string]expr.Value{}
-	for _, other := range resp.Steps {
-		result := r.result(resp.Address, other.Name)
-		if result == string(model.IntentPending) && s.reads(other.Name) {
-			return // it is this step's turn when the other has a result
-		}
-		value := expr.Value{}
-		if result != "" {
-			value = expr.String(result)
-		}
-		results[other.Name] = expr.Object(map[string]expr.Value{"result": value})
+// step takes a step as far as it can be taken now. Where the condition of its response
+// does not hold any more, only what people have been asked, and what they chose, goes on.
+func (r *run) step(resp *Response, s *Step, l *links, holds bool) {
+	turn := r.turn(resp, s, l)
+	if q := r.choice(resp.Address, s.Name); q != nil && q.Open() {
+		r.tell(resp, s, q)
+		return
 	}
-	r.scope.Set("step", expr.Object(results))
-	r.scope.Set("target", expr.Value{})
-	if !r.holds(s.When, resp.Address, s.Name) {
+	if !turn.taken || !holds && turn.question == nil {
+		if turn.why != "" {
+			r.note(resp.Address, s.Name, "", "%s", turn.why)
+		}
+		r.approve(resp, s, nil)
+		return
+	}
+	if s.Wait > 0 {
+		r.ask(resp, s)
 		return
 	}
 	targets, why := r.targets(s)
 	if why != "" {
 		r.note(resp.Address, s.Name, "", "%s", why)
 	}
+	var unapproved []model.Target
 	for _, t := range targets {
-		r.target(resp, s, t)
+		t, round, ok := r.may(resp, s, t)
+		switch {
+		case !ok:
+		case s.Approval == nil:
+			r.target(resp, s, t, round, turn)
+		default:
+			if q, ok := r.approved(resp, s, t); ok {
+				approved := turn
+				approved.approve(q)
+				r.target(resp, s, t, round, approved)
+			} else if q == nil {
+				unapproved = append(unapproved, t)
+			}
+		}
 	}
+	r.approve(resp, s, unapproved)
 }
 
 // reads tells whether the step depends on another's result.
@@ -249,7 +290,15 @@ func (s *Step) reads(other string) bool {
 }
 
 func (s *Step) programs() []*expr.Program {
-	all := []*expr.Program{s.When, s.Targets, s.To, s.Because, s.UndoBy}
+	return append(s.does(), slices.DeleteFunc([]*expr.Program{s.When}, func(p *expr.Program) bool { return p == nil })...)
+}
+
+// does are the programs of a step besides its condition.
+func (s *Step) does() []*expr.Program {
+	all := []*expr.Program{s.Targets, s.To, s.Because, s.UndoBy, s.Text.Subject, s.Text.Asked, s.Text.Body}
+	if s.Approval != nil {
+		all = append(all, s.Approval.To)
+	}
 	for _, p := range s.Parameters {
 		all = append(all, p)
 	}
@@ -263,49 +312,82 @@ var results = [...]model.IntentState{
 }
 
 // result of a step is the worst of its targets'; empty if nothing was planned.
-func (r *run) result(response, step string) string {
+func (r *run) result(response, step string) model.IntentState {
 	if r.waits[[2]string{response, step}] {
-		return string(model.IntentPending)
+		return model.IntentPending
 	}
 	worst := len(results)
+	count := func(state model.IntentState) {
+		if state == model.IntentGathered { // it is as the one that tells it
+			state = model.IntentPending
+		}
+		if n := slices.Index(results[:], state); n >= 0 {
+			worst = min(worst, n)
+		}
+	}
 	for at, i := range r.latest {
 		if at.response == response && at.step == step {
-			if n := slices.Index(results[:], r.intents[i].State); n >= 0 {
-				worst = min(worst, n)
-			}
+			count(r.intents[i].State)
+		}
+	}
+	for at, i := range r.previews {
+		if at.response == response && at.step == step && !r.intents[i].State.Final() {
+			count(model.IntentPending)
+		}
+	}
+	for i := range r.questions {
+		if q := &r.questions[i]; q.Kind == model.QuestionApproval && q.Response == response && q.Step == step {
+			count(unapproved(q))
 		}
 	}
 	if worst == len(results) {
 		return ""
 	}
-	return string(results[worst])
+	return results[worst]
 }
 
-func (r *run) target(resp *Response, s *Step, t model.Target) {
+// may tells whether a step can be taken on a target, which comes with what is known of
+// it, and for the how manieth time.
+func (r *run) may(resp *Response, s *Step, t model.Target) (model.Target, int, bool) {
 	shown := t.Kind + ":" + t.Value
 	round, ok := r.round(resp.Address, s, t)
 	if !ok {
-		return
+		return t, 0, false
 	}
 	if s.Contains {
 		if ok, why := r.c.Facts.Earned(s.Verb, t); !ok {
 			r.note(resp.Address, s.Name, shown, "not done: %s", why)
-			return
+			return t, 0, false
 		}
 	}
 	known := r.c.Facts.Target(t)
 	t.Known = knownOf(known)
 	r.scope.Set("target", known)
-	if by, ok := r.protected(s); ok {
+	if by, ok := r.protected(s.Verb, s.Contains); ok {
 		r.note(resp.Address, s.Name, shown, "protected by %q", by)
+		return t, 0, false
+	}
+	return t, round, true
+}
+
+// target plans a step for one target.
+func (r *run) target(resp *Response, s *Step, t model.Target, round int, by turn) {
+	shown := t.Kind + ":" + t.Value
+	if s.Parallel > 0 && r.underWay(resp.Address, s.Name) >= s.Parallel {
+		r.waits[[2]string{resp.Address, s.Name}] = true
+		r.note(resp.Address, s.Name, shown, "waits for its turn: %d at a time", s.Parallel)
 		return
 	}
+	r.scope.Set("target", r.c.Facts.Target(t))
 	in := model.Intent{
 		ID:   model.IntentID(r.c.FirstID, resp.Address, s.Name, s.Verb, t, round),
 		Case: r.c.FirstID, Response: resp.Address, Step: s.Name,
 		Action: s.Action, Verb: s.Verb, Target: t, Round: round,
 		DryRun:    r.settings.Mode != On,
 		PlannedAt: r.now, State: model.IntentPending,
+	}
+	if by.question != nil {
+		in.Question, in.ChosenBy = by.question.ID, by.question.By
 	}
 	held := r.held(s, &in)
 	if held.Waits {
@@ -314,8 +396,7 @@ func (r *run) target(resp *Response, s *Step, t model.Target) {
 		return
 	}
 	if limit, ok := r.limits[s.Verb]; ok && !held.InForce && r.recent(s.Verb)+r.planned[s.Verb] >= limit {
-		r.plan.Limited = true
-		r.note(resp.Address, s.Name, shown, "the limit of %d %s per hour is reached", limit, s.Verb)
+		r.limited(resp.Address, s.Name, shown, s.Verb, limit)
 		return
 	}
 	quiet, again := r.repeats(resp.Address, s, t)
@@ -323,9 +404,9 @@ func (r *run) target(resp *Response, s *Step, t model.Target) {
 		r.note(resp.Address, s.Name, shown, "%s", again)
 		return
 	}
-	in.Because = r.because(resp, s) + again
+	in.Because = r.because(resp, s) + by.because + again
 	var err error
-	if in.Parameters, err = r.parameters(s, in); err != nil {
+	if in.Parameters, err = r.parameters(s, r.notice(s, in)); err != nil {
 		r.note(resp.Address, s.Name, shown, "not done: %v", err)
 		return
 	}
@@ -334,9 +415,29 @@ func (r *run) target(resp *Response, s *Step, t model.Target) {
 	} else {
 		r.planned[s.Verb]++
 	}
+	r.add(in)
+}
+
+func (r *run) limited(response, step, target, verb string, limit int) {
+	r.plan.Limited = true
+	r.note(response, step, target, "the limit of %d %s per hour is reached", limit, verb)
+}
+
+// add plans an intent.
+func (r *run) add(in model.Intent) {
 	r.plan.Intents = append(r.plan.Intents, in)
 	r.intents = append(r.intents, in)
 	r.index(len(r.intents) - 1)
+}
+
+// underWay counts the targets of a step that are being done.
+func (r *run) underWay(response, step string) (n int) {
+	for at, i := range r.latest {
+		if at.response == response && at.step == step && !r.intents[i].State.Final() {
+			n++
+		}
+	}
+	return n
 }
 
 // knownOf is what a connector is told of its target.
@@ -368,9 +469,9 @@ func (r *run) round(response string, s *Step, t model.Target) (int, bool) {
 }
 
 // protected fails closed: what cannot be said to be unprotected is protected.
-func (r *run) protected(s *Step) (by string, ok bool) {
+func (r *run) protected(verb string, contains bool) (by string, ok bool) {
 	for _, p := range r.settings.Protects {
-		if len(p.Verbs) == 0 && !s.Contains || len(p.Verbs) > 0 && !slices.Contains(p.Verbs, s.Verb) {
+		if len(p.Verbs) == 0 && !contains || len(p.Verbs) > 0 && !slices.Contains(p.Verbs, verb) {
 			continue
 		}
 		if p.When == nil || p.When.Truth(&r.scope) != expr.False || r.scope.Exceeded() {
@@ -390,8 +491,26 @@ func (r *run) because(resp *Response, s *Step) string {
 		r.c.Value.Attr("score").Attr("total").Text())
 }
 
+// notice is what a step tells people besides the case.
+func (r *run) notice(s *Step, in model.Intent) sdk.Notice {
+	words := func(p *expr.Program) string {
+		if p == nil {
+			return ""
+		}
+		text := p.Eval(&r.scope).Text()
+		if r.scope.Exceeded() {
+			return ""
+		}
+		return text
+	}
+	return sdk.Notice{
+		Because: in.Because, DryRun: in.DryRun,
+		Subject: words(s.Text.Subject), Asked: words(s.Text.Asked), Text: words(s.Text.Body),
+	}
+}
+
 // parameters are a JSON object; one that is null is left out.
-func (r *run) parameters(s *Step, in model.Intent) (json.RawMessage, error) {
+func (r *run) parameters(s *Step, notice sdk.Notice) (json.RawMessage, error) {
 	all := map[string]json.RawMessage{}
 	for _, name := range slices.Sorted(maps.Keys(s.Parameters)) {
 		v := s.Parameters[name].Eval(&r.scope)
@@ -408,7 +527,7 @@ func (r *run) parameters(s *Step, in model.Intent) (json.RawMessage, error) {
 		all[name] = text
 	}
 	if s.Notice {
-		all["notice"] = r.c.Facts.Notice(in.Because, in.DryRun)
+		all["notice"] = r.c.Facts.Notice(notice)
 	}
 	if len(all) == 0 {
 		return nil, nil

@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/kelpie-sec/kelpie/core/expr"
 	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/sdk"
 )
 
 var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -53,8 +54,12 @@ func (k known) Target(t model.Target) expr.Value {
 	return expr.From(fields)
 }
 
-func (known) Notice(because string, dryRun bool) json.RawMessage {
-	return json.RawMessage(fmt.Sprintf(`{"because":%q,"dry_run":%t}`, because, dryRun))
+func (known) Notice(own sdk.Notice) json.RawMessage {
+	text, err := json.Marshal(map[string]any{"because": own.Because, "dry_run": own.DryRun, "asked": own.Asked})
+	if err != nil {
+		panic(err)
+	}
+	return text
 }
 
 // settings is a configuration with one response, which a test changes.
@@ -347,7 +352,7 @@ func TestParameters(t *testing.T) {
 		"list": program("[1, 0.10, true]"),
 	}
 	got := New(settings(s)).Plan(testCase(map[string]any{"hosts": "ws-1"}), now, func(string) int { return 0 }).Intents[0]
-	want := `{"list":[1,0.1,true],"notice":{"because":"it on ws-1","dry_run":false},"reason":"it: ws-1"}`
+	want := `{"list":[1,0.1,true],"notice":{"asked":"","because":"it on ws-1","dry_run":false},"reason":"it: ws-1"}`
 	if string(got.Parameters) != want || got.Because != "it on ws-1" {
 		t.Errorf("because %q, parameters %s", got.Because, got.Parameters)
 	}

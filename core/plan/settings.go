@@ -4,6 +4,7 @@
 package plan
 
 import (
+	"slices"
 	"time"
 
 	"github.com/kelpie-sec/kelpie/core/expr"
@@ -138,6 +139,32 @@ type User struct {
 	Team  string   `json:"team,omitempty"`
 	// Accounts are observables that are this person, as "user:kim", "account:ACME\\kim".
 	Accounts []string `json:"accounts,omitempty"`
+}
+
+// Roles are those that a user may have. Each has those before it.
+func Roles() []string { return []string{"viewer", "responder", "approver", "engineer", "admin"} }
+
+// Has tells whether a user has a role, be it by a higher one.
+func (u *User) Has(role string) bool {
+	want := slices.Index(Roles(), role)
+	return want >= 0 && slices.ContainsFunc(u.Roles, func(r string) bool { return slices.Index(Roles(), r) >= want })
+}
+
+// User finds one by name; nil: there is none.
+func (s *Settings) User(name string) *User {
+	at := slices.IndexFunc(s.Users, func(u User) bool { return u.Name == name })
+	if at < 0 {
+		return nil
+	}
+	return &s.Users[at]
+}
+
+// UserAt is the only user that reads a mailbox; nil: it is nobody's, or of several.
+func (s *Settings) UserAt(address string) *User {
+	if all := s.reading(address); len(all) == 1 {
+		return all[0]
+	}
+	return nil
 }
 
 // Route finds the person.

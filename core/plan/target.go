@@ -13,13 +13,12 @@ import (
 // is missing, if something is.
 func (r *run) targets(s *Step) (targets []model.Target, why string) {
 	switch {
-	case s.Route != "":
-		return r.route(r.routes[s.Route])
-	case s.To != nil:
-		if targets = addresses(s.To.Eval(&r.scope)); len(targets) == 0 {
-			why = "it names no address"
+	case s.Route != "" || s.To != nil:
+		levels, why := r.levels(s.Route, s.To)
+		if len(levels) == 0 {
+			return nil, why
 		}
-		return targets, why
+		return addressed(levels[0].To), ""
 	case s.Targets == nil && len(s.TargetKinds) == 0:
 		return []model.Target{{Kind: CaseKind, Value: r.c.FirstID}}, ""
 	case s.Targets == nil:
@@ -83,32 +82,62 @@ func (r *run) resolve(s *Step, v expr.Value) (model.Target, bool) {
 	return first, found
 }
 
-// route finds who is told: nulls and empty texts are nobody.
-func (r *run) route(route Route) ([]model.Target, string) {
-	var found []model.Target
-	if route.To != nil {
-		found = addresses(route.To.Eval(&r.scope))
+// levels are who is told or asked, one after the other: by a route, or as named. Why says
+// why there is nobody.
+func (r *run) levels(route string, to *expr.Program) (levels []model.Level, why string) {
+	if route != "" {
+		return r.route(r.routes[route])
+	}
+	var found []string
+	if to != nil {
+		found = r.settings.addresses(to.Eval(&r.scope))
 	}
 	if len(found) == 0 {
-		found = addresses(expr.String(route.Otherwise))
+		return nil, "it names no address"
+	}
+	return []model.Level{{To: found}}, ""
+}
+
+// route finds who is told: nulls and empty texts are nobody.
+func (r *run) route(route Route) ([]model.Level, string) {
+	var found []string
+	why := route.Address
+	if route.To != nil {
+		found = r.settings.addresses(route.To.Eval(&r.scope))
+	}
+	if len(found) == 0 {
+		found, why = r.settings.addresses(expr.String(route.Otherwise)), "otherwise of "+why
 	}
 	if len(found) == 0 {
 		return nil, "the route finds nobody"
 	}
-	return found, ""
+	return []model.Level{{To: found, Why: why}}, ""
 }
 
-func addresses(v expr.Value) []model.Target {
-	var targets []model.Target
-	had := map[string]bool{"": true}
+// addresses are those of a text or of many, each once: a user's name stands for the first
+// address of the user.
+func (s *Settings) addresses(v expr.Value) []string {
+	var all []string
 	for leaf := range v.Leaves() {
 		text, _ := leaf.Str()
-		if text = strings.TrimSpace(text); !had[text] {
-			had[text] = true
-			targets = append(targets, model.Target{Kind: AddressKind, Value: text})
+		if address, ok := s.Address(text); ok && !slices.Contains(all, address) {
+			all = append(all, address)
 		}
 	}
-	return targets
+	return all
+}
+
+// Address is where to write to somebody, who is a user's name or an address; ok is false
+// for nobody.
+func (s *Settings) Address(who string) (address string, ok bool) {
+	who = strings.TrimSpace(who)
+	if at := slices.IndexFunc(s.Users, func(u User) bool { return u.Name == who }); at >= 0 {
+		if len(s.Users[at].Mail) == 0 {
+			return "", false
+		}
+		return s.Users[at].Mail[0], true
+	}
+	return who, who != ""
 }
 
 // answered are the fields of a case that answers of enrichments can change.
@@ -127,6 +156,9 @@ func (p *Planner) dependsOnAnswers(resp Response) bool {
 			return true
 		}
 		programs = append(programs, s.programs()...)
+		if s.Approval != nil {
+			return true
+		}
 		if route, ok := p.routes[s.Route]; ok {
 			programs = append(programs, route.To)
 		}

@@ -1,7 +1,7 @@
 package plan
 
 import (
-	"slices"
+	"strings"
 	"time"
 
 	"github.com/kelpie-sec/kelpie/core/expr"
@@ -28,7 +28,14 @@ type FollowedStep struct {
 	// Waits is the step whose result it waits for; nothing else is said then.
 	Waits string           `json:"waits,omitempty"`
 	When  expr.Explanation `json:"when"`
-	// Why says what is wrong with its targets, if something is.
+	// Called: it is taken for another step's sake, and by itself only if it has a condition.
+	// Because says why it was then: "kim chose \"contain\"". Untaken: it was not taken.
+	Called  bool   `json:"called,omitempty"`
+	Because string `json:"because,omitempty"`
+	Untaken bool   `json:"untaken,omitempty"`
+	// Questions are the ids of what it asks people.
+	Questions []string `json:"questions,omitempty"`
+	// Why says what is wrong with its targets, if something is, or what it lacks.
 	Why     string           `json:"why,omitempty"`
 	Targets []FollowedTarget `json:"targets,omitempty"`
 }
@@ -50,24 +57,17 @@ type FollowedTarget struct {
 // Follow says of a case that has been planned, with the intents and notes that came of
 // it, why its responses did what they did.
 func (p *Planner) Follow(c Case, notes []model.Note, now time.Time, why expr.Conditions) []Followed {
-	r := &run{
-		Planner: p, c: c, now: now, recent: func(string) int { return 0 }, planned: map[string]int{},
-		intents: slices.Clip(c.Intents), latest: map[place]int{}, waits: map[[2]string]bool{},
-	}
-	for i := range r.intents {
-		r.index(i)
-	}
-	p.scope.Set("case", c.Value)
+	r := p.run(c, now, func(string) int { return 0 })
 	all := []Followed{}
 	for i := range p.settings.Responses {
 		if p.asked(i, c.Rules) {
-			all = append(all, r.follow(&p.settings.Responses[i], p.depends[i], notes, why))
+			all = append(all, r.follow(&p.settings.Responses[i], p.depends[i], &p.links[i], notes, why))
 		}
 	}
 	return all
 }
 
-func (r *run) follow(resp *Response, depends bool, notes []model.Note, why expr.Conditions) Followed {
+func (r *run) follow(resp *Response, depends bool, l *links, notes []model.Note, why expr.Conditions) Followed {
 	f := Followed{Response: resp.Address}
 	r.scope.Set("step", expr.Value{})
 	r.scope.Set("target", expr.Value{})
@@ -76,33 +76,36 @@ func (r *run) follow(resp *Response, depends bool, notes []model.Note, why expr.
 		f.Waits = waits(*resp, r.c.Pending, r.now).Why
 		return f
 	}
-	if f.Off = r.settings.Mode == Off || r.settings.Mode == ""; f.Off || !f.When.True() {
+	if f.Off = r.settings.Mode == Off || r.settings.Mode == ""; f.Off || !f.When.True() && !r.asks(resp.Address) {
 		return f
 	}
-	for i := range resp.Steps {
-		f.Steps = append(f.Steps, r.followStep(resp, &resp.Steps[i], notes, why))
+	f.Steps = make([]FollowedStep, len(resp.Steps))
+	for _, i := range l.order {
+		f.Steps[i] = r.followStep(resp, &resp.Steps[i], l, notes, why)
 	}
 	return f
 }
 
-func (r *run) followStep(resp *Response, s *Step, notes []model.Note, why expr.Conditions) FollowedStep {
-	f := FollowedStep{Step: s.Name, Action: s.Action, Verb: s.Verb}
-	results := map[string]expr.Value{}
-	for _, other := range resp.Steps {
-		result := r.result(resp.Address, other.Name)
-		if result == string(model.IntentPending) && s.reads(other.Name) {
-			f.Waits = other.Name
-			return f
-		}
-		value := expr.Value{}
-		if result != "" {
-			value = expr.String(result)
-		}
-		results[other.Name] = expr.Object(map[string]expr.Value{"result": value})
+func (r *run) followStep(resp *Response, s *Step, l *links, notes []model.Note, why expr.Conditions) FollowedStep {
+	f := FollowedStep{Step: s.Name, Action: s.Action, Verb: s.Verb, Called: l.called(s.Name)}
+	if q := r.choice(resp.Address, s.Name); q != nil {
+		f.Questions = append(f.Questions, q.ID)
 	}
-	r.scope.Set("step", expr.Object(results))
-	r.scope.Set("target", expr.Value{})
-	if f.When = why.Explain(s.When, &r.scope); !f.When.True() {
+	for i := range r.questions {
+		if q := &r.questions[i]; r.approves(q, resp.Address, s) {
+			f.Questions = append(f.Questions, q.ID)
+		}
+	}
+	t := r.turn(resp, s, l)
+	if f.Waits = t.waits; f.Waits != "" {
+		return f
+	}
+	f.Because = strings.TrimPrefix(t.because, "; ")
+	if !t.taken || f.Because == "" {
+		f.When = why.Explain(s.When, &r.scope)
+	}
+	if f.Why = t.why; !t.taken {
+		f.Untaken = true
 		return f
 	}
 	var targets []model.Target
@@ -129,7 +132,7 @@ func (r *run) followTarget(resp *Response, s *Step, t model.Target, notes []mode
 		return f
 	}
 	r.scope.Set("target", r.c.Facts.Target(t))
-	name, protected := r.protected(s)
+	name, protected := r.protected(s.Verb, s.Contains)
 	if !protected {
 		return f
 	}
