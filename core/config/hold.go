@@ -111,37 +111,11 @@ func (p *parser) stuck(out *plan.Settings) {
 	if stuck.Every < time.Minute && !s.broken {
 		p.errorf(s.place("every"), "Out of range", "Write at least \"1m\": at each of these times everybody is told again.")
 	}
-	if verb := p.notifies(s, &stuck.Via); verb != nil {
-		stuck.Notice = slices.ContainsFunc(verb.Parameters.Attributes, func(a model.Attribute) bool { return a.Name == noticeParameter })
-		out.Stuck = stuck
+	if e := s.expr("via"); e != nil {
+		if stuck.Via = p.via(e); stuck.Via != "" {
+			stuck.Notice, out.Stuck = true, stuck
+		}
 	}
-}
-
-// notifies reads "via", an action that can notify.
-func (p *parser) notifies(s *section, address *string) *model.Verb {
-	e := s.expr("via")
-	if e == nil {
-		return nil
-	}
-	target := p.reference(e, "action")
-	if target == nil || target.broken {
-		return nil
-	}
-	*address = p.identity(target)
-	i := p.instanceAt(target)
-	switch {
-	case i == nil:
-		p.errorf(e.Range(), "Disabled action", "%s has enabled = false, so that nobody would be told. Enable it, or name another.", target.address())
-		return nil
-	case i.assumed:
-		return assumedVerb(s, "notify")
-	}
-	at := slices.IndexFunc(i.connector.Verbs, func(v model.Verb) bool { return v.Name == "notify" })
-	if at < 0 {
-		p.errorf(e.Range(), "Verb not offered", "%s does not offer \"notify\". Name an action that tells people, such as one of the plugin \"email\".", *address)
-		return nil
-	}
-	return &i.connector.Verbs[at]
 }
 
 // undoable are the verbs that an action can undo.

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/core/plan"
 )
 
 // language is every block that a configuration may hold at its top.
@@ -15,13 +16,8 @@ func language() bodyType {
 		connectorBlock("enrichment", "A source of answers about observables.", nil),
 		connectorBlock("action", "What can be done, and by whom.", nil),
 		templateBlock(), pipelineBlock(), ignoreBlock(), ruleBlock(), tableBlock(), packBlock(), moduleBlock(), inputBlock(),
-		scoreBlock(), responseBlock(), routeBlock(), holdBlock(), protectBlock(), movedBlock(),
-		laterBlock("user", "Who may sign in.", "name"),
+		scoreBlock(), responseBlock(), textBlock(), routeBlock(), holdBlock(), userBlock(), protectBlock(), movedBlock(),
 	}}
-}
-
-func laterBlock(name, doc string, labels ...string) blockType {
-	return blockType{name: name, labels: labels, doc: doc, many: true, later: true, body: bodyType{free: true}}
 }
 
 func kelpieBlock() blockType {
@@ -340,20 +336,21 @@ func responseBlock() blockType {
 			body: bodyType{
 				attributes: []attribute{
 					reference("do", "What to do: action.NAME.VERB.").must(),
-					expression("when", "Whether to."),
+					expression("when", "Whether to. A step that an option runs, or that stands in for one that failed, is taken by itself only if it has this."),
+					references("needs", "Steps that must be done before, or already so, or answered; otherwise it is not taken."),
 					expression("targets", "To whom or what: a value or a list."),
-					expression("to", "Who is told: route.NAME, an address or a list of them."),
+					expression("to", "Who is told: route.NAME, or addresses and names of users."),
 					expression("because", "Why, in a sentence."),
-					duration("wait", "How long to wait for an answer.").notYet(),
+					reference("text", "What people are told, instead of the standard text: text.NAME."),
+					duration("wait", "How long to wait for an answer, from when the question was delivered."),
+					boolean("ask_subject", "Whether people are asked who are subjects of the case: their choice decides nothing, and is kept as evidence.").standard("false"),
 					expression("undo_after", "How long it is held before it is undone: a time, which may depend on the case, or \"forever\": until a person lets it go, which needs a because."),
-					boolean("parallel", "Whether it waits for the step before.").notYet(),
+					integer("parallel", "How many of its targets are under way at once. By default all."),
+					references("on_failure", "Steps that are taken if it fails, is refused or nobody knows, and only then."),
 				},
 				blocks: []blockType{
 					{name: "parameters", doc: "What the verb wants to know besides.", body: bodyType{free: true}},
-					{name: "option", labels: []string{"name"}, many: true, later: true, doc: "What a person may choose.", body: bodyType{attributes: []attribute{
-						boolean("needs_reason", "Whether a reason must be given."),
-						references("run", "Steps to take then."),
-					}}},
+					optionBlock(), retryBlock(), approvalBlock(),
 				},
 			},
 		}, testBlock()},
@@ -365,6 +362,54 @@ func holdBlock() blockType {
 		texts("to", "Addresses.").must(),
 		reference("via", "The action that tells them: action.NAME.").must(),
 		duration("every", "How often they are told, and an undo that failed is tried again, until it is done.").standard(`"1h"`),
+	}}}
+}
+
+func optionBlock() blockType {
+	return blockType{name: "option", labels: []string{"name"}, many: true, doc: "What a person may choose. \"ignore\" proposes an ignore, \"escalate\" asks the author of the rule, \"not_mine\" who is next; every other name is your own.", body: bodyType{attributes: []attribute{
+		text("summary", "What it means, in a line."),
+		boolean("needs_reason", "Whether a reason must be given. \"ignore\" always needs one.").standard("false"),
+		texts("reasons", "The words of which the reason must be one; a note may follow. Of \"ignore\" they are expected, authorised_test, false_alarm and duplicate."),
+		references("run", "Steps of this response that are taken then, whatever their \"when\" says."),
+	}}}
+}
+
+func retryBlock() blockType {
+	return blockType{name: "retry", doc: "How it is tried again. By default what failed or could not be called is, for about an hour.", body: bodyType{attributes: []attribute{
+		texts("on", "What is tried again: \"failed\", which the action says, and \"unavailable\", where it could not be called. By default both; [] is none."),
+		integer("times", "How many tries in all, the first included.").standard("64"),
+		duration("first", "The pause after the first try, which doubles.").standard(`"1s"`),
+		duration("most", "The longest pause.").standard(`"1m"`),
+	}}}
+}
+
+func approvalBlock() blockType {
+	return blockType{name: "approval", doc: "Who has to agree before the step is taken. They see first what a dry run of it says. Nobody is asked who is a subject of the case.", body: bodyType{attributes: []attribute{
+		expression("from", "Who is asked: route.NAME, or addresses and names of users.").must(),
+		reference("via", "The action by which they are asked: action.NAME, which offers notify.").must(),
+		integer("people", "How many different ones have to agree.").standard("1"),
+		text("role", "That each must have.").oneOf(plan.Roles()...),
+		duration("wait", "How long, from when the question was delivered.").must(),
+		text("otherwise", "What it means if nobody answers in that time.").oneOf(model.OptionRefuse, model.OptionApprove).standard(`"refuse"`),
+		text("because", "Why it may be done without an answer; of a step that changes something, otherwise = \"approve\" needs it."),
+		boolean("ask_subject", "Whether subjects of the case are asked too: their choice decides nothing, and is kept as evidence.").standard("false"),
+	}}}
+}
+
+func textBlock() blockType {
+	return blockType{name: "text", labels: []string{"name"}, many: true, doc: "What people are told by steps with text = text.NAME.", body: bodyType{attributes: []attribute{
+		expression("subject", "The subject line."),
+		expression("asked", "What the reader is asked to do."),
+		expression("body", "What stands before the facts."),
+	}}}
+}
+
+func userBlock() blockType {
+	return blockType{name: "user", labels: []string{"name"}, many: true, doc: "A person that Kelpie knows.", body: bodyType{attributes: []attribute{
+		texts("mail", "The mailboxes that the person reads, a team's too. The first is where to write to.").must(),
+		texts("roles", "What the person may do: viewer, responder, approver, engineer or admin; each may do what those before it may."),
+		text("team", "The team."),
+		texts("accounts", "Accounts that are this person, as \"user:kim\" or \"account:ACME\\\\kim\": nobody decides about an alert on an account of their own."),
 	}}}
 }
 

@@ -357,6 +357,8 @@ func (p *parser) unused() {
 			why = "write respond = [%s] in a pipeline or a rule"
 		case "route":
 			why = "write to = %s in a step"
+		case "text":
+			why = "write text = %s in a step"
 		case "pipeline":
 			why = "write alerts = true in it, or on = [%s] in a rule"
 		case "publisher":
@@ -371,7 +373,7 @@ func (p *parser) unused() {
 		default:
 			continue
 		}
-		if slices.Contains([]string{"connection", "detector", "action", "template", "response", "route", "pipeline", "publisher", "table"}, s.typ.name) {
+		if slices.Contains([]string{"connection", "detector", "action", "template", "response", "route", "pipeline", "publisher", "table", "text"}, s.typ.name) {
 			why = fmt.Sprintf(why, address)
 		}
 		p.errorf(s.header(), "Unused block", "Nothing uses this %s: %s, or remove the block.", s.typ.name, why)

@@ -33,6 +33,7 @@ const noticeParameter = "notice"
 // responding reads responses, routes, protects and limits.
 func (p *parser) responding() {
 	out := &p.config.Decide.Plan
+	out.Users, out.Authors = p.users(), p.authors()
 	for _, s := range p.each("route") {
 		out.Routes = append(out.Routes, p.route(s))
 	}
@@ -88,34 +89,13 @@ func (p *parser) response(s *section) plan.Response {
 	for _, step := range steps {
 		r.Steps = append(r.Steps, p.step(s, step, names))
 	}
+	p.called(steps, r.Steps)
 	return r
 }
 
 // answered are the fields of a case that answers of enrichments can change.
 var answered = [...]string{
 	"score", "verdicts", "assets", "identities", "networks", "hosts", "users", "subjects", "indicators",
-}
-
-// stepCycles complains about steps that wait for one another.
-func (p *parser) stepCycles(steps []*section, names []string) {
-	needs := map[string][]string{}
-	for _, step := range steps {
-		e := step.expr("when")
-		if e == nil {
-			continue
-		}
-		for _, t := range e.Variables() {
-			if t.RootName() == "step" && len(t) > 1 {
-				if other, _ := stepName(t[1]); slices.Contains(names, other) {
-					needs[step.name()] = append(needs[step.name()], other)
-				}
-			}
-		}
-	}
-	if _, cycle := sortByNeed(names, needs); len(cycle) > 0 {
-		at := steps[slices.Index(names, cycle[0])]
-		p.errorf(at.place("when"), "Cycle", "These steps wait for one another: %s.", chain("step.", cycle))
-	}
 }
 
 func (p *parser) step(response, s *section, names []string) plan.Step {
@@ -128,9 +108,9 @@ func (p *parser) step(response, s *section, names []string) plan.Step {
 	env.Want = expr.StringKind
 	out.Because = p.program(s, "because", inParams, env)
 	env.Want = expr.NullKind
-	for _, option := range s.of("option") {
-		p.option(option, response.name(), names)
-	}
+	out.Needs = p.stepsNamed(s, "needs", response.name(), names)
+	out.OnFailure = p.stepsNamed(s, "on_failure", response.name(), names)
+	out.Parallel = p.parallel(s)
 	verb := p.do(s, &out)
 	p.whom(s, &out, verb, env)
 	if verb != nil {
@@ -139,6 +119,10 @@ func (p *parser) step(response, s *section, names []string) plan.Step {
 		out.Parameters = p.parameters(s, verb, env)
 		p.undo(s, &out, verb, env)
 	}
+	p.question(s, &out, verb, response.name(), names)
+	p.approval(s, &out, verb, env)
+	p.retry(s, p.identity(response)+"."+s.name())
+	p.text(s, &out, env)
 	return out
 }
 
@@ -191,14 +175,7 @@ func (p *parser) do(s *section, out *plan.Step) *model.Verb {
 // "targets".
 func (p *parser) whom(s *section, out *plan.Step, verb *model.Verb, env expr.Env) {
 	if to := s.expr("to"); to != nil {
-		if t, diags := hcl.AbsTraversalForExpr(to); !diags.HasErrors() && t.RootName() == "route" {
-			if r := p.reference(to, "route"); r != nil {
-				out.Route = r.address()
-			}
-		} else {
-			p.literalAddresses(to)
-			out.To = p.program(s, "to", inStep, env)
-		}
+		out.Route, out.To = p.people(s, "to", env)
 	}
 	if s.has("targets") {
 		out.Targets = p.program(s, "targets", inStep, env)
@@ -229,6 +206,19 @@ func targetsHint(v *model.Verb) string {
 		return "It is about the case: remove the line."
 	}
 	return "It takes " + strings.Join(v.Targets, " or ") + ": write targets = " + exampleTargets(v) + "."
+}
+
+// people reads who is told or asked: a route, or addresses and names of users.
+func (p *parser) people(s *section, name string, env expr.Env) (route string, to *expr.Program) {
+	e := s.expr(name)
+	if t, diags := hcl.AbsTraversalForExpr(e); !diags.HasErrors() && t.RootName() == "route" {
+		if r := p.reference(e, "route"); r != nil {
+			return r.address(), nil
+		}
+		return "", nil
+	}
+	p.literalAddresses(e)
+	return "", p.program(s, name, inStep, env)
 }
 
 // literalAddresses complains about a text in "to" that was meant as a route.
@@ -330,28 +320,4 @@ func kindOf(t model.Type) expr.Kind {
 		return expr.ObjectKind
 	}
 	return expr.NullKind
-}
-
-// option checks what a person may choose.
-func (p *parser) option(s *section, response string, steps []string) {
-	e := s.expr("run")
-	if e == nil {
-		return
-	}
-	list, ok := e.(*hclsyntax.TupleConsExpr)
-	if !ok {
-		p.errorf(e.Range(), "Not a list", "This takes a list of steps: write [step.NAME].")
-		return
-	}
-	for _, item := range list.Exprs {
-		a, ok := p.address(item, "step.NAME")
-		if !ok {
-			continue
-		}
-		if len(a.names) != 2 || a.names[0] != "step" {
-			p.errorf(a.at, "Not a step", "Write it as step.NAME.")
-		} else if !slices.Contains(steps, a.names[1]) {
-			p.errorf(a.at, "Unknown step", "response.%s has no step %q. %s", response, a.names[1], suggest(a.names[1], steps))
-		}
-	}
 }

@@ -22,7 +22,7 @@ const (
 	inScore    place = "evidence of the score"
 	inResponse place = "responses"
 	inStep     place = "steps"
-	inParams   place = "parameters and because of steps"
+	inParams   place = "parameters, because and texts of steps"
 	inRoute    place = "routes"
 	inProtect  place = "protects"
 )
@@ -58,7 +58,7 @@ func Places() []Place {
 		of(inPipeline, "when", "map"), of(inIgnore, "when"), of(inRule, "when", "title", "key", "of"),
 		of(inSeveral, "when", "key", "of"), of(inTitle, "title"),
 		of(inScore, "for_each", "when", "points", "because", "source", "at", "reliability"), of(inResponse, "when"),
-		of(inStep, "when", "targets", "to"), of(inParams, "parameters", "because", "undo_after"),
+		of(inStep, "when", "targets", "to", "from"), of(inParams, "parameters", "because", "undo_after", "subject", "asked", "body"),
 		of(inRoute, "to"), of(inProtect, "when"),
 	}
 	for i := range all {
@@ -121,7 +121,10 @@ func Values() []Value {
 		Value{"local", "object", "What `locals` blocks give a name.", nil},
 		Value{"local.NAME", "", "What is written there.", nil},
 		Value{"step", "object", "The other steps of the response. A step that reads one waits for it.", steps},
-		Value{"step.NAME.result", "text", "What became of a step: done, already, refused, failed, unknown or undone; null if nothing was planned.", steps},
+		Value{"step.NAME.by", "text", "Who chose; null if nobody did.", steps},
+		Value{"step.NAME.choice", "text", "The option that was chosen, of a step with `wait`.", steps},
+		Value{"step.NAME.reason", "text", "The reason that was given.", steps},
+		Value{"step.NAME.result", "text", "What became of a step: done, already, refused, failed, unknown or undone; of one with `wait` answered, timed_out or failed, if the question reached nobody; null if nothing was planned.", steps},
 		Value{"table", "", "The rows of keyed files, by `table` blocks.", anywhere},
 		Value{"table.NAME[KEY]", "object", "The row that has the key, with its columns as fields; null if there is none. `has(table.NAME[KEY])` says whether there is one.", anywhere},
 		Value{"var", "object", "What is given from outside, by `variable` blocks.", nil},

@@ -8,6 +8,7 @@ import (
 
 	"github.com/kelpie-sec/kelpie/core/model"
 	"github.com/kelpie-sec/kelpie/core/plan"
+	"github.com/kelpie-sec/kelpie/sdk"
 )
 
 // stuck tells whether the undo of a hold came to nothing, so that people are told of it
@@ -53,7 +54,7 @@ func (m *Machine) tellStuck(h *holdState) {
 		// Each undo that comes to nothing is another thing to tell.
 		in.ID = model.IntentID(undo.Case, in.Response+" "+in.Action, h.Undo, in.Verb, in.Target, in.Round)
 		if cs != nil && m.settings.Plan.Notices(in.Action) {
-			notice := newView(m, cs).Notice(in.Because, in.DryRun)
+			notice := newView(m, cs).Notice(sdk.Notice{Because: in.Because, DryRun: in.DryRun})
 			in.Parameters, _ = json.Marshal(map[string]json.RawMessage{"notice": notice}) // raw JSON always is
 		}
 		m.planIntent(in)

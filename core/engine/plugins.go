@@ -200,7 +200,7 @@ func result(r sdk.Result, err error) (respond.Result, error) {
 			State: stateOf(r.Outcome), Reference: r.Reference, UndoToken: r.UndoToken, SameKey: r.SameKey, Message: r.Message,
 		}, nil
 	case errors.As(err, &e) && e.NotSent:
-		return respond.Result{State: model.IntentFailed, Message: e.Message, RetryAfter: e.RetryAfter}, nil
+		return respond.Result{State: model.IntentFailed, Message: e.Message, RetryAfter: e.RetryAfter, Unavailable: true}, nil
 	}
 	return respond.Result{}, fmt.Errorf("the answer was lost: %w", err)
 }

@@ -147,18 +147,17 @@ func (r *run) reader(who string) (why string, subject bool) {
 	return r.subjects.reads(who)
 }
 
-// people counts those who can be told apart among who is asked.
+// people counts those who can be told apart among who is asked: a mailbox of several
+// users counts once.
 func (r *run) people(levels []model.Level) int {
 	all := map[string]bool{}
 	for _, l := range levels {
 		for _, address := range l.To {
-			users := r.settings.reading(address)
-			for _, u := range users {
-				all[u.Name] = true
+			who := mailbox(address)
+			if u := r.settings.UserAt(address); u != nil {
+				who = u.Name
 			}
-			if len(users) == 0 {
-				all[mailbox(address)] = true
-			}
+			all[who] = true
 		}
 	}
 	return len(all)

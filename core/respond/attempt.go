@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -262,7 +263,11 @@ func (r *Responder) learnt(in model.Intent, a Attempt, res Result) Attempt {
 	}
 	switch a.State {
 	case model.IntentFailed, model.IntentUnknown:
-		a.Again = r.Now().Add(max(backoff(a.Number), min(res.RetryAfter, longestRetry)))
+		retry := r.settings().retry(&in)
+		a.Again = r.Now().Add(max(retry.pause(a.Number), min(res.RetryAfter, longestRetry)))
+		if a.State == model.IntentFailed && !slices.Contains(retry.On, res.kind()) {
+			a.Again = time.Time{} // see final
+		}
 		r.trouble(in.Action, res.Message)
 	case model.IntentDone, model.IntentAlready:
 		r.trouble(in.Action, "")

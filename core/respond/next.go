@@ -40,11 +40,11 @@ func (s *Settings) next(in model.Intent, attempts []Attempt) todo {
 		return todo{what: try}
 	}
 	last := attempts[len(attempts)-1]
-	more := configured && countCalled(attempts) < s.maxAttempts()
+	more := configured && countCalled(attempts) < s.retry(&in).Times
 	switch {
 	case !last.lost() && last.State != model.IntentFailed:
 		return todo{what: report, outcome: outcome(in, attempts, last.State)}
-	case last.State == model.IntentFailed && more:
+	case last.State == model.IntentFailed && more && !last.final():
 		return todo{what: try, at: last.Again}
 	case last.State == model.IntentFailed:
 		return todo{what: report, outcome: outcome(in, attempts, model.IntentFailed)}
@@ -99,6 +99,11 @@ func (s *Settings) workers() int {
 		return DefaultWorkers
 	}
 	return s.Workers
+}
+
+// final tells whether an attempt failed in a way after which there is no other.
+func (a Attempt) final() bool {
+	return a.State == model.IntentFailed && !a.Uncalled && a.Again.IsZero()
 }
 
 func countLost(attempts []Attempt) int {

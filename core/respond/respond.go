@@ -98,6 +98,15 @@ type Result struct {
 	Message string
 	// RetryAfter is the vendor's wish, with a failure that may pass.
 	RetryAfter time.Duration
+	// Unavailable: it failed since it could not be called.
+	Unavailable bool
+}
+
+func (r Result) kind() string {
+	if r.Unavailable {
+		return KindUnavailable
+	}
+	return KindFailed
 }
 
 // Responder carries out intents.

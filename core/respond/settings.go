@@ -25,6 +25,56 @@ type Settings struct {
 	Workers int
 	// MaxAttempts bounds the calls for one intent; 0: DefaultMaxAttempts.
 	MaxAttempts int
+	// Retries says of steps, as "response.contain.isolate", how they are tried again; of
+	// others it is as Default says.
+	Retries map[string]Retry
+}
+
+// Retry is how a step is tried again.
+type Retry struct {
+	// On are the kinds of errors after which it is.
+	On []string
+	// Times is how often it is tried in all.
+	Times int
+	// First is the pause after the first try, which doubles up to Most.
+	First, Most time.Duration
+}
+
+// The kinds of errors after which it is known that nothing has happened.
+const (
+	// KindFailed: the action says so.
+	KindFailed = "failed"
+	// KindUnavailable: it could not be called.
+	KindUnavailable = "unavailable"
+)
+
+// Kinds are all of them.
+func Kinds() []string { return []string{KindFailed, KindUnavailable} }
+
+// previewTries bounds the tries of a dry run that somebody waits for.
+const previewTries = 3
+
+// retry is how an intent is tried again. An undo is tried as long as ever.
+func (s *Settings) retry(in *model.Intent) Retry {
+	r, ok := s.Retries[in.Response+"."+in.Step]
+	if !ok || in.Undoes != "" {
+		r = Retry{On: Kinds(), Times: s.maxAttempts(), First: firstRetry, Most: lastRetry}
+	}
+	if in.Preview {
+		r.Times = min(r.Times, previewTries)
+	}
+	return r
+}
+
+// pause after the n-th try.
+func (r Retry) pause(n int) time.Duration {
+	d := r.First
+	for range n - 1 {
+		if d *= 2; d >= r.Most {
+			return r.Most
+		}
+	}
+	return d
 }
 
 // Action is one action instance.
