@@ -41,6 +41,9 @@ func assumedVerb(s *section, name string) *model.Verb {
 	case s.has("targets"):
 		v.Targets = sdk.Kinds()
 	}
+	if s.has("wait") || s.has("text") { // which it could not show otherwise
+		v.Parameters.Attributes = append(v.Parameters.Attributes, model.Attribute{Name: noticeParameter})
+	}
 	if block := s.one("parameters"); block != nil {
 		for parameter := range block.attrs {
 			v.Parameters.Attributes = append(v.Parameters.Attributes, model.Attribute{Name: parameter})

@@ -284,11 +284,16 @@ func testBlock() blockType {
 				expression("found", "Further values that it names, { kind = value }: they are asked about in turn."),
 				text("state", "What comes instead of an answer; \"pending\" never comes.").oneOf("failed", "clean", "unknown", "pending"),
 			}}},
+			{name: "choose", labels: []string{"step", "option"}, many: true, doc: "What a person chooses when a step, by its address, asks. What nothing is chosen for nobody answers, until the time is over.", body: bodyType{attributes: []attribute{
+				text("because", "The reason."),
+				text("by", "Who: an address, or a user's name. By default the first who was asked."),
+			}}},
 			{name: "want", required: true, doc: "What must come of it.", body: bodyType{attributes: []attribute{
 				integer("signals", "How many signals it makes."),
 				integer("cases", "How many cases these are in."),
 				expression("score", "Of the case with the highest one: a number, or a range such as \"60..80\"."),
 				texts("steps", "Steps that are planned for these cases, as \"response.contain.isolate\", and no others."),
+				texts("asked", "Steps that ask people something, or for their approval, and no others."),
 				boolean("quiet", "True: nothing comes of it, neither signals nor cases nor steps."),
 			}}},
 		},

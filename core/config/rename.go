@@ -53,7 +53,7 @@ func (p *parser) rewriteBody(u *unit, b *hclsyntax.Block, body *hclsyntax.Body) 
 		}
 	}
 	for _, inner := range body.Blocks {
-		if inner.Type == "given" || inner.Type == "answer" {
+		if inner.Type == "given" || inner.Type == "answer" || inner.Type == "choose" {
 			p.rewriteLabel(u, inner)
 		}
 		if inner.Type == "want" {

@@ -313,7 +313,7 @@ func (p *parser) inner(s *section, typ bodyType, block *hclsyntax.Block, counts 
 	}
 	inner := p.section(block, t)
 	if title := inner.title(); len(t.labels) > 0 {
-		if line, ok := counts[title]; ok && t.name != "given" {
+		if line, ok := counts[title]; ok && t.name != "given" && t.name != "choose" {
 			p.errorf(block.DefRange(), "Block given twice", "There is another %s on line %d. Give one of them another name.", title, line)
 		}
 		counts[title] = block.DefRange().Start.Line

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 
 	"github.com/kelpie-sec/kelpie/core/expr"
@@ -91,6 +92,11 @@ func (p *parser) test(t, subject *section) rehearsal.Test {
 	for _, a := range t.of("answer") {
 		out.Answers = append(out.Answers, p.answer(t, a))
 	}
+	for _, c := range t.of("choose") {
+		if len(c.block.Labels) == 2 {
+			out.Choices = append(out.Choices, p.choice(t, c, subject))
+		}
+	}
 	if w := t.one("want"); w != nil {
 		out.Want = p.want(t, w, subject)
 	}
@@ -125,8 +131,12 @@ func (p *parser) want(t, w, subject *section) rehearsal.Want {
 		out.Score = p.wantScore(t, w.expr("score"))
 	}
 	if w.has("steps") && !w.broken {
-		steps := p.wantSteps(t, w, subject)
+		steps := p.wantSteps(t, w, subject, "steps")
 		out.Steps = &steps
+	}
+	if w.has("asked") && !w.broken {
+		asked := p.wantSteps(t, w, subject, "asked")
+		out.Asked = &asked
 	}
 	switch {
 	case w.broken:
@@ -149,7 +159,7 @@ func (p *parser) quiets(t, w, subject *section, out *rehearsal.Want) {
 		return
 	}
 	none := 0
-	out.Steps = &[]string{}
+	out.Steps, out.Asked = &[]string{}, &[]string{}
 	if subject.typ.name != "response" {
 		out.Signals, out.Cases = &none, &none
 	}
@@ -192,41 +202,89 @@ func unpadded(number string) string {
 }
 
 // wantSteps checks the names of steps, and gives those under which they are known.
-func (p *parser) wantSteps(t, w, subject *section) []string {
+func (p *parser) wantSteps(t, w, subject *section, attribute string) []string {
 	steps := []string{}
-	for n, text := range w.texts("steps") {
-		at := w.item("steps", n)
-		parts := strings.Split(text, ".")
-		if len(parts) != 3 || parts[0] != "response" {
-			p.errorf(at, "Not a step", "Write it as \"response.NAME.STEP\".")
-			t.broken = true
-			continue
-		}
-		r := p.named["response."+parts[1]]
-		var known []string
-		if r == nil {
-			for _, name := range p.namesOf("response") {
-				known = append(known, "response."+name)
-			}
-			p.errorf(at, "Unknown response", "There is no %q. %s", "response."+parts[1], suggest("response."+parts[1], known))
-			t.broken = true
-			continue
-		}
-		for _, step := range r.of("step") {
-			known = append(known, r.address()+"."+step.name())
-		}
+	for n, text := range w.texts(attribute) {
+		step := p.wantedStep(t, subject, text, w.item(attribute, n))
 		switch {
-		case !slices.Contains(known, text):
-			p.errorf(at, "Unknown step", "%s has no step %q. %s", r.address(), parts[2], suggest(text, known))
-			t.broken = true
-		case subject.typ.name == "response" && r != subject:
-			p.errorf(at, "Another response", "This test is about the steps of %s alone.", subject.address())
-			t.broken = true
+		case step == nil:
+		case attribute == "asked" && !asks(step.section):
+			p.testErrorf(t, w.expr(attribute), "Asks nothing", "%s asks people nothing: it has neither \"wait\" nor an approval.", text)
 		default:
-			steps = append(steps, p.identity(r)+"."+parts[2])
+			steps = append(steps, step.known)
 		}
 	}
 	return steps
+}
+
+func asks(step *section) bool { return step.has("wait") || step.one("approval") != nil }
+
+// wantedStep is a step that a test names.
+type wantedStep struct {
+	section *section
+	known   string // the address under which it is known
+}
+
+// wantedStep finds a step by its address in a text; nil: there is none.
+func (p *parser) wantedStep(t, subject *section, text string, at hcl.Range) *wantedStep {
+	wrong := func(summary, format string, args ...any) *wantedStep {
+		p.errorf(at, summary, format, args...)
+		t.broken = true
+		return nil
+	}
+	parts := strings.Split(text, ".")
+	if len(parts) != 3 || parts[0] != "response" {
+		return wrong("Not a step", "Write it as \"response.NAME.STEP\".")
+	}
+	r := p.named["response."+parts[1]]
+	var known []string
+	if r == nil {
+		for _, name := range p.namesOf("response") {
+			known = append(known, "response."+name)
+		}
+		return wrong("Unknown response", "There is no %q. %s", "response."+parts[1], suggest("response."+parts[1], known))
+	}
+	var found *section
+	for _, step := range r.of("step") {
+		known = append(known, r.address()+"."+step.name())
+		if step.name() == parts[2] {
+			found = step
+		}
+	}
+	switch {
+	case found == nil:
+		return wrong("Unknown step", "%s has no step %q. %s", r.address(), parts[2], suggest(text, known))
+	case subject.typ.name == "response" && r != subject:
+		return wrong("Another response", "This test is about the steps of %s alone.", subject.address())
+	}
+	return &wantedStep{found, p.identity(r) + "." + parts[2]}
+}
+
+// choice reads what somebody chooses in a test.
+func (p *parser) choice(t, c, subject *section) rehearsal.Choice {
+	labels := c.block.Labels
+	out := rehearsal.Choice{Name: labels[0], Option: labels[1], Reason: c.text("because", ""), By: c.text("by", "")}
+	step := p.wantedStep(t, subject, labels[0], c.block.LabelRanges[0])
+	if step == nil {
+		return out
+	}
+	out.Step = step.known
+	known := []string{model.OptionApprove, model.OptionRefuse}
+	if step.section.has("wait") {
+		known = nil
+		for _, o := range step.section.of("option") {
+			known = append(known, o.name())
+		}
+	}
+	switch {
+	case !asks(step.section):
+		p.errorf(c.block.LabelRanges[0], "Asks nothing", "%s asks people nothing: it has neither \"wait\" nor an approval.", labels[0])
+		t.broken = true
+	case !slices.Contains(known, labels[1]):
+		p.errorf(c.block.LabelRanges[1], "Unknown option", "%s has no option %q. %s", labels[0], labels[1], suggest(labels[1], known))
+		t.broken = true
+	}
+	return out
 }
 
 // about says which pipelines and rules a test hears, and which count for it.

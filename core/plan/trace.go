@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -108,6 +109,10 @@ func (r *run) followStep(resp *Response, s *Step, l *links, notes []model.Note, 
 		f.Untaken = true
 		return f
 	}
+	if s.Wait > 0 {
+		f.Targets = r.followAsked(resp, s, notes)
+		return f
+	}
 	var targets []model.Target
 	targets, f.Why = r.targets(s)
 	for _, t := range targets {
@@ -116,18 +121,40 @@ func (r *run) followStep(resp *Response, s *Step, l *links, notes []model.Note, 
 	return f
 }
 
+// followAsked are those who are asked what a step waits for.
+func (r *run) followAsked(resp *Response, s *Step, notes []model.Note) []FollowedTarget {
+	q := r.choice(resp.Address, s.Name)
+	if q == nil {
+		return nil
+	}
+	var all []FollowedTarget
+	for _, a := range q.Asked {
+		f := FollowedTarget{Kind: AddressKind, Value: a.Address, Intent: a.Intent, Held: r.heldBack(resp, s, AddressKind+":"+a.Address, notes)}
+		if at := slices.IndexFunc(r.intents, func(in model.Intent) bool { return in.ID == a.Intent }); at >= 0 {
+			f.State, f.DryRun = r.intents[at].State, r.intents[at].DryRun
+		}
+		all = append(all, f)
+	}
+	return all
+}
+
+// heldBack is the last that the notes say of a target of a step.
+func (r *run) heldBack(resp *Response, s *Step, target string, notes []model.Note) (why string) {
+	for _, n := range notes {
+		if n.Response == resp.Address && n.Step == s.Name && n.Target == target {
+			why = n.Why
+		}
+	}
+	return why
+}
+
 func (r *run) followTarget(resp *Response, s *Step, t model.Target, notes []model.Note, why expr.Conditions) FollowedTarget {
 	f := FollowedTarget{Kind: t.Kind, Value: t.Value}
 	if i, ok := r.latest[place{resp.Address, s.Name, s.Verb, t.Kind, t.Value}]; ok {
 		in := &r.intents[i]
 		f.Intent, f.State, f.DryRun = in.ID, in.State, in.DryRun
 	}
-	shown := t.Kind + ":" + t.Value
-	for _, n := range notes {
-		if n.Response == resp.Address && n.Step == s.Name && n.Target == shown {
-			f.Held = n.Why
-		}
-	}
+	f.Held = r.heldBack(resp, s, t.Kind+":"+t.Value, notes)
 	if f.Intent != "" {
 		return f
 	}

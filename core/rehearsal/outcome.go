@@ -24,8 +24,12 @@ type outcome struct {
 	cases   map[string]model.Case
 	members map[string]string // cases by their signals
 	intents map[string]model.Intent
-	asked   map[int]bool // answers, by their place in the test
-	aside   []Failure    // events that could not be read
+	// questions are as they were last, and chosen says which choice was made of which.
+	questions map[string]model.Question
+	chosen    map[int]map[string]bool
+	due       *time.Duration
+	asked     map[int]bool // answers, by their place in the test
+	aside     []Failure    // events that could not be read
 }
 
 func newOutcome(r *Runner, t *Test) *outcome {
@@ -33,7 +37,7 @@ func newOutcome(r *Runner, t *Test) *outcome {
 		runner: r, test: t,
 		machine: decide.New(func(model.Config) (*decide.Settings, error) { return &r.decide, nil }),
 		signals: map[string]model.Signal{}, cases: map[string]model.Case{}, members: map[string]string{},
-		intents: map[string]model.Intent{}, asked: map[int]bool{},
+		intents: map[string]model.Intent{}, questions: map[string]model.Question{}, chosen: map[int]map[string]bool{}, asked: map[int]bool{},
 	}
 }
 
@@ -65,6 +69,9 @@ func (o *outcome) input(in model.Input) error {
 				queue = append(queue, model.Input{Outcome: &model.Outcome{Intent: planned.ID, State: model.IntentDone, Attempts: 1}})
 			}
 		}
+		if n == len(queue)-1 { // people answer when all else is done
+			queue = append(queue, o.choose()...)
+		}
 	}
 	return nil
 }
@@ -84,6 +91,10 @@ func (o *outcome) keep(c *decide.Changes) {
 			o.intents[in.ID] = in
 		}
 	}
+	for _, q := range c.Questions {
+		o.questions[q.ID] = q
+	}
+	o.due = c.Due
 }
 
 // answer is what the test says to a question: nothing, if that never comes, and that
@@ -134,18 +145,25 @@ func (o *outcome) ofCases(signals []model.Signal) []model.Case {
 	return all
 }
 
-// steps are those that are planned for the cases, sorted, each once.
-func (o *outcome) steps(cases []model.Case) []string {
+// namesOf are all ids of cases.
+func namesOf(cases []model.Case) map[string]bool {
 	names := map[string]bool{}
 	for _, c := range cases {
 		for _, id := range append([]string{c.ID, c.FirstID}, c.Aliases...) {
 			names[id] = true
 		}
 	}
+	return names
+}
+
+// steps are those that are planned for the cases, sorted, each once.
+func (o *outcome) steps(cases []model.Case) []string {
+	names := namesOf(cases)
 	var steps []string
 	for _, id := range slices.Sorted(maps.Keys(o.intents)) {
 		in := o.intents[id]
-		if in.Undoes != "" || !names[in.Case] || o.test.Responses != nil && !slices.Contains(o.test.Responses, in.Response) {
+		asks := in.Question != "" && in.ChosenBy == "" && o.questions[in.Question].Kind == model.QuestionApproval
+		if in.Undoes != "" || in.Preview || asks || !names[in.Case] || o.test.Responses != nil && !slices.Contains(o.test.Responses, in.Response) {
 			continue
 		}
 		steps = append(steps, in.Response+"."+in.Step)
@@ -180,7 +198,13 @@ func (o *outcome) against(t *Test) []Failure {
 			failures = append(failures, Failure{"steps", o.list(want), o.list(got)})
 		}
 	}
-	return failures
+	if t.Want.Asked != nil {
+		want := slices.Sorted(slices.Values(*t.Want.Asked))
+		if got := o.asking(cases); !slices.Equal(slices.Compact(want), got) {
+			failures = append(failures, Failure{"asked", o.list(want), o.list(got)})
+		}
+	}
+	return append(failures, o.unchosen()...)
 }
 
 // list is a list of steps for people, by their names of now.
@@ -244,11 +268,18 @@ func (o *outcome) explain(res *Result) {
 			res.Unasked = append(res.Unasked, t.Answers[i].Name)
 		}
 	}
-	if t.Want.Steps == nil || res.Case == nil {
+	if res.Case == nil {
 		return
 	}
-	planned := o.steps(cases)
-	for _, step := range *t.Want.Steps {
+	planned := append(o.steps(cases), o.asking(cases)...)
+	var wanted []string
+	for _, list := range []*[]string{t.Want.Steps, t.Want.Asked} {
+		if list != nil {
+			wanted = append(wanted, *list...)
+		}
+	}
+	slices.Sort(wanted)
+	for _, step := range slices.Compact(wanted) {
 		if slices.Contains(planned, step) {
 			continue
 		}

@@ -109,14 +109,14 @@ func (r *Runner) play(t *Test, into *Result) (*outcome, error) {
 	}
 	for _, after := range []time.Duration{t.Settle, time.Minute} { // what was due by the first is over by the second
 		o.at = o.at.Add(after)
-		if err := o.input(model.Input{Tick: &model.Tick{Boot: "rehearsal", Uptime: o.at.Sub(began), Wall: o.at}}); err != nil {
+		if err := o.tick(began); err != nil {
 			return nil, err
 		}
 	}
 	if err := o.input(model.Input{Ended: &model.Ended{}}); err != nil {
 		return nil, err
 	}
-	return o, nil
+	return o, o.silence(began)
 }
 
 // waits tells whether an answer never comes. Then nothing is put off to the end, since

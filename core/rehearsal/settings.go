@@ -60,6 +60,7 @@ type Test struct {
 	At      time.Time
 	Given   []Event
 	Answers []Answer
+	Choices []Choice
 	Want    Want
 	// Heard are the pipelines and rules whose signals there are, nil: all of them; and
 	// Counted those whose signals, with their cases, the test is about, nil: all of them.
@@ -86,6 +87,16 @@ type Answer struct {
 	Reply      model.Reply
 }
 
+// Choice is what somebody chooses when a step asks. What no choice is for nobody answers.
+type Choice struct {
+	Step   string // "response.contain.ask", under which it is known
+	Name   string // of now, for people
+	Option string
+	Reason string
+	// By is an address or a user's name; empty: the first who was asked and may answer.
+	By string
+}
+
 // Want is what must come of it; nil: whatever does.
 type Want struct {
 	Signals *int
@@ -94,6 +105,8 @@ type Want struct {
 	// Steps that are planned, "response.contain.isolate", in any order, no others. The
 	// names are those under which they are known.
 	Steps *[]string
+	// Asked are the steps that ask people something, likewise.
+	Asked *[]string
 }
 
 // Range of a score, its ends included.

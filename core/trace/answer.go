@@ -192,7 +192,11 @@ func steps(f *plan.Followed, would bool) string {
 		switch {
 		case s.Waits != "":
 			all = append(all, s.Step+" waits for "+s.Waits)
-		case !s.When.True():
+		case s.Untaken && s.Why != "":
+			all = append(all, s.Step+" is "+s.Why)
+		case s.Untaken && s.Called && s.When.Text == "":
+			all = append(all, s.Step+" is not called for")
+		case s.Untaken:
 			all = append(all, condition(s.Step+"'s when", &s.When))
 		case len(s.Targets) == 0 && s.Why != "":
 			all = append(all, s.Step+": "+s.Why)

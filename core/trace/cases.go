@@ -140,7 +140,7 @@ func matchIntents(responses []plan.Followed, intents []model.Intent) {
 			for k := range r.Steps[j].Targets {
 				f := &r.Steps[j].Targets[k]
 				at := slices.IndexFunc(intents, func(in model.Intent) bool {
-					return in.Undoes == "" && in.Response == r.Response && in.Step == r.Steps[j].Step && in.Target.Kind == f.Kind && in.Target.Value == f.Value
+					return in.Undoes == "" && !in.Preview && in.Response == r.Response && in.Step == r.Steps[j].Step && in.Target.Kind == f.Kind && in.Target.Value == f.Value
 				})
 				if f.Intent == "" && at < 0 {
 					continue

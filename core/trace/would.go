@@ -131,7 +131,7 @@ func outcomes(planned, stored []model.Intent) []model.Outcome {
 	var all []model.Outcome
 	for _, p := range planned {
 		at := slices.IndexFunc(stored, func(s model.Intent) bool {
-			return s.Undoes == "" && s.Response == p.Response && s.Step == p.Step && s.Verb == p.Verb && s.Round == p.Round &&
+			return s.Undoes == "" && s.Preview == p.Preview && (s.Question == "") == (p.Question == "") && s.Response == p.Response && s.Step == p.Step && s.Verb == p.Verb && s.Round == p.Round &&
 				s.Target.Kind == p.Target.Kind && s.Target.Value == p.Target.Value
 		})
 		if at < 0 || p.Undoes != "" || !stored[at].State.Final() {

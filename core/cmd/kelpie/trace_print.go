@@ -426,7 +426,15 @@ func printFollowedStep(w io.Writer, s *plan.FollowedStep, c *trace.Case) {
 		indented(w, "    wait ", s.Step+" waits for the result of "+s.Waits)
 		return
 	}
-	printCondition(w, "    ", fmt.Sprintf("%s (%s by %s)", s.Step, s.Verb, s.Action), &s.When)
+	what := fmt.Sprintf("%s (%s by %s)", s.Step, s.Verb, s.Action)
+	switch {
+	case s.Because != "":
+		indented(w, "    yes  ", what+": "+s.Because)
+	case s.Called && s.When.Text == "":
+		indented(w, "    no   ", what+": nothing has it taken, and it has no condition of its own")
+	default:
+		printCondition(w, "    ", what, &s.When)
+	}
 	if s.Why != "" {
 		indented(w, "           ", s.Why)
 	}
