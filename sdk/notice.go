@@ -46,6 +46,8 @@ type Notice struct {
 	Because string `json:"because,omitempty"`
 	// Thread is the same in all that is told of one case, also after its id has changed.
 	Thread string `json:"thread,omitempty"`
+	// Joined are the threads of cases that have become part of this one.
+	Joined []string `json:"joined,omitempty"`
 	// Subject and Text are the operator's words: for the subject line, and before the
 	// facts. Empty: the connector's own.
 	Subject string `json:"subject,omitempty"`
@@ -260,7 +262,7 @@ func ParseNotice(parameter any) (Notice, error) {
 	if err := json.Unmarshal(data, &n); err != nil {
 		return n, fmt.Errorf("notice: %w", err)
 	}
-	if n.Case == "" {
+	if n.Case == "" && len(n.Gathered) == 0 {
 		return n, errors.New("notice: it names no case")
 	}
 	n.Bound()
@@ -279,6 +281,7 @@ func (n *Notice) Bound() {
 		n.LeftOut[name] += count
 	}
 	boundTexts(&n.Case, &n.Title, &n.Plainly, &n.Because, &n.Asked, &n.Link, &n.Thread, &n.Subject, &n.Text, &n.Question, &n.Answer)
+	boundList(&n.Joined, func(t *string) { boundTexts(t) })
 	left("techniques", boundList(&n.Techniques, func(t *string) { boundTexts(t) }))
 	left("options", boundList(&n.Options, func(o *NoticeOption) {
 		boundTexts(&o.Name, &o.Summary, &o.Link)

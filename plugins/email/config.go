@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"unicode"
 
 	"github.com/kelpie-sec/kelpie/sdk"
 )
@@ -107,8 +108,9 @@ func (m *mailer) Validate() []sdk.Diagnostic {
 	return wrong
 }
 
-// parseAddress takes an address as people write it. The name is shown only; of the
-// address the domain is canonical and the rest as written.
+// parseAddress takes one address as people write it. The name is shown only; of the
+// address the domain is canonical and the rest as written. What some server on the way
+// may take for another address, or for two, is refused.
 func parseAddress(text string) (mail.Address, error) {
 	address, err := mail.ParseAddress(text)
 	if err != nil {
@@ -118,9 +120,33 @@ func parseAddress(text string) (mail.Address, error) {
 	if err != nil {
 		return mail.Address{}, err
 	}
-	local := address.Address[:strings.LastIndexByte(address.Address, '@')]
-	domain := canonical.Value[strings.LastIndexByte(canonical.Value, '@'):]
-	return mail.Address{Name: line(address.Name, 60), Address: local + domain}, nil
+	at := strings.LastIndexByte(address.Address, '@')
+	local, domain := address.Address[:at], canonical.Value[strings.LastIndexByte(canonical.Value, '@'):]
+	switch {
+	case len(local) > 64:
+		return mail.Address{}, errors.New("what stands before the @ is longer than 64 bytes")
+	case strings.Contains(local, "=?") || strings.ContainsFunc(local, strange) || local != sdk.Visible(local):
+		return mail.Address{}, errors.New("what stands before the @ has characters that servers read differently")
+	case !isPlain(domain):
+		return mail.Address{}, errors.New("its domain is not written in ASCII")
+	}
+	return mail.Address{Name: displayName(address.Name), Address: local + domain}, nil
+}
+
+// strange runes of a mailbox's name need quotes, or were once used to route on (%, !).
+func strange(r rune) bool {
+	if r < unicode.MaxASCII {
+		return strings.IndexByte("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+=/'&~#$*^{}|`?", byte(r)) < 0
+	}
+	return !unicode.In(r, unicode.L, unicode.M, unicode.N)
+}
+
+// displayName is left out if it could pass for an address, or hides something.
+func displayName(name string) string {
+	if strings.ContainsAny(name, "@＠﹫<>") || name != sdk.Visible(name) {
+		return ""
+	}
+	return line(name, 60)
 }
 
 func (c *config) tls(s server) (*tls.Config, error) {

@@ -63,16 +63,15 @@ func (m *mailer) Execute(ctx context.Context, call sdk.Call) (sdk.Result, error)
 		return sdk.Result{Outcome: sdk.OutcomeRefused, Message: fmt.Sprintf("%q is no mail address: %v", sdk.Visible(call.Target.Value), err)}, nil
 	}
 	given := call.Parameters.(*parameters)
-	page, err := newPage(given, call.Attempt > 1)
+	now := time.Now()
+	page, err := newPage(given, call.Attempt > 1, now, domain(m.from))
 	if err != nil {
 		return sdk.Result{Outcome: sdk.OutcomeRefused, Message: err.Error()}, nil
 	}
 	letter := letter{
 		from: m.from, replyTo: m.replyTo, to: to,
-		id: messageID(call.Key, m.from), subject: page.subjectLine(m.config.Prefix), date: time.Now(),
-	}
-	if page.Case != "" {
-		letter.thread = messageID("case-"+page.Case, m.from)
+		id: messageID(call.Key, m.from), subject: page.subjectLine(m.config.Prefix), date: now,
+		thread: newThread(page.Thread, page.Joined, m.from), list: listID(m.from),
 	}
 	if letter.text, letter.html, err = page.render(); err != nil {
 		return sdk.Result{}, err
@@ -81,16 +80,4 @@ func (m *mailer) Execute(ctx context.Context, call sdk.Call) (sdk.Result, error)
 		return sdk.Result{Outcome: sdk.OutcomeDone, Reference: letter.id, Message: fmt.Sprintf("would mail %s to %s by %s", letter.subject, to.Address, m.server.address())}, nil
 	}
 	return m.send(ctx, &letter, call.NotAfter), nil
-}
-
-// messageID is the same for every attempt, so that mail programs show one mail of
-// two.
-func messageID(key string, from mail.Address) string {
-	clean := strings.Map(func(r rune) rune {
-		if r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r == '-' {
-			return r
-		}
-		return '-'
-	}, strings.ToLower(key))
-	return "<kelpie." + clean + from.Address[strings.LastIndexByte(from.Address, '@'):] + ">"
 }

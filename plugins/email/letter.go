@@ -21,7 +21,8 @@ import (
 type letter struct {
 	from, replyTo, to mail.Address
 	id                string
-	thread            string // Message-ID that the mails of one case answer; may be empty
+	thread            *thread // nil: it belongs to none
+	list              string  // of List-Id
 	subject           string
 	date              time.Time
 	text, html        string
@@ -50,9 +51,15 @@ func (l *letter) encode() ([]byte, error) {
 	header("Subject", encodeText(l.subject))
 	header("Date", l.date.Format(time.RFC1123Z))
 	header("Message-ID", l.id)
-	header("In-Reply-To", l.thread)
-	header("References", l.thread)
+	if l.thread != nil {
+		header("In-Reply-To", l.thread.root)
+		header("References", strings.Join(append(slices.Clone(l.thread.joined), l.thread.root), "\r\n "))
+		header("Thread-Topic", l.thread.topic)
+		header("Thread-Index", l.thread.index(l.id))
+	}
+	header("List-Id", l.list)
 	header("Auto-Submitted", "auto-generated")
+	header("Precedence", "bulk")
 	header("X-Auto-Response-Suppress", "All")
 	header("MIME-Version", "1.0")
 	header("Content-Type", "multipart/alternative;\r\n boundary=\""+parts.Boundary()+"\"")

@@ -43,7 +43,7 @@ func read(t interface{ Fatalf(string, ...any) }, encoded []byte) (header mail.He
 func checkHeaders(t interface{ Fatalf(string, ...any) }, subject, text, html string) {
 	l := letter{
 		from: sender, to: mail.Address{Address: "kim@example.org"}, replyTo: mail.Address{Name: "SOC", Address: "soc@example.org"},
-		id: messageID("i-1", sender), thread: messageID("case-c1", sender), subject: subject, date: time.Unix(1e9, 0), text: text, html: html,
+		id: messageID("i-1", sender), thread: newThread("c-1", []string{"c-2\r\nBcc: x"}, sender), list: listID(sender), subject: subject, date: time.Unix(1e9, 0), text: text, html: html,
 	}
 	encoded, err := l.encode()
 	if err != nil {
@@ -62,7 +62,7 @@ func checkHeaders(t interface{ Fatalf(string, ...any) }, subject, text, html str
 	if err != nil || strings.Join(strings.Fields(got), " ") != strings.Join(strings.Fields(subject), " ") {
 		t.Fatalf("subject = %q (%v), want %q", got, err, subject)
 	}
-	want := []string{"From", "To", "Reply-To", "Subject", "Date", "Message-Id", "In-Reply-To", "References", "Auto-Submitted", "X-Auto-Response-Suppress", "Mime-Version", "Content-Type"}
+	want := []string{"From", "To", "Reply-To", "Subject", "Date", "Message-Id", "In-Reply-To", "References", "Thread-Topic", "Thread-Index", "List-Id", "Precedence", "Auto-Submitted", "X-Auto-Response-Suppress", "Mime-Version", "Content-Type"}
 	if len(header) != len(want) {
 		t.Fatalf("the headers are %v", header)
 	}
@@ -82,7 +82,7 @@ func TestLetter(t *testing.T) {
 }
 
 func TestMessageID(t *testing.T) {
-	if got, want := messageID("I-1\r\n<x>", sender), "<kelpie.i-1---x-@example.org>"; got != want {
+	if got, want := messageID("I-1\r\n<x>", sender), "<kelpie.i-1---x--307a8dca96997a5c@example.org>"; got != want {
 		t.Errorf("messageID = %s, want %s", got, want)
 	}
 }

@@ -31,108 +31,29 @@ const (
 	repeatNote = "Possible repeat: an earlier attempt to send this mail may have reached you. It is the same case and the same message."
 	dryRunNote = "Dry run: Kelpie is set to plan actions and to do none of them."
 	linkNote   = "Addresses that others wrote are shown so that nobody opens them by accident: hxxp for http, [.] for a dot."
+	askNote    = "A button opens a page that shows this again and asks you to confirm; nothing is done before."
+	textNote   = "A link opens a page that shows this again and asks you to confirm; nothing is done before."
+	yoursNote  = "The links are for you alone: do not forward this mail."
 )
 
 // The templates show them too.
 func (*page) RepeatNote() string { return repeatNote }
 func (*page) DryRunNote() string { return dryRunNote }
 func (*page) LinkNote() string   { return linkNote }
+func (*ask) Note() string        { return askNote + " " + yoursNote }
 
-func (p *page) plain() string {
-	var out strings.Builder
-	block := func(first, rest, text string) {
-		if width(first) > width(rest) {
-			out.WriteString(strings.TrimRight(first, " ") + "\n")
-			first = rest
-		}
-		for i, line := range wrap(text, columns-width(rest)) {
-			if i == 0 {
-				out.WriteString(first + line + "\n")
-			} else {
-				out.WriteString(rest + line + "\n")
-			}
+// Yours tells that the mail has links for its reader alone.
+func (p *page) Yours() string {
+	for _, c := range p.Cases {
+		if c.Link != "" {
+			return yoursNote
 		}
 	}
-	paragraph := func(text string) {
-		if text != "" {
-			block("", "", text)
-			out.WriteString("\n")
-		}
-	}
-	if p.Repeat {
-		paragraph("*** " + repeatNote + " ***")
-	}
-	if p.DryRun {
-		paragraph("*** " + dryRunNote + " ***")
-	}
-	block("", "", p.Title)
-	out.WriteString(strings.Repeat("=", min(columns, width(p.Title))) + "\n\n")
-	for _, text := range p.Text {
-		if text != p.Title {
-			paragraph(text)
-		}
-	}
-	if p.Score != "" {
-		score := p.Score + " of 100 (" + p.Level + ")"
-		if p.Upper != "" {
-			score += "; could become " + p.Upper + " with what is not known"
-		}
-		block(cell("Score", 18), cell("", 18), score)
-		for _, f := range p.Facts {
-			block(cell(f.Name, 18), cell("", 18), f.Value)
-		}
-		out.WriteString("\n")
-	}
-	paragraph(p.Plainly)
-	if p.Asked != "" || len(p.Options) > 0 {
-		out.WriteString("WHAT IS ASKED OF YOU\n\n")
-		if p.Asked != "" {
-			block("  ", "  ", p.Asked)
-		}
-		for _, o := range p.Options {
-			block(cell("  "+o.Mark, 18), cell("", 18), join(o.Main, o.Detail))
-		}
-		out.WriteString("\n")
-	}
-	for _, s := range p.Sections {
-		p.plainSection(&out, block, s)
-	}
-	if p.Link != "" {
-		out.WriteString("The case in Kelpie: " + p.Link + "\n\n")
-	}
-	out.WriteString("-- \n")
-	if p.Because != "" {
-		block("", "", "You get this because: "+p.Because)
-	}
-	block("", "", linkNote)
-	return out.String()
+	return ""
 }
 
-func (p *page) plainSection(out *strings.Builder, block func(first, rest, text string), s section) {
-	out.WriteString(strings.ToUpper(s.Title) + "\n\n")
-	size := 10
-	for _, r := range s.Rows {
-		size = max(size, min(width(r.Mark)+2, 22))
-	}
-	if len(s.Rows) == 0 {
-		block("  ", "  ", s.Empty)
-	}
-	for _, r := range s.Rows {
-		indent := "  "
-		if r.Under {
-			indent = "    "
-		}
-		block(cell(indent+r.Mark, size+2), cell("", size+2), r.Main)
-		if r.Detail != "" {
-			rest := cell("", size+2)
-			block(rest, rest, r.Detail)
-		}
-	}
-	if s.More > 0 {
-		block("  ", "  ", more(s.More))
-	}
-	out.WriteString("\n")
-}
+// Rest tells how many previews are not shown.
+func (a *ask) Rest() string { return section{More: a.More}.Rest() }
 
 // Rest tells how many rows are not shown.
 func (s section) Rest() string {

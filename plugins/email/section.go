@@ -8,84 +8,40 @@ import (
 	"github.com/kelpie-sec/kelpie/sdk"
 )
 
-func facts(n *sdk.Notice) []fact {
-	facts := []fact{{"Severity", fmt.Sprintf("%s (%d of 100)", level(n.Severity), min(max(n.Severity, 0), 100))}}
+func facts(n *sdk.Notice, now time.Time) []fact {
+	facts := []fact{{"Severity", fmt.Sprintf("%s (%d of 100)", level(n.Severity), min(max(n.Severity, 0), 100)), ""}}
 	if !n.FirstAt.IsZero() {
-		facts = append(facts, fact{"Happened", span(n.FirstAt, n.LastAt)})
+		facts = append(facts, fact{"Happened", details(span(n.FirstAt, n.LastAt), ago(now, n.FirstAt)), ""})
 	}
-	if n.Stopped != nil {
-		stopped := "no, not all of it"
-		if *n.Stopped {
-			stopped = "yes, all of it"
-		}
-		facts = append(facts, fact{"Blocked already", stopped})
-	}
+	facts = append(facts, yesNo("Blocked", n.Stopped, "yes, all of it", "no, not all of it", "good", "bad"))
 	if len(n.Techniques) > 0 {
-		facts = append(facts, fact{"ATT&CK", line(strings.Join(n.Techniques, ", "), maxShown)})
+		facts = append(facts, fact{"ATT&CK", short(strings.Join(n.Techniques, ", ")), ""})
 	}
-	return append(facts, fact{"Case", line(n.Case, 100)})
-}
-
-func affected(n *sdk.Notice) section {
-	s := section{Title: "Who and what is affected", More: n.LeftOut["assets"] + n.LeftOut["identities"] + n.LeftOut["subjects"]}
-	named := map[string]bool{}
-	for _, a := range n.Assets {
-		named[strings.ToLower(a.Name)], named[strings.ToLower(a.FQDN)] = true, true
-		for _, address := range append(a.IPs, a.MACs...) {
-			named[address] = true
-		}
-		rating := ""
-		if a.Criticality != nil {
-			rating = fmt.Sprintf("criticality %d of 100", *a.Criticality)
-		}
-		s.Rows = append(s.Rows, row{Mark: "machine", Strong: true, Main: own(first(a.Name, a.FQDN, strings.Join(a.IPs, ", "), "unnamed")), Detail: details(
-			own(a.FQDN), own(strings.Join(a.IPs, ", ")), own(a.OS), own(strings.Join(a.Roles, ", ")),
-			labelled("owner", a.Owner), labelled("team", a.Team), rating, own(strings.Join(a.Tags, ", ")),
-		)})
-	}
-	for _, i := range n.Identities {
-		named[strings.ToLower(i.Name)], named[strings.ToLower(i.UPN)], named[strings.ToLower(i.Mail)] = true, true, true
-		privileged := ""
-		if i.Privileged != nil && *i.Privileged {
-			privileged = "privileged"
-		}
-		mail := i.Mail
-		if strings.EqualFold(i.Mail, i.UPN) {
-			mail = ""
-		}
-		s.Rows = append(s.Rows, row{Mark: "account", Strong: true, Main: own(first(i.Name, i.UPN, i.Mail, "unnamed")), Detail: details(
-			own(i.UPN), own(mail), own(i.Title), own(i.Department), labelled("manager", i.Manager), privileged, labelled("state", i.State),
-		)})
-	}
-	for _, o := range n.Subjects {
-		if !named[o.Value] {
-			s.Rows = append(s.Rows, row{Mark: line(o.Kind, 12), Main: own(o.Value), Detail: text(o.Note)})
-		}
-	}
-	return s
+	return append(facts, fact{"Case", line(n.Case, 100), ""})
 }
 
 // evidence shows each indicator with the verdicts about it.
-func evidence(n *sdk.Notice) section {
+func evidence(n *sdk.Notice, now time.Time) section {
 	s := section{Title: "Evidence", More: n.LeftOut["indicators"] + n.LeftOut["verdicts"]}
 	type key struct{ kind, value string }
 	opinions, worst := map[key][]string{}, map[key]string{}
 	for _, v := range n.Verdicts {
 		k := key{v.Kind, v.Value}
-		opinion := fmt.Sprintf("%s (score %d, confidence %d) says %s", own(string(v.Disposition)), v.Score, v.Confidence, own(v.Source))
-		if len(v.Labels) > 0 {
-			opinion += ": " + text(strings.Join(v.Labels, ", "))
-		}
-		opinions[k] = append(opinions[k], opinion)
+		opinions[k] = append(opinions[k], opinion(v, now))
 		if v.Disposition == sdk.Malicious || v.Disposition == sdk.Suspicious {
 			worst[k] = "bad"
 		}
 	}
 	add := func(o sdk.NoticeObservable) {
 		k := key{o.Kind, o.Value}
-		notes := append([]string{text(o.Note)}, opinions[k]...)
+		said := opinions[k]
 		delete(opinions, k)
-		s.Rows = append(s.Rows, row{Mark: line(o.Kind, 12), Main: line(harmless(o), maxShown), Detail: details(notes...), Tone: worst[k]})
+		if len(said) == 0 {
+			said = []string{"no source has said anything about it"}
+		}
+		s.Rows = append(s.Rows, row{
+			Mark: line(o.Kind, 12), Main: shorten(harmless(o), maxShown), Detail: details(append([]string{short(o.Note)}, said...)...), Tone: worst[k],
+		})
 	}
 	for _, o := range n.Indicators {
 		add(o)
@@ -96,6 +52,19 @@ func evidence(n *sdk.Notice) section {
 		}
 	}
 	return s
+}
+
+// opinion is a verdict in words, with how sure its source was and how old it is.
+func opinion(v sdk.NoticeVerdict, now time.Time) string {
+	sure := fmt.Sprintf("%d of 100 sure", min(max(v.Confidence, 0), 100))
+	if age := ago(now, v.At); age != "" {
+		sure += ", " + age
+	}
+	said := fmt.Sprintf("%s, %d of 100, by %s (%s)", first(line(text(string(v.Disposition)), 40), "unknown"), min(max(v.Score, 0), 100), source(v.Source), sure)
+	if len(v.Labels) > 0 {
+		said += ": " + short(strings.Join(v.Labels, ", "))
+	}
+	return said
 }
 
 func timeline(n *sdk.Notice) section {
@@ -123,88 +92,62 @@ func timeline(n *sdk.Notice) section {
 				tone = "bad"
 			}
 		}
-		s.Rows = append(s.Rows, row{Mark: mark, Main: text(signal.Title), Tone: tone, Detail: details(own(signal.Source), fmt.Sprintf("severity %d", signal.Severity), stopped, count)})
+		s.Rows = append(s.Rows, row{Mark: mark, Main: short(signal.Title), Tone: tone, Detail: details(
+			source(signal.Source), fmt.Sprintf("severity %d", min(max(signal.Severity, 0), 100)), stopped, count,
+		)})
 	}
 	return s
-}
-
-const scoreTitle = "Why this score"
-
-func reasons(n *sdk.Notice, known *strings.Replacer) section {
-	s := section{Title: scoreTitle, More: n.LeftOut["lines"] + n.LeftOut["factors"]}
-	for _, f := range n.Score.Factors {
-		sum := points(f.Points) + " points"
-		if f.Weight != "" {
-			sum += " × " + line(f.Weight, 20)
-		}
-		s.Rows = append(s.Rows, row{Mark: "+ " + points(f.Share), Main: line(f.Label, maxShown), Detail: sum + combined(f), Strong: true})
-		for i, l := range f.Lines {
-			if i == maxRows {
-				s.More += len(f.Lines) - maxRows
-				break
-			}
-			counted := ""
-			if l.Counted != l.Points {
-				counted = "counts " + points(l.Counted)
-			}
-			s.Rows = append(s.Rows, row{Mark: points(l.Points), Main: known.Replace(text(l.Because)), Detail: details(own(l.Label), counted), Under: true})
-		}
-	}
-	if len(s.Rows) > 0 {
-		s.Rows = append(s.Rows, row{Mark: "= " + points(n.Score.Total), Main: "of 100", Strong: true})
-	}
-	return s
-}
-
-func combined(f sdk.NoticeFactor) string {
-	if len(f.Lines) < 2 {
-		return ""
-	}
-	switch f.Combine {
-	case "max":
-		return ", the highest of these"
-	case "sum":
-		return ", the sum of these, at most 100"
-	case "decay":
-		return ", each further one counting half"
-	}
-	return ""
 }
 
 func unknowns(n *sdk.Notice) section {
 	s := section{Title: "What is not known", More: n.LeftOut["unknowns"]}
 	for _, u := range n.Unknowns {
 		why := u.Why
-		if why == "" && u.State == "unknown" {
-			why = "was asked and has nothing about it"
+		if why == "" {
+			switch u.State {
+			case "unknown":
+				why = "was asked and has nothing about it"
+			case "pending":
+				why = "has not answered yet"
+			}
 		}
-		s.Rows = append(s.Rows, row{Mark: line(u.State, 12), Main: text(u.What), Detail: details(own(u.Source), text(why)), Tone: "open"})
+		s.Rows = append(s.Rows, row{Mark: line(u.State, 12), Main: short(u.What), Detail: details(source(u.Source), short(why)), Tone: "open"})
 	}
 	return s
 }
 
-func actions(n *sdk.Notice) section {
+func actions(n *sdk.Notice, now time.Time) section {
 	s := section{Title: "What was done", More: n.LeftOut["actions"], Empty: "Nothing so far."}
 	for _, a := range n.Actions {
-		at, until, dry, tone := "", "", "", ""
+		at, until, dry := "", "", ""
 		if !a.At.IsZero() {
 			at = clock(a.At)
 		}
 		if !a.UndoAt.IsZero() {
 			until = "ends by itself at " + clock(a.UndoAt)
+			if left := a.UndoAt.Sub(now); left > time.Minute {
+				until += ", in " + lasting(left)
+			}
 		}
 		if a.DryRun {
 			dry = "dry run: not really"
 		}
-		switch a.State {
-		case "done", "already":
-			tone = "good"
-		case "failed", "refused":
-			tone = "bad"
-		case "unknown", "held back":
-			tone = "open"
-		}
-		s.Rows = append(s.Rows, row{Mark: line(a.State, 12), Main: own(strings.ReplaceAll(a.Verb, "_", " ") + " " + a.Target), Detail: details(text(a.Message), at, until, dry), Tone: tone})
+		s.Rows = append(s.Rows, row{
+			Mark: line(text(a.State), 12), Main: short(strings.ReplaceAll(a.Verb, "_", " ") + " " + a.Target), Detail: details(until, short(a.Message), at, dry), Tone: tone(a.State),
+		})
 	}
 	return s
+}
+
+// tone of what became of an action.
+func tone(state string) string {
+	switch state {
+	case "done", "already":
+		return "good"
+	case "failed", "refused":
+		return "bad"
+	case "unknown", "held back", "pending":
+		return "open"
+	}
+	return ""
 }

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"math"
+	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,21 +14,55 @@ import (
 	"github.com/kelpie-sec/kelpie/sdk"
 )
 
-// line is a short value of ours or of the organisation's own data, which stays as it is
-// known there. Only what is a link outright is defanged.
-func line(s string, most int) string {
-	s = sdk.Visible(strings.TrimSpace(s))
-	if strings.Contains(s, ":") || strings.Contains(strings.ToLower(s), "www.") {
-		s = sdk.DefangedText(s)
-	}
-	return shorten(s, most)
-}
-
-func own(s string) string { return line(s, maxShown) }
+// line is a short text.
+func line(s string, most int) string { return shorten(text(s), most) }
 
 // text is prose in which anybody may have written.
 func text(s string) string {
-	return shorten(sdk.DefangedText(sdk.Visible(strings.TrimSpace(s))), sdk.MaxNoticeText)
+	s = sdk.DefangedText(sdk.Visible(strings.TrimSpace(s)))
+	// What some programs make links of as well: dots of other scripts, and shares of
+	// Windows, which are told who opens them.
+	s = otherDots.ReplaceAllString(s, "$1[.]$2")
+	return shorten(windowsShares.ReplaceAllString(s, `[\\]$1`), sdk.MaxNoticeText)
+}
+
+var (
+	otherDots     = regexp.MustCompile(`([\pL\pN])[。．｡․]([a-zA-Z0-9])`)
+	windowsShares = regexp.MustCompile(`\\\\([\pL\pN])`)
+)
+
+// short is a text of which nobody wants to read much.
+func short(s string) string { return line(s, maxShown) }
+
+// name of a machine, a person or a mailbox. One without a dot, or under the domain that
+// is ours, stays as it is known there; any other is an address that others may have.
+func name(s, ours string) string {
+	lower := strings.ToLower(s)
+	inside := !strings.Contains(s, ".") || ours != "" && (strings.HasSuffix(lower, "."+ours) || strings.HasSuffix(lower, "@"+ours))
+	if !inside || strings.Trim(lower, `abcdefghijklmnopqrstuvwxyz0123456789_.-@\$`) != "" || strings.Contains(s, `\\`) || strings.Contains(lower, "www.") {
+		return short(s)
+	}
+	return shorten(s, maxShown)
+}
+
+// addresses of machines.
+func addresses(list []string) string {
+	shown := make([]string, len(list))
+	for i, s := range list {
+		shown[i] = short(s)
+		if addr, err := netip.ParseAddr(s); err == nil {
+			shown[i] = addr.String()
+		}
+	}
+	return shorten(strings.Join(shown, ", "), maxShown)
+}
+
+// source is the address of one of our blocks.
+func source(s string) string {
+	if kind, name, ok := strings.Cut(s, "."); ok && isWord(kind) && isWord(name) {
+		return shorten(s, maxShown)
+	}
+	return short(s)
 }
 
 // details joins what is there of parts that are safe to show.
@@ -51,8 +88,13 @@ func sources(n *sdk.Notice) *strings.Replacer {
 	for _, u := range n.Unknowns {
 		add(u.Source)
 	}
+	for _, f := range n.Score.Factors {
+		for _, l := range f.Lines {
+			add(l.Source)
+		}
+	}
 	response, _, _ := strings.Cut(n.Because, ":")
-	if strings.HasPrefix(response, "response.") {
+	if strings.HasPrefix(response, "response.") || strings.HasPrefix(response, "route.") {
 		add(response)
 	}
 	return strings.NewReplacer(pairs...)
@@ -66,16 +108,9 @@ func isWord(s string) bool {
 func harmless(o sdk.NoticeObservable) string {
 	switch o.Kind {
 	case sdk.Domain, sdk.URL, sdk.Email, sdk.IP, sdk.Host:
-		return sdk.Defanged(o.Value)
+		return text(sdk.Defanged(sdk.Visible(o.Value)))
 	}
-	return sdk.DefangedText(o.Value)
-}
-
-func labelled(label, value string) string {
-	if value == "" {
-		return ""
-	}
-	return label + " " + own(value)
+	return text(o.Value)
 }
 
 func shorten(s string, most int) string {
@@ -127,4 +162,31 @@ func span(from, to time.Time) string {
 		return from.UTC().Format("2006-01-02 15:04:05") + " to " + to.UTC().Format("15:04:05") + " UTC"
 	}
 	return clock(from) + " to " + clock(to)
+}
+
+// ago says how long before the mail something was, in words: "3 h ago".
+func ago(now, at time.Time) string {
+	switch passed := now.Sub(at); {
+	case at.IsZero():
+		return ""
+	case passed < -time.Minute:
+		return "at " + clock(at)
+	case passed < time.Minute:
+		return "just now"
+	default:
+		return lasting(passed) + " ago"
+	}
+}
+
+// lasting is a time in the unit that fits: "45 s", "20 min", "4 h", "12 days".
+func lasting(d time.Duration) string {
+	switch {
+	case d < 2*time.Minute && d%time.Minute != 0:
+		return fmt.Sprintf("%.0f s", d.Seconds())
+	case d < 2*time.Hour && d%time.Hour != 0:
+		return fmt.Sprintf("%.0f min", d.Minutes())
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%.0f h", d.Hours())
+	}
+	return fmt.Sprintf("%.0f days", d.Hours()/24)
 }
