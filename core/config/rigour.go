@@ -118,6 +118,12 @@ func (p *parser) rules() []Rule {
 		}
 		if a := s.one("about"); a != nil {
 			r.Author = strings.TrimSpace(a.text("author", ""))
+			if plainly := strings.TrimSpace(a.text("plainly", "")); plainly != "" {
+				if p.config.Decide.Plainly == nil {
+					p.config.Decide.Plainly = map[string]string{}
+				}
+				p.config.Decide.Plainly[r.Identity] = plainly
+			}
 		}
 		for _, t := range s.of("test") {
 			r.Tests = append(r.Tests, testOf(t))

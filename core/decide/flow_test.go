@@ -88,14 +88,14 @@ func TestAlertToActions(t *testing.T) {
 	}
 	want := sdk.Notice{
 		Case: k.ID, Title: "title of s-1", Severity: 50, FirstAt: minutes(0), LastAt: minutes(0), OpenedAt: start,
-		Because: "tell: the score is 78.8 of 100",
+		Because: "tell: the score is 78.8 of 100", Thread: k.FirstID, Plainly: "Something calls out.",
 		Score: sdk.NoticeScore{Total: 78.8, Upper: 78.8, Factors: []sdk.NoticeFactor{
 			{Label: "threat", Points: 81, Weight: "0.8", Combine: "max", Share: 64.8, Lines: []sdk.NoticeLine{
-				{Label: "verdicts", Points: 81, Counted: 81, Because: "enrichment.reputation calls bad.example malicious"},
+				{Label: "verdicts", Points: 81, Counted: 81, Because: "enrichment.reputation calls bad.example malicious", Source: "enrichment.reputation", About: "domain:bad.example", At: start, Reliability: ptr(90)},
 				{Label: "detector", Points: 50, Because: "reported at 50"},
 			}},
 			{Label: "machine", Points: 70, Weight: "0.2", Combine: "max", Share: 14, Lines: []sdk.NoticeLine{
-				{Label: "criticality", Points: 70, Counted: 70, Because: "ws-17 is rated 70"},
+				{Label: "criticality", Points: 70, Counted: 70, Because: "ws-17 is rated 70", Source: "enrichment.assets", About: "ip:10.1.2.3", At: start},
 			}},
 		}},
 		Subjects:   []sdk.NoticeObservable{{Kind: "host", Value: "ws-17"}, {Kind: "ip", Value: "10.1.2.3"}},
@@ -105,7 +105,7 @@ func TestAlertToActions(t *testing.T) {
 		}},
 		Signals: []sdk.NoticeSignal{{At: minutes(0), Title: "title of s-1", Source: "detector.ids", Severity: 50}},
 		Verdicts: []sdk.NoticeVerdict{{
-			Kind: "domain", Value: "bad.example", Source: "enrichment.reputation", Disposition: sdk.Malicious, Score: 90, Confidence: 90,
+			Kind: "domain", Value: "bad.example", Source: "enrichment.reputation", Disposition: sdk.Malicious, Score: 90, Confidence: 90, At: start,
 		}},
 	}
 	if diff := cmp.Diff(want, n); diff != "" {

@@ -45,6 +45,7 @@ func expression(text string) *expr.Program { return program(text, false) }
 // testSettings is a configuration with everything that a machine decides by.
 func testSettings() *Settings {
 	return &Settings{
+		Plainly:   map[string]string{"pipeline.ids": "Something calls out."},
 		Correlate: correlate.Settings{Window: time.Hour, Lateness: 48 * time.Hour, Lease: time.Hour, NeverJoin: []sdk.Observable{{Kind: sdk.IP, Value: "10.0.0.1"}}},
 		Score: score.Settings{Factors: []score.Factor{
 			{Name: "threat", Weight: "0.8", Combine: score.Max, Evidence: []score.Evidence{

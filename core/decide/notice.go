@@ -3,6 +3,8 @@ package decide
 import (
 	"encoding/json"
 	"math"
+	"strings"
+	"time"
 
 	"github.com/kelpie-sec/kelpie/core/expr"
 	"github.com/kelpie-sec/kelpie/core/model"
@@ -14,14 +16,21 @@ func (v *view) notice() sdk.Notice {
 	s := &v.cs.sum
 	n := sdk.Notice{
 		Case: v.cs.id, Title: v.title(), Severity: int(s.severity),
-		Techniques: v.m.techniques(s), Stopped: s.allStopped(),
+		Plainly: v.plainly(), Techniques: v.m.techniques(s), Stopped: s.allStopped(),
 		FirstAt: s.firstAt, LastAt: s.lastAt, OpenedAt: v.m.opened[v.cs.first].openedAt,
-		Score:      noticeScore(v.score()),
+		Score:      noticeScore(v.score(), v.m.shown),
 		Subjects:   noticeObservables(v.subjects(math.MaxInt)),
 		Indicators: noticeObservables(v.indicators(math.MaxInt)),
 	}
+	n.Thread = v.m.firstID(v.cs)
+	for _, name := range v.cs.names {
+		// What went to another case with its signal is told there.
+		if num, ok := v.m.firsts[name]; ok && name != n.Thread && v.m.index.Group(num) == v.cs.group {
+			n.Joined = append(n.Joined, name)
+		}
+	}
 	for asset := range v.Field("assets").Items() {
-		n.Assets = append(n.Assets, decoded[sdk.NoticeAsset](asset))
+		n.Assets = append(n.Assets, noticeAsset(asset))
 	}
 	for identity := range v.Field("identities").Items() {
 		n.Identities = append(n.Identities, decoded[sdk.NoticeIdentity](identity))
@@ -41,11 +50,59 @@ func (v *view) notice() sdk.Notice {
 	})
 	n.Signals = v.timeline()
 	for _, in := range v.m.intentsOf(v.cs) {
+		if in.Preview {
+			continue // nothing was done
+		}
 		n.Actions = append(n.Actions, sdk.NoticeAction{
 			At: in.PlannedAt, Verb: in.Verb, Target: in.Target.Value, State: string(in.State), Message: in.Message, DryRun: in.DryRun,
+			UndoAt: v.m.undoAt(&in),
 		})
 	}
 	return n
+}
+
+// plainly is what the rule says that reported the most severe signal, or else another of
+// the case's.
+func (v *view) plainly() string {
+	if v.m.settings == nil {
+		return ""
+	}
+	lead := v.m.signals[v.cs.sum.lead-1].rule
+	for _, rule := range append([]uint32{lead}, v.cs.sum.rules...) {
+		if text := v.m.settings.Plainly[v.m.texts.text(rule)]; text != "" {
+			return text
+		}
+	}
+	return ""
+}
+
+// undoAt is when what an intent holds ends by itself, as far as its own case goes; zero:
+// it holds nothing, or until a person lets go.
+func (m *Machine) undoAt(in *model.Intent) time.Time {
+	h := m.holds[in.Hold]
+	if h == nil || in.Undoes != "" {
+		return time.Time{}
+	}
+	for _, o := range h.Owners {
+		if o.Intent == in.ID && o.Wants() {
+			return o.Until
+		}
+	}
+	return time.Time{}
+}
+
+// noticeAsset is an asset with the names of now for what answers call otherwise.
+func noticeAsset(v expr.Value) sdk.NoticeAsset {
+	a := decoded[sdk.NoticeAsset](v)
+	more := decoded[struct {
+		OSVersion string         `json:"os_version"`
+		Patches   map[string]int `json:"patches"`
+	}](v)
+	if a.OS != "" && more.OSVersion != "" && !strings.Contains(a.OS, more.OSVersion) {
+		a.OS += " " + more.OSVersion
+	}
+	a.Missing = more.Patches
+	return a
 }
 
 // timeline joins signals that are alike in title, source, severity and what became
@@ -82,7 +139,8 @@ func (v *view) timeline() []sdk.NoticeSignal {
 	return signals
 }
 
-func noticeScore(s model.Score) sdk.NoticeScore {
+// noticeScore tells a score, with sources by their addresses of now.
+func noticeScore(s model.Score, shown func(string) string) sdk.NoticeScore {
 	points := func(h model.Hundredths) float64 { return float64(h) / 100 }
 	n := sdk.NoticeScore{Total: points(s.Total), Upper: points(s.Upper)}
 	for _, f := range s.Factors {
@@ -92,6 +150,7 @@ func noticeScore(s model.Score) sdk.NoticeScore {
 		for _, l := range f.Lines {
 			factor.Lines = append(factor.Lines, sdk.NoticeLine{
 				Label: l.Evidence, Points: points(l.Points), Counted: points(l.Counted), Because: l.Because,
+				Source: shown(l.Source), About: l.About, At: l.At, Reliability: l.Reliability,
 			})
 		}
 		n.Factors = append(n.Factors, factor)

@@ -26,6 +26,8 @@ type Settings struct {
 	Sources   []Source
 	// Rules over several events, and over signals. None reads itself, by whatever others.
 	Rules []Rule
+	// Plainly is what a rule or pipeline says for who is no analyst, by its address.
+	Plainly map[string]string
 	// Networks and Domains are the organisation's own: never asked of a source that
 	// is not internal, inside URLs neither.
 	Networks []netip.Prefix

@@ -53,7 +53,7 @@ func newAsk(n *sdk.Notice, now time.Time) *ask {
 	}
 	for _, preview := range n.Previews {
 		a.Previews = append(a.Previews, row{
-			Mark: line(preview.State, 12), Main: short(strings.ReplaceAll(preview.Verb, "_", " ") + " " + preview.Target), Detail: short(preview.Message), Tone: tone(preview.State),
+			Mark: wouldBe(preview.State), Main: short(strings.ReplaceAll(preview.Verb, "_", " ") + " " + preview.Target), Detail: short(preview.Message), Tone: tone(preview.State),
 		})
 	}
 	a.More = n.LeftOut["previews"]
@@ -61,6 +61,17 @@ func newAsk(n *sdk.Notice, now time.Time) *ask {
 		a.Previews, a.More = a.Previews[:maxRows], a.More+over
 	}
 	return a
+}
+
+// wouldBe is what a dry run came to.
+func wouldBe(state string) string {
+	switch state {
+	case "done":
+		return "would work"
+	case "already":
+		return "is so"
+	}
+	return line(state, 12)
 }
 
 func newOption(n *sdk.Notice, o sdk.NoticeOption) option {

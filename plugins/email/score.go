@@ -109,7 +109,7 @@ func reasons(n *sdk.Notice, known *strings.Replacer, now time.Time) section {
 		}
 	}
 	if len(s.Rows) > 0 {
-		s.Rows = append(s.Rows, row{Mark: "= " + points(n.Score.Total), Main: "of 100", Strong: true, Color: "sum"})
+		s.Rows = append(s.Rows, row{Mark: "= " + points(n.Score.Total), Main: "together, of 100", Strong: true, Color: "sum"})
 	}
 	return s
 }

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Renders the sample mails in headless Chromium, at the width of a phone and of a desk, light
-# and dark, into docs/mail. Needs Chromium.
+# and dark, into docs/mail. Needs Chromium; pngquant, if it is there, makes them small.
 set -eu
 cd "$(dirname "$0")"
 out=${1:-../../docs/mail}
@@ -9,20 +9,33 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$out"
 
-# shot NAME WIDTH light|dark HEIGHT: Chromium does not go below 500 px, so that a phone is a frame.
+# run PREFERRED OPTION...: Chromium on the page in $work.
+run() {
+	preferred=$1
+	shift
+	"$chromium" --headless --no-sandbox --disable-gpu --hide-scrollbars --allow-file-access-from-files --user-data-dir="$work/profile" \
+		--blink-settings=preferredColorScheme="$preferred" "$@" "file://$work/page.html" 2>/dev/null
+}
+
+# shot NAME WIDTH light|dark: the mail is in a frame, since Chromium's window is not narrower
+# than 500. The first run measures it.
 shot() {
-	dark=
-	if [ "$3" = dark ]; then dark=--blink-settings=preferredColorScheme=0; else dark=--blink-settings=preferredColorScheme=1; fi
-	printf '<!DOCTYPE html><meta charset="utf-8"><body style="margin:0"><iframe src="file://%s/testdata/%s.html" style="border:0;width:%spx;height:%spx;display:block" scrolling="no"></iframe>' \
-		"$PWD" "$1" "$2" "$4" >"$work/page.html"
-	"$chromium" --headless --no-sandbox --disable-gpu --hide-scrollbars --allow-file-access-from-files --user-data-dir="$work/profile" $dark \
-		--window-size="$2,$4" --screenshot="$work/shot.png" "file://$work/page.html" >/dev/null 2>&1
+	preferred=1
+	if [ "$3" = dark ]; then preferred=0; fi
+	cat >"$work/page.html" <<-PAGE
+		<!DOCTYPE html><meta charset="utf-8"><body style="margin:0">
+		<iframe src="file://$PWD/testdata/$1.html" style="border:0;width:$2px;height:6000px;display:block" scrolling="no"
+		onload="document.title='height='+this.contentDocument.body.lastElementChild.offsetHeight+'.'"></iframe>
+	PAGE
+	height=$(run "$preferred" --window-size="$2,900" --dump-dom | sed -n 's/.*height=\([0-9]*\)\..*/\1/p' | head -1)
+	run "$preferred" --window-size="$2,$height" --screenshot="$work/shot.png" >/dev/null
+	if command -v pngquant >/dev/null; then pngquant --force --output "$work/shot.png" 64 "$work/shot.png"; fi
 	cp "$work/shot.png" "$out/$1-$2-$3.png"
 }
 
 for mail in case approval digest; do
 	for scheme in light dark; do
-		shot $mail 800 $scheme 2000
-		shot $mail 360 $scheme 2900
+		shot $mail 800 $scheme
+		shot $mail 360 $scheme
 	done
 done
