@@ -9,7 +9,7 @@ GOFUMPT     := mvdan.cc/gofumpt@v0.12.0
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BUF         := github.com/bufbuild/buf/cmd/buf@v1.75.0
 
-.PHONY: build kelpie run test test-race lint generate generate-check contract docs bench bounds misbehaving torture torture-disk clean
+.PHONY: build kelpie run test test-race lint generate generate-check contract docs screenshots bench bounds misbehaving torture torture-disk clean
 
 ## build: the program and all plugins, their lock and schemas, into bin/
 build: kelpie $(addprefix plugin-,$(PLUGINS))
@@ -66,6 +66,10 @@ contract: generate-check
 ## docs/expressions.md and docs/connectors
 docs:
 	$(GO) generate ./docs
+
+## screenshots: the sample mails as pictures, into docs/mail; needs Chromium
+screenshots:
+	plugins/email/screenshots.sh $(abspath docs/mail)
 
 ## bench: events and signals a second, latency, memory; see docs/performance.md
 bench:

@@ -12,8 +12,8 @@ import (
 // Bounds of what a mail shows; a case has more. A mail of 102 KB and more is cut by
 // some programs.
 const (
-	maxRows    = 12  // of a section
-	maxPeople  = 5   // machines and people in full
+	maxRows    = 10  // of a section
+	maxPeople  = 4   // machines and people in full
 	maxShown   = 400 // bytes of one value
 	maxSubject = 160 // bytes of a subject
 	maxText    = 8 << 10

@@ -3,14 +3,18 @@ package main
 import (
 	"encoding/json"
 	"flag"
+	"iter"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 	"unicode"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/kelpie-sec/kelpie/sdk"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -89,3 +93,42 @@ func checkText(t interface{ Fatalf(string, ...any) }, text string) {
 const ours = "https://kelpie.example.org/"
 
 func isLink(s string) bool { return strings.HasPrefix(s, ours) && !strings.ContainsAny(s, " \t") }
+
+// TestSize: some programs cut a mail of 102 KB.
+func TestSize(t *testing.T) {
+	for _, gathered := range []bool{true, false} {
+		n := whole(gathered)
+		for list := range lists(n) {
+			for list.Len() > 0 && list.Len() < 2*sdk.MaxNoticeList {
+				list.Set(reflect.Append(list, list.Index(0)))
+			}
+		}
+		n.Score.Factors = n.Score.Factors[:1]
+		for i := range n.Score.Factors {
+			for len(n.Score.Factors[i].Lines) < 100 {
+				n.Score.Factors[i].Lines = append(n.Score.Factors[i].Lines, n.Score.Factors[i].Lines[0])
+			}
+		}
+		n.Score.Factors = slices.Repeat(n.Score.Factors, 100)
+		p, err := newPage(&parameters{Notice: n}, true, time.Unix(1_800_000_000, 0), "example.org")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, markup, err := p.render()
+		if err != nil || len(markup) > 100_000 {
+			t.Errorf("%d bytes of HTML, %v", len(markup), err)
+		}
+	}
+}
+
+// lists of a notice that are as long as they happen to be; options are the operator's.
+func lists(n *sdk.Notice) iter.Seq[reflect.Value] {
+	return func(yield func(reflect.Value) bool) {
+		v := reflect.ValueOf(n).Elem()
+		for i := range v.NumField() {
+			if f := v.Field(i); f.Kind() == reflect.Slice && v.Type().Field(i).Name != "Options" && !yield(f) {
+				return
+			}
+		}
+	}
+}

@@ -78,11 +78,13 @@ func shares(f sdk.NoticeFactor) []float64 {
 
 const (
 	scoreTitle = "Why this score"
-	maxFactors = 8
+	maxFactors = 6
+	maxLines   = 15 // of all factors
 )
 
 func reasons(n *sdk.Notice, known *strings.Replacer, now time.Time) section {
 	s := section{Title: scoreTitle, More: n.LeftOut["lines"] + n.LeftOut["factors"]}
+	lines := 0
 	for i, f := range n.Score.Factors {
 		if i == maxFactors {
 			s.More += len(n.Score.Factors) - maxFactors
@@ -98,10 +100,11 @@ func reasons(n *sdk.Notice, known *strings.Replacer, now time.Time) section {
 		})
 		parts := shares(f)
 		for j, l := range f.Lines {
-			if j == maxRows/2 {
+			if j == maxRows/2 || lines == maxLines {
 				s.More += len(f.Lines) - j
 				break
 			}
+			lines++
 			s.Rows = append(s.Rows, row{
 				Mark: points(l.Points), Main: known.Replace(short(l.Because)), Detail: details(provenance(l, now)...), Under: true,
 				Part: min(max(int(math.Round(parts[j])), 0), 100), Color: color,
