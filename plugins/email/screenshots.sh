@@ -29,7 +29,7 @@ shot() {
 	PAGE
 	height=$(run "$preferred" --window-size="$2,900" --dump-dom | sed -n 's/.*height=\([0-9]*\)\..*/\1/p' | head -1)
 	run "$preferred" --window-size="$2,$height" --screenshot="$work/shot.png" >/dev/null
-	if command -v pngquant >/dev/null; then pngquant --force --output "$work/shot.png" 64 "$work/shot.png"; fi
+	if command -v pngquant >/dev/null; then pngquant --force --output "$work/shot.png" 160 "$work/shot.png"; fi
 	cp "$work/shot.png" "$out/$1-$2-$3.png"
 }
 
