@@ -485,6 +485,15 @@ func (x *Index) GroupsOf(v ValueNum) iter.Seq[GroupNum] {
 	}
 }
 
+// Count is how many signals have a value.
+func (x *Index) Count(v ValueNum) int {
+	n := 0
+	for _, chunk := range x.timelines[v] {
+		n += len(chunk)
+	}
+	return n
+}
+
 // SignalsOf iterates over the signals that have a value, in the order of time. Nothing
 // may be put meanwhile.
 func (x *Index) SignalsOf(v ValueNum) iter.Seq[SignalNum] {

@@ -67,14 +67,26 @@ func (m *Machine) remember(v correlate.ValueNum, n correlate.SignalNum) {
 // what was before this time is over.
 func (m *Machine) fixHistory(v correlate.ValueNum, from int64) {
 	lateness := int64(m.settings.Correlate.Lateness)
+	moved := func(cs *caseState) bool {
+		return cs.dirty && !cs.touched && !cs.gone && cs.sum.firstAt.UnixNano()-lateness > from
+	}
+	named := len(m.parents[v]) > 0
+	if !named && m.index.Count(v) < len(m.changed.cases) {
+		for g := range m.index.GroupsOf(v) {
+			if cs := m.cases[g]; cs != nil && moved(cs) {
+				m.fixRow(cs)
+			}
+		}
+		return
+	}
 	for _, cs := range m.changed.cases {
-		if !cs.dirty || cs.touched || cs.gone || cs.sum.firstAt.UnixNano()-lateness <= from {
+		if !moved(cs) {
 			continue
 		}
 		_, has := slices.BinarySearchFunc(cs.sum.refs, m.index.Key(v), func(r correlate.Ref, key string) int {
 			return strings.Compare(m.index.Key(r.Value), key)
 		})
-		if has || len(m.parents[v]) > 0 {
+		if has || named {
 			m.fixRow(cs)
 		}
 	}
