@@ -3,6 +3,7 @@ package decide
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/kelpie-sec/kelpie/core/model"
 	"github.com/kelpie-sec/kelpie/sdk"
@@ -115,21 +116,27 @@ func (l *Loop) recall(ctx context.Context, at Position, in *model.Input, step in
 		return nil // nothing ever left
 	}
 	rounds, err := need(l.machine, in, r.filter.has, func(w Wanted) (Recalled, error) {
-		if l.machine.Left() { // the store has to know of it first
-			if err := l.commit(ctx); err != nil {
-				return Recalled{}, err
-			}
+		if err := l.known(ctx, &w); err != nil {
+			return Recalled{}, err
 		}
+		back := l.backAlready()
 		found, err := l.Store.Recall(ctx, w)
 		if err != nil {
 			return found, fmt.Errorf("recall for input %d.%d: %w", at.Seq, at.Part, err)
 		}
+		found.without(back)
 		return found, nil
 	})
 	if err == nil {
 		l.machine.recalled(at, step, rounds)
 	}
 	return err
+}
+
+// without takes out the rows of some numbers.
+func (r *Recalled) without(numbers []int64) {
+	has := func(b Back) bool { return slices.Contains(numbers, b.Number) }
+	r.Cases, r.Plans = slices.DeleteFunc(r.Cases, has), slices.DeleteFunc(r.Plans, has)
 }
 
 // recalled notes what was brought back for a step of an input.
@@ -359,6 +366,9 @@ func (r *recall) intent(id string) {
 
 // lookups wants what is known of a value and, so far, of those that this names.
 func (r *recall) lookups(o sdk.Observable, depth int) {
+	if r.m.settings == nil || len(r.m.settings.Sources) == 0 {
+		return // what enrichments that are no more have said is not brought back
+	}
 	v, ok := r.m.index.Lookup(o)
 	if !ok || len(r.m.lookupsOf(v)) == 0 {
 		if key := o.Key(); r.maybe(hashOf(key)) && r.want("l", key) {

@@ -8,7 +8,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/kelpie-sec/kelpie/core/fault"
 	"github.com/kelpie-sec/kelpie/core/model"
 )
 
@@ -101,7 +100,10 @@ type Loop struct {
 	whole     bool
 	saver     saver
 	recaller  recaller
-	away      int // hashes of the group that the filter has
+	away      int // hashes of the group that the filter and left have
+	// left are these hashes: of them the store knows nothing yet.
+	left  map[uint64]bool
+	under *underway // nil: no commit is
 }
 
 // Run decides until ctx ends, which is no error. It begins with the checkpoint, if
@@ -124,6 +126,9 @@ func (l *Loop) Run(ctx context.Context) error {
 	}
 	defer inputs.Close()
 	err = l.read(ctx, inputs)
+	if last := l.wait(); err == nil {
+		err = last
+	}
 	if ctx.Err() != nil {
 		err = nil
 	}
@@ -144,7 +149,7 @@ func (l *Loop) start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
-	l.machine, l.whole, l.group = New(l.Compile), true, 0
+	l.machine, l.whole, l.group, l.left = New(l.Compile), true, 0, map[uint64]bool{}
 	l.saver = saver{dir: l.Dir, store: l.Store, log: l.Log}
 	l.recaller = recaller{store: l.Store}
 	if l.Dir == "" {
@@ -225,6 +230,7 @@ func (l *Loop) part(ctx context.Context, seq uint64, i int, data []byte, last bo
 	}
 	for _, hash := range l.machine.changed.away[l.away:] {
 		l.recaller.filter.add(hash)
+		l.left[hash] = true
 	}
 	l.away = len(l.machine.changed.away)
 	l.whole = last
@@ -235,61 +241,14 @@ func (l *Loop) part(ctx context.Context, seq uint64, i int, data []byte, last bo
 		if p == l.committed || l.machine.Signals() >= MaxGroupSignals {
 			l.machine.drop() // the store has it
 			l.group, l.away = 0, 0
+			clear(l.left)
 		}
 		return nil
 	}
 	if l.machine.Signals() >= MaxGroupSignals || l.machine.Intents() >= maxGroupIntents || l.group >= maxGroupParts {
-		return l.commit(ctx)
+		return l.handOver(ctx)
 	}
 	return nil
-}
-
-// commit writes the group. For want of room it tries again until ctx ends: decide
-// waits, and so does everything before it.
-func (l *Loop) commit(ctx context.Context) error {
-	if l.group == 0 || !l.machine.Position().After(l.committed) {
-		return nil
-	}
-	c := l.machine.Changes() // of an input that is being applied in steps: without what is particular to it
-	l.away = 0
-	fault.Point(fault.InputsLogged)
-	for told := false; ; {
-		err := l.Store.Commit(ctx, c)
-		if err == nil {
-			break
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if !l.Full(err) {
-			return fmt.Errorf("commit of inputs to %d.%d: %w", c.Position.Seq, c.Position.Part, err)
-		}
-		if !told {
-			l.Log.Error("what was decided can't be written; deciding waits until the disk takes it", "error", err)
-			told = true
-		}
-		if err := l.pause(ctx); err != nil {
-			return err
-		}
-	}
-	l.committed, l.group = c.Position, 0
-	l.Wake(c)
-	return nil
-}
-
-func (l *Loop) pause(ctx context.Context) error {
-	wait := l.Retry
-	if wait == 0 {
-		wait = defaultRetry
-	}
-	t := time.NewTimer(wait)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
 }
 
 // checkpoint writes the memory to a file. It is no error if that fails: the last

@@ -86,6 +86,8 @@ func (s *memoryStore) Position(context.Context) (Position, error) { return s.row
 func (s *memoryStore) Checkpoint(context.Context) (Checkpoint, error) { return s.checkpoint, nil }
 
 func (s *memoryStore) Recall(_ context.Context, w Wanted) (Recalled, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return s.rows.recall(w), nil
 }
 
