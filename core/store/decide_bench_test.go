@@ -162,7 +162,7 @@ func BenchmarkDecide(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			const messages = 50_000 / perMessage
 			var took time.Duration
-			before := cpu(b)
+			before, written := cpu(b), processIO("wchar")
 			for range b.N {
 				at.Seq += messages
 				d, _ := decideAll(b, s, dir, at.Seq, c.back, c.each)
@@ -175,6 +175,7 @@ func BenchmarkDecide(b *testing.B) {
 			}
 			b.ReportMetric(signals/took.Seconds(), "signals/s")
 			b.ReportMetric((cpu(b)-before).Seconds()*1e6/signals, "cpu-us/signal")
+			b.ReportMetric(float64(processIO("wchar")-written)/signals, "B-written/signal")
 			b.ReportMetric(float64(n.Cases), "cases")
 		})
 	}

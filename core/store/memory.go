@@ -20,6 +20,7 @@ func (w *writer) memory(c decide.Changes) {
 		w.settled(&c.Settled[i])
 	}
 	if len(c.Settled) > 0 {
+		w.mergeRuns()
 		w.forgetValues(c.Horizon, c.Quiet, 2*len(c.Settled))
 	}
 	if len(c.Away) > 0 {
@@ -38,15 +39,15 @@ type recallDoc struct {
 }
 
 func (w *writer) settled(s *decide.Settled) {
-	key := int64(decide.HashValue(s.Case))
-	if len(s.Values) == 0 {
-		w.exec(`INSERT INTO settled (case_key, last, changed, doc) VALUES (?, ?, ?, ?)`, key, s.Last, s.Changed, s.Doc)
-		return
+	var keys []byte // NULL if there are none
+	if len(s.Values) > 0 {
+		keys = hashes(s.Values)
 	}
-	number := w.number(`INSERT INTO settled (case_key, last, changed, keys, doc) VALUES (?, ?, ?, ?, ?)`,
-		key, s.Last, s.Changed, hashes(s.Values), s.Doc)
+	number := w.number(`INSERT INTO settled (case_key, case_number, last, changed, keys, doc)
+		VALUES (?1, (SELECT number FROM cases WHERE id = ?2), ?3, ?4, ?5, ?6)`,
+		int64(decide.HashValue(s.Case)), s.Case, s.Last, s.Changed, keys, s.Doc)
 	for _, h := range s.Values {
-		w.exec(`INSERT OR IGNORE INTO settled_values (hash, number) VALUES (?, ?)`, int64(h), number)
+		w.exec(`INSERT OR IGNORE INTO settled_runs (run, hash, number) VALUES (?, ?, ?)`, number>>runBits, int64(h), number)
 	}
 }
 
@@ -57,7 +58,8 @@ func (w *writer) unlink(number int64) {
 		w.err = err
 	}
 	eachHash(keys, func(h uint64) {
-		w.exec(`DELETE FROM settled_values WHERE hash = ? AND number = ?`, int64(h), number)
+		w.exec(`DELETE FROM settled_runs WHERE run IN (?1, ?2) AND hash = ?3 AND number = ?4`,
+			number>>runBits, largeRun(number>>largeBits), int64(h), number)
 	})
 }
 
@@ -185,6 +187,19 @@ func (s *Store) settledDocs(ctx context.Context, numbers []int64) ([]decide.Back
 	}, `SELECT number, doc FROM settled WHERE number IN (SELECT value FROM json_each(?)) ORDER BY number`, list(numbers))
 }
 
+const (
+	settledCases = `SELECT number FROM settled WHERE case_number IN (SELECT number FROM cases WHERE id IN (SELECT value FROM json_each(?1)))
+		UNION ALL SELECT number FROM settled WHERE case_number IS NULL AND case_key IN (SELECT value FROM json_each(?2))`
+	// settledHaving looks for the hashes in each run that there is.
+	settledHaving = `WITH RECURSIVE runs (run) AS (
+			SELECT (SELECT min(run) FROM settled_runs)
+			UNION ALL SELECT (SELECT min(run) FROM settled_runs WHERE run > runs.run) FROM runs WHERE runs.run IS NOT NULL)
+		SELECT s.number FROM runs CROSS JOIN json_each(?1) j
+			CROSS JOIN settled_runs v ON v.run = runs.run AND v.hash = j.value
+			CROSS JOIN settled s ON s.number = v.number
+		WHERE s.last >= ?2 OR s.changed > ?3`
+)
+
 // settledOf are the numbers of the settled cases that are wanted.
 func (s *Store) settledOf(ctx context.Context, want decide.Wanted) ([]int64, error) {
 	text := func(scan scanner) (id string, err error) { err = scan(&id); return id, err }
@@ -219,7 +234,7 @@ func (s *Store) settledOf(ctx context.Context, want decide.Wanted) ([]int64, err
 		for i, id := range cases {
 			keys[i] = int64(decide.HashValue(id))
 		}
-		of, err := queryRows(ctx, s, number, `SELECT number FROM settled WHERE case_key IN (SELECT value FROM json_each(?))`, list(keys))
+		of, err := queryRows(ctx, s, number, settledCases, list(cases), list(keys))
 		if err != nil {
 			return nil, err
 		}
@@ -230,8 +245,7 @@ func (s *Store) settledOf(ctx context.Context, want decide.Wanted) ([]int64, err
 		for i, h := range want.Values {
 			keys[i] = int64(h)
 		}
-		of, err := queryRows(ctx, s, number, `SELECT s.number FROM json_each(?) j JOIN settled_values v ON v.hash = j.value JOIN settled s ON s.number = v.number
-			WHERE s.last >= ? OR s.changed > ?`, list(keys), want.Horizon, want.Quiet)
+		of, err := queryRows(ctx, s, number, settledHaving, list(keys), want.Horizon, want.Quiet)
 		if err != nil {
 			return nil, err
 		}

@@ -53,7 +53,9 @@ func TestEveryQueryHasAnIndex(t *testing.T) {
 		"forget pairs":        {query: forgetPairs, may: `LIST SUBQUERY`},
 		"forget hours":        {query: forgetHours},
 		"thin pairs":          {query: thinPairs, may: `LIST SUBQUERY|SCAN shadow_answers USING COVERING INDEX shadow_answers_at`}, // once a minute
-		"newest cases":        {query: newestCases, may: `SCAN cases`},                                                             // of the latest
+		"settled cases":       {query: settledCases, may: `LIST SUBQUERY|SCAN json_each|UNION ALL|LEFT-MOST SUBQUERY`},
+		"settled having":      {query: settledHaving, may: `SCAN (runs|j) |SCAN runs|SETUP|RECURSIVE STEP|CO-ROUTINE|MATERIALIZE|SCALAR SUBQUERY|SCAN CONSTANT ROW`},
+		"newest cases":        {query: newestCases, may: `SCAN cases`}, // of the latest
 	} {
 		t.Run(name, func(t *testing.T) {
 			args := make([]any, 5)

@@ -150,12 +150,14 @@ func warm(b *testing.B, s *Store) {
 }
 
 // diskRead is how many bytes the process had read from the disk; 0 where nobody tells.
-func diskRead() int64 {
+func diskRead() int64 { return processIO("read_bytes") }
+
+func processIO(of string) int64 {
 	text, err := os.ReadFile("/proc/self/io")
 	if err != nil {
 		return 0
 	}
-	_, rest, _ := strings.Cut(string(text), "\nread_bytes: ")
+	_, rest, _ := strings.Cut(string(text), "\n"+of+": ")
 	line, _, _ := strings.Cut(rest, "\n")
 	n, _ := strconv.ParseInt(line, 10, 64) // what can't be read is 0
 	return n
