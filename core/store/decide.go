@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/kelpie-sec/kelpie/core/decide"
+	"github.com/kelpie-sec/kelpie/core/model"
 )
 
 // Keys of the meta table.
@@ -28,15 +29,18 @@ func (s *Store) Commit(ctx context.Context, c decide.Changes) error {
 }
 
 func (w *writer) changes(c decide.Changes) {
+	n := numbers{signals: make(map[string]int64, len(c.Signals)), cases: make(map[string]int64, len(c.Cases))}
 	w.records(Place(c.Position), c.At, c.Records) // before the intents: it counts those that were there
-	w.signals(c)
+	w.signals(c, n)
 	w.experimental(c)
-	w.cases(c)
+	w.cases(c, n)
+	w.members(c, n)
+	w.aliases(c)
 	w.asks(c)
 	w.intents(c)
 	w.holds(c)
 	w.counts(c)
-	w.memory(c)
+	w.memory(c, n)
 	w.meta(metaPosition, c.Position)
 	w.meta(metaAt, c.At)
 	if c.Flags != nil {
@@ -44,37 +48,77 @@ func (w *writer) changes(c decide.Changes) {
 	}
 }
 
-func (w *writer) signals(c decide.Changes) {
+// numbers are those of the rows that a transaction has added, by id: what belongs to
+// them need not look for them.
+type numbers struct{ signals, cases map[string]int64 }
+
+const (
+	addSignal = `INSERT INTO signals (id, rule, source, time, doc, raw) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`
+	setSignal = `UPDATE signals SET rule = ?2, source = ?3, time = ?4, doc = ?5, raw = ?6 WHERE id = ?1`
+)
+
+func (w *writer) signals(c decide.Changes, n numbers) {
 	for _, g := range c.Signals {
 		raw := g.Raw
 		g.Raw = nil
-		w.exec(`INSERT INTO signals (id, rule, source, time, doc, raw) VALUES (?, ?, ?, ?, ?, ?)
-			ON CONFLICT (id) DO UPDATE SET rule = excluded.rule, source = excluded.source, time = excluded.time, doc = excluded.doc, raw = excluded.raw`,
-			g.ID, g.Rule, g.Source, g.Time.UnixNano(), w.json(g), raw)
+		args := []any{g.ID, g.Rule, g.Source, g.Time.UnixNano(), w.json(g), raw}
+		if number, added := w.add(addSignal, args...); added {
+			n.signals[g.ID] = number
+		} else {
+			w.exec(setSignal, args...)
+		}
 	}
 }
 
-const putMember = `INSERT INTO members (signal, case_number)
-	SELECT s.number, c.number FROM signals s CROSS JOIN cases c WHERE s.id = ? AND c.id = ?
-	ON CONFLICT (signal) DO UPDATE SET case_number = excluded.case_number`
+const (
+	addCase = `INSERT INTO cases (id, state, score, first, last, updated, waiting, doc) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`
+	setCase = `UPDATE cases SET state = ?2, score = ?3, first = ?4, last = ?5, updated = ?6, waiting = ?7, doc = ?8 WHERE id = ?1`
+)
 
-func (w *writer) cases(c decide.Changes) {
+func (w *writer) cases(c decide.Changes, n numbers) {
+	more := 0
 	for i := range c.Cases {
 		k := &c.Cases[i]
 		waiting := 0
 		if k.Pending > 0 {
 			waiting = k.Size
 		}
-		w.exec(`INSERT INTO cases (id, state, score, first, last, updated, waiting, doc) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-			ON CONFLICT (id) DO UPDATE SET state = excluded.state, score = excluded.score, first = excluded.first,
-			last = excluded.last, updated = excluded.updated, waiting = excluded.waiting, doc = excluded.doc`,
-			k.ID, string(k.State), int64(k.Score.Total), k.FirstAt.UnixNano(), k.LastAt.UnixNano(), k.UpdatedAt.UnixNano(), waiting, w.json(k))
+		args := []any{k.ID, string(k.State), int64(k.Score.Total), k.FirstAt.UnixNano(), k.LastAt.UnixNano(), k.UpdatedAt.UnixNano(), waiting, w.json(k)}
+		number, added := w.add(addCase, args...)
+		switch {
+		case !added:
+			w.exec(setCase, args...)
+			continue
+		case k.State != model.CaseMerged:
+			more++
+		}
+		n.cases[k.ID] = number
 	}
+	if more > 0 {
+		w.exec(`UPDATE case_count SET n = n + ? WHERE id = 1`, more)
+	}
+}
+
+const (
+	putMember = `INSERT INTO members (signal, case_number)
+	SELECT s.number, c.number FROM signals s CROSS JOIN cases c WHERE s.id = ? AND c.id = ?
+	ON CONFLICT (signal) DO UPDATE SET case_number = excluded.case_number`
+	putNumbers = `INSERT INTO members (signal, case_number) VALUES (?, ?)
+	ON CONFLICT (signal) DO UPDATE SET case_number = excluded.case_number`
+)
+
+func (w *writer) members(c decide.Changes, n numbers) {
 	for _, m := range c.Members {
-		if n := w.count(putMember, m.Signal, m.Case); n != 1 && w.err == nil {
+		signal, there := n.signals[m.Signal]
+		if in, ok := n.cases[m.Case]; there && ok {
+			w.exec(putNumbers, signal, in)
+		} else if rows := w.count(putMember, m.Signal, m.Case); rows != 1 && w.err == nil {
 			w.err = fmt.Errorf("signal %s of case %s: %w", m.Signal, m.Case, ErrNotFound)
 		}
 	}
+}
+
+func (w *writer) aliases(c decide.Changes) {
 	for _, a := range c.Aliases {
 		if a.Case == "" {
 			w.exec(`DELETE FROM case_aliases WHERE alias = ?`, a.ID)

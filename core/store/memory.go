@@ -11,15 +11,13 @@ import (
 )
 
 // memory writes what has left decide's memory, and takes out what is back.
-func (w *writer) memory(c decide.Changes) {
+func (w *writer) memory(c decide.Changes, n numbers) {
 	for _, number := range c.Recalled {
 		w.unlink(number)
 		w.exec(`DELETE FROM settled WHERE number = ?`, number)
 	}
-	for i := range c.Settled {
-		w.settled(&c.Settled[i])
-	}
 	if len(c.Settled) > 0 {
+		w.settled(c.Settled, n)
 		w.mergeRuns()
 		w.forgetValues(c.Horizon, c.Quiet, 2*len(c.Settled))
 	}
@@ -38,17 +36,26 @@ type recallDoc struct {
 	Rounds   []decide.Recalled `json:"rounds"`
 }
 
-func (w *writer) settled(s *decide.Settled) {
-	var keys []byte // NULL if there are none
-	if len(s.Values) > 0 {
-		keys = hashes(s.Values)
+func (w *writer) settled(all []decide.Settled, n numbers) {
+	var values []runValue
+	for i := range all {
+		s := &all[i]
+		var keys []byte // NULL if there are none
+		if len(s.Values) > 0 {
+			keys = hashes(s.Values)
+		}
+		var in any // NULL if its row is not one of these
+		if number, ok := n.cases[s.Case]; ok {
+			in = number
+		}
+		number := w.number(`INSERT INTO settled (case_key, case_number, last, changed, keys, doc)
+			VALUES (?1, coalesce(?2, (SELECT number FROM cases WHERE id = ?3)), ?4, ?5, ?6, ?7)`,
+			int64(decide.HashValue(s.Case)), in, s.Case, s.Last, s.Changed, keys, s.Doc)
+		for _, h := range s.Values {
+			values = append(values, runValue{number >> runBits, int64(h), number})
+		}
 	}
-	number := w.number(`INSERT INTO settled (case_key, case_number, last, changed, keys, doc)
-		VALUES (?1, (SELECT number FROM cases WHERE id = ?2), ?3, ?4, ?5, ?6)`,
-		int64(decide.HashValue(s.Case)), s.Case, s.Last, s.Changed, keys, s.Doc)
-	for _, h := range s.Values {
-		w.exec(`INSERT OR IGNORE INTO settled_runs (run, hash, number) VALUES (?, ?, ?)`, number>>runBits, int64(h), number)
-	}
+	w.addToRuns(values)
 }
 
 // unlink takes away by which values a case is found.

@@ -1,8 +1,10 @@
 package store
 
 import (
+	"cmp"
 	"errors"
 	"math"
+	"slices"
 	"strconv"
 )
 
@@ -17,6 +19,21 @@ const (
 
 // largeRun is the run of so many settled cases from n times as many on.
 func largeRun(n int64) int64 { return -1 - n }
+
+// runValue is a row of settled_runs.
+type runValue struct{ run, hash, number int64 }
+
+// addToRuns adds values in their order in the tree, so that those of a page come together.
+func (w *writer) addToRuns(values []runValue) {
+	slices.SortFunc(values, func(a, b runValue) int {
+		return cmp.Or(cmp.Compare(a.run, b.run), cmp.Compare(a.hash, b.hash), cmp.Compare(a.number, b.number))
+	})
+	args := make([]any, 0, 3*len(values))
+	for _, v := range slices.Compact(values) {
+		args = append(args, v.run, v.hash, v.number)
+	}
+	w.many(`INSERT INTO settled_runs (run, hash, number)`, 3, args)
+}
 
 // A large run is made in parts, by hash, one with each commit that has settled cases:
 // some 4,000 values at once, and none waits for more.

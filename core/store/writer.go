@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // writer writes rows through one connection until something fails. Statements are
@@ -54,6 +55,34 @@ func (w *writer) number(query string, args ...any) (n int64) {
 		n, w.err = r.LastInsertId()
 	}
 	return n
+}
+
+// add is exec that tells the number of the row, if one was added.
+func (w *writer) add(query string, args ...any) (number int64, added bool) {
+	r := w.run(query, args)
+	if r == nil {
+		return 0, false
+	}
+	var n int64
+	if n, w.err = r.RowsAffected(); n == 1 && w.err == nil {
+		number, w.err = r.LastInsertId()
+	}
+	return number, n == 1
+}
+
+// atOnce is how many rows one statement adds: each statement has its price.
+const atOnce = 32
+
+// many adds rows whose columns are all in args, one after the other, to what insert
+// begins.
+func (w *writer) many(insert string, columns int, args []any) {
+	row := "(" + strings.Repeat("?, ", columns-1) + "?)"
+	for n := atOnce * columns; len(args) >= n; args = args[n:] {
+		w.exec(insert+" VALUES "+row+strings.Repeat(", "+row, atOnce-1), args[:n]...)
+	}
+	for ; len(args) > 0; args = args[columns:] {
+		w.exec(insert+" VALUES "+row, args[:columns]...)
+	}
 }
 
 func (w *writer) run(query string, args []any) (r sql.Result) {

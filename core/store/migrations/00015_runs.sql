@@ -21,3 +21,6 @@ DROP INDEX settled_case;
 CREATE INDEX settled_case ON settled (case_key) WHERE case_number IS NULL;
 
 INSERT INTO meta (key, value) SELECT 'settled_merged', CAST(64 * coalesce(max(number) >> 17, 0) AS TEXT) FROM settled;
+
+-- Cases that are new are counted by the transaction, once.
+DROP TRIGGER cases_new;
