@@ -9,11 +9,11 @@ type filter struct {
 }
 
 const (
-	// filterBytes hold 22 million hashes with some false answers in a hundred; beyond
+	// filterBytes hold 22 million hashes with two false answers in a hundred; beyond
 	// that more is looked for in vain.
 	filterBytes  = 32 << 20
 	filterFirst  = 1 << 20
-	filterBits   = 4  // of each hash
+	filterBits   = 6  // of each hash
 	filterSparse = 12 // bits of room for each hash
 )
 
