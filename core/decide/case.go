@@ -25,6 +25,7 @@ type caseState struct {
 	updatedAt time.Time
 	changedAt time.Time // when the newest signal came
 	notes     []model.Note
+	found     found
 	beside    []string // cases, by an id of theirs, that are part of it but for its size
 	limited   bool     // a limit holds something back
 	paused    bool     // a pause does
@@ -76,7 +77,7 @@ func (m *Machine) grouped(e correlate.Effect, shrunk bool) {
 		former := m.cases[e.Former]
 		for _, g := range e.Split {
 			m.cases[g] = &caseState{group: g, names: slices.Clone(former.names), changedAt: former.changedAt}
-			m.cases[g].waiting, m.cases[g].held = former.waiting, former.held
+			m.cases[g].waiting, m.cases[g].held, m.cases[g].found = former.waiting, former.held, former.found
 			m.nameAll(former.names, 1)
 			m.stale(m.cases[g])
 		}
@@ -133,6 +134,7 @@ func (m *Machine) merge(into, from *caseState) {
 	into.paused = into.paused || from.paused
 	into.late = into.late || from.late
 	into.held = into.held || from.held
+	m.findTogether(into, from)
 	into.waiting = into.waiting || from.waiting
 	if from.changedAt.After(into.changedAt) {
 		into.changedAt = from.changedAt
@@ -395,6 +397,11 @@ func (m *Machine) row(cs *caseState) model.Case {
 		Techniques: m.techniques(s),
 		Joined:     m.joinedBy(cs),
 		Notes:      cs.notes,
+		Finding:    cs.found.Now,
+		Reopened:   cs.found.Again,
+	}
+	if c.Finding != nil {
+		c.State = model.CaseClosed
 	}
 	for _, n := range cs.opened {
 		if n != cs.earliest {

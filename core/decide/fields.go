@@ -188,7 +188,7 @@ var caseFields = map[string]caseField{
 	"identities": {documented("The people and accounts in it, as internal enrichments know them.", listOf(identityShape)), func(v *view) expr.Value {
 		return v.answers(true, func(a *answerLists) []expr.Value { return a.identities })
 	}},
-	"history": {documented("Which of its values were in earlier cases; of more than 50 the first.", listOf(pastShape)), func(v *view) expr.Value { return pastValues(v.history()) }},
+	"history": {documented("Which of its values were in earlier cases; of more than 50 the first.", listOf(pastShape)), func(v *view) expr.Value { return pastValues(v.history(), v.m.names(v.cs.sum.rules)) }},
 	"score": {
 		documented("What the `score` block makes of it.", object(map[string]*expr.Shape{
 			"total": documented("0 to 100.", number),

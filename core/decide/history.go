@@ -20,7 +20,8 @@ const (
 )
 
 // history remembers of values that make cases when they were seen, also when their
-// cases have left memory. It depends on the signals alone, in their order.
+// cases have left memory. It depends on the signals and on what people have found, in
+// their order.
 type history struct {
 	most           int // maxPast, but in tests
 	values         map[string]*past
@@ -44,6 +45,9 @@ type spell struct {
 	first, last int64  // nanoseconds since 1970
 	severity    uint8  // the highest
 	id          string // of the case of its latest signal, as it was named then
+	// found is what people found of that case; nil: nobody has said, or it was seen again
+	// since. Values of one case share it.
+	found *foundPast
 }
 
 func newHistory() history { return history{most: maxPast, values: map[string]*past{}} }
@@ -56,7 +60,7 @@ func (m *Machine) remember(v correlate.ValueNum, n correlate.SignalNum) {
 	p := m.history.seen(m.index.Key(v))
 	at, window := m.index.Time(n).UnixNano(), int64(m.settings.Correlate.Window)
 	m.fixHistory(v, p.changes(at, window))
-	p.add(spell{at, at, m.signals[n].severity, m.caseID(m.index.Earliest(m.index.Group(n)))}, window)
+	p.add(spell{at, at, m.signals[n].severity, m.caseID(m.index.Earliest(m.index.Group(n))), nil}, window)
 	for len(m.history.values) > m.history.most {
 		m.forgetOldest()
 	}
@@ -215,7 +219,13 @@ func (p *past) until(before int64) (one model.Past, ok bool) {
 		one.Cases++
 		one.Severity = max(one.Severity, int(s.severity))
 		one.Case, one.LastAt, ok = s.id, time.Unix(0, s.last).UTC(), true
+		if s.found != nil {
+			f := s.found.PastFinding
+			f.Last = one.LastAt
+			one.Found = append(one.Found, f)
+		}
 	}
+	slices.Reverse(one.Found)
 	return one, ok
 }
 
@@ -229,17 +239,33 @@ var pastShape = object(map[string]*expr.Shape{
 	"severity":   documented("The highest of what was reported with it in the last four of them, 0 to 100.", number),
 	"at":         documented("When it was last seen in one, RFC 3339.", text),
 	"source":     documented("The id of that case.", text),
+
+	"outcome":         documented("What people found that case to be: `true_positive`, `benign` or `false_positive`; null where nobody has said.", text),
+	"outcome_by":      documented("Who found it.", text),
+	"outcome_at":      documented("When, RFC 3339.", text),
+	"true_positives":  documented("How many of the last four were found to be one, and were reported by a rule that reports this case too.", number),
+	"benigns":         documented("Likewise `benign`.", number),
+	"false_positives": documented("Likewise `false_positive`.", number),
 })
 
-func pastValues(all []model.Past) expr.Value {
+// pastValues are those of a case that rules have reported.
+func pastValues(all []model.Past, rules []string) expr.Value {
 	items := make([]expr.Value, len(all))
 	for i, p := range all {
 		kind, value, _ := strings.Cut(p.Value, ":")
-		items[i] = expr.Object(map[string]expr.Value{
+		fields := map[string]expr.Value{
 			"kind": expr.String(kind), "value": expr.String(value), "about": expr.String(p.Value), "observable": expr.String(value),
 			"subject": expr.Bool(p.Subject), "cases": expr.Int(int64(p.Cases)), "severity": expr.Int(int64(p.Severity)),
 			"at": expr.Time(p.LastAt), "source": expr.String(p.Case),
-		})
+			"outcome": {}, "outcome_by": {}, "outcome_at": {},
+			"true_positives": foundBy(&p, model.TruePositive, rules), "benigns": foundBy(&p, model.Benign, rules),
+			"false_positives": foundBy(&p, model.FalsePositive, rules),
+		}
+		if len(p.Found) > 0 && p.Found[0].Last.Equal(p.LastAt) {
+			f := p.Found[0]
+			fields["outcome"], fields["outcome_by"], fields["outcome_at"] = expr.String(string(f.Kind)), expr.String(f.By), expr.Time(f.At)
+		}
+		items[i] = expr.Object(fields)
 	}
 	return expr.List(items)
 }
@@ -257,6 +283,10 @@ func (m *Machine) writeHistory(e *encoder) {
 			e.uint(uint64(s.last - s.first))
 			e.uint(uint64(s.severity))
 			e.text(s.id)
+			e.bool(s.found != nil)
+			if s.found != nil {
+				e.json(s.found)
+			}
 		}
 	}
 }
@@ -270,6 +300,10 @@ func (m *Machine) readHistory(d *decoder) {
 			s := spell{first: d.int()}
 			s.last = s.first + int64(d.uint())
 			s.severity, s.id = uint8(d.below(101)), d.text()
+			if d.bool() {
+				s.found = &foundPast{}
+				d.json(s.found)
+			}
 			if p.spells = append(p.spells, s); len(p.spells) > maxSpells {
 				d.fail("%s was seen in more than %d spells", p.key, maxSpells)
 			}

@@ -29,6 +29,10 @@ func (m *Machine) plan(cs *caseState) {
 func (m *Machine) planNow(cs *caseState) bool {
 	rules, paused := m.active(m.names(cs.sum.rules))
 	cs.limited, cs.late, cs.held, cs.credit, cs.paused = false, false, false, 0, len(paused) > 0
+	if cs.found.Now != nil { // nothing is done about what has ended
+		cs.notes = nil
+		return false
+	}
 	if !m.planner.Responds(rules) {
 		cs.notes = since(cs.notes, paused)
 		return false
@@ -44,6 +48,7 @@ func (m *Machine) planNow(cs *caseState) bool {
 		Rules:     rules,
 		Value:     view.value(),
 		ChangedAt: cs.changedAt,
+		Anew:      cs.found.Anew,
 		Pending:   pending,
 		Intents:   m.intentsOf(cs),
 		Facts:     view,
@@ -223,5 +228,9 @@ func (m *Machine) command(c *model.Command) {
 		m.decideByHand(c)
 	case model.UndoDecision:
 		m.undoDecision(c)
+	case model.EndCase:
+		m.endCase(c)
+	case model.ReopenCase:
+		m.reopenCase(c)
 	}
 }

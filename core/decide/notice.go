@@ -18,10 +18,11 @@ func (v *view) notice() sdk.Notice {
 		Case: v.cs.id, Title: v.title(), Severity: int(s.severity),
 		Plainly: v.plainly(), Techniques: v.m.techniques(s), Stopped: s.allStopped(),
 		FirstAt: s.firstAt, LastAt: s.lastAt, OpenedAt: v.m.opened[v.cs.first].openedAt,
-		Score:      noticeScore(v.score(), v.m.shown),
-		Subjects:   noticeObservables(v.subjects(math.MaxInt)),
-		Indicators: noticeObservables(v.indicators(math.MaxInt)),
+		Score: noticeScore(v.score(), v.m.shown),
 	}
+	notes := v.foundNotes()
+	n.Subjects = noticeObservables(v.subjects(math.MaxInt), notes)
+	n.Indicators = noticeObservables(v.indicators(math.MaxInt), notes)
 	n.Thread = v.m.firstID(v.cs)
 	for _, name := range v.cs.names {
 		// What went to another case with its signal is told there.
@@ -158,12 +159,23 @@ func noticeScore(s model.Score, shown func(string) string) sdk.NoticeScore {
 	return n
 }
 
-func noticeObservables(list []sdk.Observable) []sdk.NoticeObservable {
+func noticeObservables(list []sdk.Observable, notes map[string]string) []sdk.NoticeObservable {
 	out := make([]sdk.NoticeObservable, len(list))
 	for i, o := range list {
-		out[i] = sdk.NoticeObservable{Kind: o.Kind, Value: o.Value}
+		out[i] = sdk.NoticeObservable{Kind: o.Kind, Value: o.Value, Note: notes[o.Key()]}
 	}
 	return out
+}
+
+// foundNotes say by value what people found of the earlier cases that it was in.
+func (v *view) foundNotes() map[string]string {
+	notes := map[string]string{}
+	for _, p := range v.history() {
+		if text := foundText(&p); text != "" {
+			notes[p.Value] = text
+		}
+	}
+	return notes
 }
 
 // decoded is an answer as a struct with the same JSON names. A field of another

@@ -108,7 +108,11 @@ func story(t *rapid.T, compile Compiler, configs ...string) []part {
 			now = now.Add(time.Duration(rapid.IntRange(0, 100).Draw(t, "minutes")) * time.Minute)
 			give(model.Input{Tick: &model.Tick{}})
 		case 11:
-			switch rapid.IntRange(0, 5).Draw(t, "order") {
+			switch rapid.IntRange(0, 6).Draw(t, "order") {
+			case 6:
+				if c := drawEnd(t, m); c != nil {
+					give(model.Input{Command: c})
+				}
 			case 4, 5:
 				if c := drawDecision(t, m, len(parts)); c != nil {
 					give(model.Input{Command: c})
@@ -132,6 +136,21 @@ func story(t *rapid.T, compile Compiler, configs ...string) []part {
 		}
 	}
 	return parts
+}
+
+// drawEnd ends a case, or has one go on.
+func drawEnd(t *rapid.T, m *Machine) *model.Command {
+	firsts := slices.Sorted(maps.Keys(m.firsts))
+	if len(firsts) == 0 {
+		return nil
+	}
+	c := &model.Command{By: "kim", Because: "I looked", Kind: model.EndCase, Case: rapid.SampledFrom(firsts).Draw(t, "case")}
+	if rapid.IntRange(0, 3).Draw(t, "reopen") == 0 {
+		c.Kind = model.ReopenCase
+		return c
+	}
+	c.Finding = &model.Finding{Kind: rapid.SampledFrom(model.FindingKinds()).Draw(t, "finding")}
+	return c
 }
 
 // drawDecision is an order about cases, such as there is something to order about.
@@ -337,7 +356,7 @@ func consistent(t *rapid.T, rows *tables, m *Machine) {
 	size := map[string]int{}
 	for signal, id := range rows.members {
 		size[id]++
-		if k := rows.cases[id]; k.State != model.CaseOpen {
+		if k := rows.cases[id]; k.State != model.CaseOpen && k.State != model.CaseClosed {
 			t.Fatalf("signal %s is in case %s, which is %q", signal, id, k.State)
 		}
 	}
@@ -345,7 +364,7 @@ func consistent(t *rapid.T, rows *tables, m *Machine) {
 		switch {
 		case k.State == model.CaseMerged && rows.aliases[id] == "":
 			t.Fatalf("merged case %s is no alias", id)
-		case k.State == model.CaseOpen && (k.Size != size[id] || rows.aliases[id] != ""):
+		case k.State != model.CaseMerged && (k.Size != size[id] || rows.aliases[id] != ""):
 			t.Fatalf("case %s has size %d, %d members, and is alias of %q", id, k.Size, size[id], rows.aliases[id])
 		}
 		for _, alias := range k.Aliases {

@@ -294,6 +294,9 @@ func (r *recall) command(c *model.Command) {
 	if c.Intent != "" {
 		r.intent(c.Intent)
 	}
+	if c.Kind == model.EndCase || c.Kind == model.ReopenCase {
+		r.name(c.Case)
+	}
 	if c.Kind == model.NeverJoin {
 		if o, err := sdk.ParseKey(c.Value); err == nil {
 			r.value(o)

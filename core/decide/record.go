@@ -17,11 +17,14 @@ func (m *Machine) record(r model.Record) {
 	m.changed.records = append(m.changed.records, r)
 }
 
-func clip(text string) string {
-	if len(text) <= maxRecordText {
+func clip(text string) string { return clipTo(text, maxRecordText) }
+
+// clipTo cuts a text to so many bytes.
+func clipTo(text string, most int) string {
+	if len(text) <= most {
 		return text
 	}
-	cut := maxRecordText
+	cut := most
 	for cut > 0 && text[cut]&0xc0 == 0x80 { // within a rune
 		cut--
 	}

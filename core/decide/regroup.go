@@ -26,6 +26,8 @@ func (m *Machine) regroup() {
 	before := m.cases
 	m.cases = make(map[correlate.GroupNum]*caseState, len(before))
 	kept := m.unmoved(old)
+	var joined []*caseState
+	parts := map[*caseState][]*caseState{} // what the joined ones were, in order
 	for n := range correlate.SignalNum(m.index.SignalRoom()) {
 		if m.index.ID(n) == "" {
 			continue
@@ -40,7 +42,12 @@ func (m *Machine) regroup() {
 		case cs == nil:
 			cs = &caseState{group: g}
 			m.cases[g] = cs
+			cs.found = from.found
+			joined = append(joined, cs)
 			m.stale(cs)
+		}
+		if !slices.Contains(parts[cs], from) {
+			parts[cs] = append(parts[cs], from)
 		}
 		for _, name := range from.names {
 			cs.names = insert(cs.names, name)
@@ -60,6 +67,12 @@ func (m *Machine) regroup() {
 	}
 	m.touched = slices.DeleteFunc(m.touched, func(cs *caseState) bool { return cs.gone })
 	m.changed.cases = slices.DeleteFunc(m.changed.cases, func(cs *caseState) bool { return cs.gone })
+	for _, cs := range joined {
+		for _, from := range parts[cs][1:] {
+			m.sumUp(cs)
+			m.findTogether(cs, from)
+		}
+	}
 }
 
 // unmoved are the groups that are what one of the old index was.

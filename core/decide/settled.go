@@ -46,7 +46,7 @@ func hashOf(key string) uint64 {
 }
 
 // settledVersion heads every document of a settled case.
-const settledVersion = 2
+const settledVersion = 3
 
 // settled writes all that is remembered of a case.
 func (m *Machine) settled(cs *caseState) Settled {
@@ -68,6 +68,11 @@ func (m *Machine) settled(cs *caseState) Settled {
 		e.json(cs.notes)
 	} else {
 		e.bytes(nil)
+	}
+	if cs.found.none() {
+		e.bytes(nil)
+	} else {
+		e.json(cs.found)
 	}
 	members := newView(m, cs).inTime()
 	texts := newTable(e)
@@ -204,6 +209,11 @@ func readSettled(b Back) (c settledCase, err error) {
 	cs := &caseState{updatedAt: d.time(), changedAt: d.time(), credit: int(d.uint())}
 	if notes := d.bytes(); len(notes) > 0 {
 		d.unmarshal(notes, &cs.notes)
+	}
+	if version > 2 {
+		if doc := d.bytes(); len(doc) > 0 {
+			d.unmarshal(doc, &cs.found)
+		}
 	}
 	texts := &readTable{d: d}
 	if version > 1 {

@@ -70,6 +70,7 @@ func (m *Machine) signal(in *model.Signal) (what int, err error) {
 	}
 	s, _ := m.index.Signal(in.ID)
 	m.cases[m.index.Group(s)].changedAt = m.at
+	m.openFor(m.cases[m.index.Group(s)], in, what)
 	m.changed.signals[in.ID] = *in
 	if !in.Several() {
 		m.markSource(in.Source, m.index.Time(s))

@@ -215,6 +215,10 @@ func (m *Machine) writeCase(e *encoder, cs *caseState) {
 		e.text(id)
 	}
 	e.json(cs.notes)
+	e.bool(!cs.found.none())
+	if !cs.found.none() {
+		e.json(cs.found)
+	}
 }
 
 // savedLookup is a lookup in a snapshot.
@@ -474,6 +478,9 @@ func (m *Machine) readCase(d *decoder) {
 	cs.credit = int(d.uint())
 	d.each(func(int) { cs.beside = append(cs.beside, d.text()) })
 	d.json(&cs.notes)
+	if d.bool() {
+		d.json(&cs.found)
+	}
 	if d.err == nil && (m.index.ID(cs.earliest) == "" || m.index.ID(cs.first) == "") {
 		d.fail("a case of signal %d, which is not there", cs.earliest)
 	}

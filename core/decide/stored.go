@@ -51,7 +51,7 @@ func (c Stored) plain() map[string]expr.Value {
 		"rules": expr.Strings(row.Rules), "sources": expr.Strings(slices.Compact(sources)), "techniques": expr.Strings(row.Techniques),
 		"hosts": kindsOf(row.Subjects, sdk.Host), "users": kindsOf(row.Subjects, sdk.User, sdk.Account),
 		"subjects": observableList(byKey(row.Subjects)), "indicators": observableList(byKey(row.Indicators)),
-		"history": pastValues(row.History),
+		"history": pastValues(row.History, row.Rules),
 		"score":   expr.Object(map[string]expr.Value{"total": points(row.Score.Total), "upper": points(row.Score.Upper)}),
 	}
 	if row.Stopped != nil {

@@ -89,15 +89,6 @@ func (m *Machine) tellers(cs *caseState) []model.Intent {
 	return all
 }
 
-// caseFirst is the case that has a first id now; nil: none has.
-func (m *Machine) caseFirst(id string) *caseState {
-	n, ok := m.firsts[id]
-	if !ok {
-		return nil
-	}
-	return m.cases[m.index.Group(n)]
-}
-
 func stuckText(h *holdState) string {
 	what := fmt.Sprintf("%s of %s by %s", h.Verb, h.Target.Value, h.Action)
 	if h.State == model.HoldUnknown {

@@ -64,6 +64,8 @@ type Case struct {
 	Notes []Note `json:"notes,omitempty"`
 	// Finding is what it turned out to be; nil: nobody has said.
 	Finding *Finding `json:"finding,omitempty"`
+	// Reopened is when it was last opened again, and why; nil: it never was.
+	Reopened *Reopening `json:"reopened,omitempty"`
 }
 
 // Note explains a decision that left no intent: a step that protect, a limit, a
@@ -86,6 +88,20 @@ type Past struct {
 	Severity int       `json:"severity"`
 	LastAt   time.Time `json:"last_at"`
 	Case     string    `json:"case"`
+	// Found is what people found of the last four of them, the latest first, where somebody
+	// has said it.
+	Found []PastFinding `json:"found,omitempty"`
+}
+
+// PastFinding is the outcome of an earlier case.
+type PastFinding struct {
+	Kind FindingKind `json:"kind"`
+	By   string      `json:"by"`
+	At   time.Time   `json:"at"`
+	// Last is when the value was last seen in it.
+	Last time.Time `json:"last"`
+	// Rules are those that reported it; of more than 20 the first.
+	Rules []string `json:"rules,omitempty"`
 }
 
 // CaseID names a case by its earliest signal.

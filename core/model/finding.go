@@ -13,6 +13,9 @@ const (
 	FalsePositive FindingKind = "false_positive" // it was not what the rule is for
 )
 
+// FindingKinds are all of them, the worst first.
+func FindingKinds() []FindingKind { return []FindingKind{TruePositive, Benign, FalsePositive} }
+
 // Finding is the outcome of a case, as a person found it. Outcome is of an intent.
 type Finding struct {
 	Kind FindingKind `json:"kind"`
@@ -26,4 +29,21 @@ type Finding struct {
 	Minutes int `json:"minutes,omitempty"`
 	// Loss in dollars, of what happened after all; 0: none, or not known.
 	Loss int `json:"loss,omitempty"`
+}
+
+// Bounds of what a person says of a case that has ended.
+const (
+	MostFindingNotes = 4096 // bytes
+	MostMinutes      = 60 * 24 * 366
+	MostLoss         = 1_000_000_000_000
+)
+
+// Reopening says that a case was ended, and is open again.
+type Reopening struct {
+	// Was is what it was found to be before; it holds no more.
+	Was Finding   `json:"was"`
+	At  time.Time `json:"at"`
+	// By is the person who opened it; empty: Kelpie itself, for what Because says.
+	By      string `json:"by,omitempty"`
+	Because string `json:"because"`
 }

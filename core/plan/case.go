@@ -19,7 +19,10 @@ type Case struct {
 	Value expr.Value
 	// ChangedAt is when its newest signal was decided.
 	ChangedAt time.Time
-	Pending   Pending
+	// Anew is from when on people are told of it as if they never had been, since it had
+	// ended and goes on; zero: it never did.
+	Anew    time.Time
+	Pending Pending
 	// Intents are all that were ever planned for it, under any of its ids, in the
 	// order in which they were planned.
 	Intents []model.Intent

@@ -455,7 +455,8 @@ func knownOf(target expr.Value) json.RawMessage {
 }
 
 // round is 0 for what was never planned. What was planned is not planned again,
-// but for what was undone and of which there is new evidence since.
+// but for what was undone and of which there is new evidence since, and for what people
+// were told before the case ended.
 func (r *run) round(response string, s *Step, t model.Target) (int, bool) {
 	i, ok := r.latest[place{response, s.Name, s.Verb, t.Kind, t.Value}]
 	if !ok {
@@ -464,6 +465,9 @@ func (r *run) round(response string, s *Step, t model.Target) (int, bool) {
 	last := &r.intents[i]
 	if last.DryRun && r.settings.Mode == On {
 		r.note(response, s.Name, t.Kind+":"+t.Value, "it was planned as a dry run, and is not done now")
+	}
+	if Tells(s.Verb) && r.c.Anew.After(last.PlannedAt) && last.State != model.IntentPending {
+		return last.Round + 1, true
 	}
 	return last.Round + 1, last.State == model.IntentUndone && r.c.ChangedAt.After(last.FinishedAt)
 }
