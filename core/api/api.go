@@ -86,6 +86,8 @@ func (s *Server) Handler() http.Handler {
 	get("/v1/signals", s.signals)
 	post("/v1/cases/merge", s.merge)
 	post("/v1/cases/{id}/split", s.split)
+	post("/v1/cases/{id}/end", s.end)
+	post("/v1/cases/{id}/reopen", s.reopen)
 	get("/v1/decisions", s.decisions)
 	post("/v1/decisions/{id}/undo", s.undoDecision)
 	get("/v1/common", s.common)

@@ -229,6 +229,8 @@ func sentence(r model.Record) string {
 		r.Subject = ""
 	case model.RecordDecision, model.RecordUndo:
 		parts = append(parts, decisionText(r))
+	case model.RecordFinding:
+		parts = append(parts, findingRecord(r))
 	case model.RecordBegan:
 		parts = append(parts, "the audit begins here, with steps planned before it")
 	default:
@@ -246,7 +248,7 @@ func sentence(r model.Record) string {
 	if r.Message != "" {
 		parts = append(parts, r.Message)
 	}
-	if r.Subject != "" && r.Kind != model.RecordConfig {
+	if r.Subject != "" && r.Kind != model.RecordConfig && r.Kind != model.RecordFinding {
 		parts = append(parts, r.Subject)
 	}
 	return strings.Join(parts, "; ")
@@ -275,6 +277,17 @@ func decisionText(r model.Record) string {
 		return "taken back: " + text
 	}
 	return text
+}
+
+// findingRecord says that a case has ended, or goes on.
+func findingRecord(r model.Record) string {
+	switch {
+	case r.To == "":
+		return fmt.Sprintf("case %s goes on, which had ended as %s", r.Subject, r.From)
+	case r.From != "":
+		return fmt.Sprintf("case %s has ended as %s, and not as %s", r.Subject, r.To, r.From)
+	}
+	return fmt.Sprintf("case %s has ended as %s", r.Subject, r.To)
 }
 
 func state(r model.Record) string {

@@ -16,7 +16,7 @@ import (
 
 func (p program) caseCommand(o *options) *cobra.Command {
 	c := &cobra.Command{Use: "case", Short: "The cases"}
-	c.AddCommand(p.caseListCommand(o), p.caseShowCommand(o), p.caseSignalsCommand(o), p.caseMergeCommand(o), p.caseSplitCommand(o),
+	c.AddCommand(p.caseListCommand(o), p.caseShowCommand(o), p.caseSignalsCommand(o), p.caseEndCommand(o), p.caseReopenCommand(o), p.caseMergeCommand(o), p.caseSplitCommand(o),
 		p.caseDecisionsCommand(o), p.caseUndoCommand(o), p.caseCommonCommand(o), p.caseNeverJoinCommand(o))
 	return c
 }
@@ -132,6 +132,7 @@ func printCase(w io.Writer, e api.Explanation) {
 	}
 	row("score", score)
 	row("state", string(c.State))
+	printFinding(w, c)
 	row("stopped", stopped(c.Stopped))
 	printObservables(w, c)
 	row("signals", fmt.Sprintf("%d, %s to %s UTC", len(e.Signals), stamp(c.FirstAt), stamp(c.LastAt)))

@@ -49,6 +49,10 @@ func printExplanation(w io.Writer, e api.Explanation) {
 	c := e.Case
 	fmt.Fprintf(w, "%s  %s\n", c.ID, line(c.Title, width-24))
 	printObservables(w, c)
+	if c.Finding != nil || c.Reopened != nil {
+		heading(w, "OUTCOME")
+		printFinding(w, c)
+	}
 	printTimeline(w, e)
 	printAnswers(w, e)
 	printScore(w, c)
