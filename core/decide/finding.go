@@ -8,6 +8,7 @@ import (
 
 	"github.com/kelpie-sec/kelpie/core/expr"
 	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/core/plan"
 )
 
 // found is what people found a case to be.
@@ -73,6 +74,31 @@ func sameFinding(a, b model.Finding) bool {
 
 // withdraw ends all questions about a case.
 func (m *Machine) withdraw(*caseState) {}
+
+// worked is what was done about a case.
+func (m *Machine) worked(cs *caseState) *model.Worked {
+	w := &model.Worked{}
+	for _, in := range m.intentsOf(cs) {
+		if in.DryRun || in.Preview || in.Undoes != "" {
+			continue
+		}
+		switch in.State {
+		case model.IntentDone, model.IntentAlready, model.IntentUndone:
+		default:
+			continue
+		}
+		switch {
+		case plan.Tells(in.Verb):
+			w.Told++
+		case in.ChosenBy == "" && in.By == "":
+			w.Steps++
+		}
+		if in.Question != "" {
+			w.Asked++
+		}
+	}
+	return w
+}
 
 // reopenCase takes a person's order that a case that has ended goes on.
 func (m *Machine) reopenCase(c *model.Command) {

@@ -64,6 +64,8 @@ type Case struct {
 	Notes []Note `json:"notes,omitempty"`
 	// Finding is what it turned out to be; nil: nobody has said.
 	Finding *Finding `json:"finding,omitempty"`
+	// Worked is what was done about it, once it has ended.
+	Worked *Worked `json:"worked,omitempty"`
 	// Reopened is when it was last opened again, and why; nil: it never was.
 	Reopened *Reopening `json:"reopened,omitempty"`
 }

@@ -38,6 +38,18 @@ const (
 	MostLoss         = 1_000_000_000_000
 )
 
+// Worked is what was done about a case by when it had ended.
+type Worked struct {
+	// Steps took effect and no person had chosen or approved them; Told is how many
+	// messages to people went out, and Asked how many questions.
+	Steps int `json:"steps,omitempty"`
+	Told  int `json:"told,omitempty"`
+	Asked int `json:"asked,omitempty"`
+	// Chosen is how long it took from asking until somebody chose, of the question that
+	// was answered first; 0: none was.
+	Chosen time.Duration `json:"chosen,omitempty"`
+}
+
 // Reopening says that a case was ended, and is open again.
 type Reopening struct {
 	// Was is what it was found to be before; it holds no more.

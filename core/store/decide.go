@@ -36,6 +36,7 @@ func (w *writer) changes(c decide.Changes) {
 	w.cases(c, n)
 	w.members(c, n)
 	w.aliases(c)
+	w.outcomes(c)
 	w.asks(c)
 	w.intents(c)
 	w.holds(c)

@@ -17,6 +17,8 @@ var dumped = [...]struct{ table, query string }{
 	{"experimental", `SELECT id, rule, place, doc, raw FROM experimental ORDER BY id`},
 	{"cases", `SELECT id, state, score, first, last, updated, doc FROM cases ORDER BY id`},
 	{"members", `SELECT s.id AS signal, c.id AS case_id FROM members m JOIN signals s ON s.number = m.signal JOIN cases c ON c.number = m.case_number ORDER BY s.id`},
+	{"case_rules", `SELECT c.id AS case_id, n.rule, k.opened, k.outcome FROM case_rules k JOIN cases c ON c.number = k.case_number JOIN rule_names n ON n.number = k.rule ORDER BY c.id, n.rule`},
+	{"ended_cases", `SELECT c.id AS case_id, e.doc FROM ended_cases e JOIN cases c ON c.number = e.case_number ORDER BY c.id`},
 	{"case_aliases", `SELECT alias, case_id FROM case_aliases ORDER BY alias`},
 	{"asks", `SELECT id, enrichment, kind, value, state, asked, doc, answer FROM asks ORDER BY id`},
 	{"intents", `SELECT i.id, c.id AS case_id, i.action, i.state, i.planned, i.doc, i.parameters, i.known FROM intents i JOIN cases c ON c.number = i.case_number ORDER BY i.id`},

@@ -33,7 +33,7 @@ func TestCommitTwice(t *testing.T) {
 	if diff := cmp.Diff(before, dumpOf(t, s)); diff != "" {
 		t.Error(diff)
 	}
-	if n := strings.Count(before, "\n"); n != 4+20+20+20+1+40+20+1+1 {
+	if n := strings.Count(before, "\n"); n != 4+20+20+20+20+1+40+20+1+1 {
 		t.Errorf("the dump has %d lines:\n%.2000s", n, before)
 	}
 	if at, err := s.Position(t.Context()); err != nil || at != c.Position {

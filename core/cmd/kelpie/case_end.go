@@ -90,7 +90,7 @@ func printFinding(w io.Writer, c model.Case) {
 		if r.By != "" {
 			text += " by " + r.By
 		}
-		indented(w, first("opened again"), text+": "+r.Because)
+		indented(w, first("reopened"), text+": "+r.Because)
 		indented(w, first("before that"), findingText(r.Was))
 	}
 }

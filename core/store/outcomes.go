@@ -1,0 +1,129 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/kelpie-sec/kelpie/core/decide"
+	"github.com/kelpie-sec/kelpie/core/measure"
+	"github.com/kelpie-sec/kelpie/core/model"
+)
+
+// outcomes keeps by which rules cases were reported, and what became of them.
+func (w *writer) outcomes(c decide.Changes) {
+	if len(c.Cases) == 0 {
+		return
+	}
+	var known []string
+	for i := range c.Cases {
+		for _, rule := range c.Cases[i].Rules {
+			if !slices.Contains(known, rule) {
+				known = append(known, rule)
+				w.exec(`INSERT INTO rule_names (rule) SELECT ?1 WHERE NOT EXISTS (SELECT 1 FROM rule_names WHERE rule = ?1)`, rule)
+			}
+		}
+	}
+	moved := moves(&c)
+	for i := range c.Cases {
+		w.outcome(&c.Cases[i], moved)
+	}
+}
+
+// moves tells whether a signal that was there before is in another case now, so that
+// that one may have lost a rule.
+func moves(c *decide.Changes) bool {
+	return slices.ContainsFunc(c.Members, func(m decide.Member) bool {
+		return !slices.ContainsFunc(c.Signals, func(g model.Signal) bool { return g.ID == m.Signal })
+	})
+}
+
+func (w *writer) outcome(k *model.Case, moved bool) {
+	var number int64
+	if err := w.scan(`SELECT number FROM cases WHERE id = ?`, []any{k.ID}, &number); err != nil {
+		if w.err == nil {
+			w.err = err
+		}
+		return
+	}
+	if k.State == model.CaseMerged {
+		w.exec(`DELETE FROM case_rules WHERE case_number = ?`, number)
+		w.exec(`DELETE FROM ended_cases WHERE case_number = ?`, number)
+		return
+	}
+	outcome := ""
+	if e, ok := measure.EndedOf(k); ok {
+		outcome = string(e.Kind)
+		w.exec(`INSERT INTO ended_cases (case_number, doc) VALUES (?, ?) ON CONFLICT (case_number) DO UPDATE SET doc = excluded.doc`,
+			number, w.json(e))
+	} else if k.Reopened != nil {
+		w.exec(`DELETE FROM ended_cases WHERE case_number = ?`, number)
+	}
+	if moved {
+		rules, err := json.Marshal(k.Rules)
+		if err != nil && w.err == nil {
+			w.err = err
+		}
+		w.exec(`DELETE FROM case_rules WHERE case_number = ? AND rule NOT IN
+			(SELECT number FROM rule_names WHERE rule IN (SELECT value FROM json_each(?)))`, number, string(rules))
+	}
+	for _, rule := range k.Rules {
+		w.exec(`INSERT INTO case_rules (case_number, rule, opened, outcome) SELECT ?, number, ?, ? FROM rule_names WHERE rule = ?
+			ON CONFLICT (case_number, rule) DO UPDATE SET opened = excluded.opened, outcome = excluded.outcome
+			WHERE opened != excluded.opened OR outcome != excluded.outcome`,
+			number, k.OpenedAt.Unix(), outcome, rule)
+	}
+}
+
+// MostEnded is how many ended cases of some rules are looked at: the newest.
+const MostEnded = 10_000
+
+const (
+	countOutcomes = `SELECT k.outcome, count(*) FROM case_rules k INDEXED BY case_rules_rule
+		WHERE k.rule = (SELECT number FROM rule_names WHERE rule = ?1) AND k.opened >= ?2 GROUP BY 1`
+	// countAll counts a case of several of these rules once.
+	countAll = `SELECT outcome, count(*) FROM (SELECT DISTINCT k.case_number, k.outcome FROM case_rules k INDEXED BY case_rules_rule
+		WHERE k.rule IN (SELECT number FROM rule_names WHERE rule IN (SELECT value FROM json_each(?1))) AND k.opened >= ?2) GROUP BY 1`
+	endedCases = `SELECT e.doc FROM (SELECT DISTINCT k.case_number, k.opened FROM case_rules k INDEXED BY case_rules_ended
+		WHERE k.outcome != '' AND k.rule IN (SELECT number FROM rule_names WHERE rule IN (SELECT value FROM json_each(?1))) AND k.opened >= ?2
+		ORDER BY k.opened DESC, k.case_number DESC LIMIT ?3) n JOIN ended_cases e ON e.case_number = n.case_number`
+)
+
+// Outcomes adds up what became of the cases that some rules have reported, each case
+// once, of those that were opened since a time. What it costs depends on how many there
+// are only by an index's entry each, and at most MostEnded are looked at.
+func (s *Store) Outcomes(ctx context.Context, rules []string, since time.Time) (measure.Outcomes, error) {
+	list, err := json.Marshal(rules)
+	if err != nil {
+		return measure.Outcomes{}, err
+	}
+	first := int64(0)
+	if !since.IsZero() {
+		first = since.Unix()
+	}
+	query, of := countAll, any(string(list))
+	if len(rules) == 1 {
+		query, of = countOutcomes, rules[0]
+	}
+	counts := map[model.FindingKind]int{}
+	_, err = queryRows(ctx, s, func(scan scanner) (n int, err error) {
+		var kind string
+		err = scan(&kind, &n)
+		counts[model.FindingKind(kind)] += n
+		return n, err
+	}, query, of, first)
+	if err != nil {
+		return measure.Outcomes{}, err
+	}
+	ended, err := queryDocs[measure.Ended](ctx, s, endedCases, string(list), first, MostEnded)
+	if err != nil {
+		return measure.Outcomes{}, err
+	}
+	return measure.OutcomesOf(counts, ended), nil
+}
+
+// ReportedBy lists the rules that have ever reported a case, sorted.
+func (s *Store) ReportedBy(ctx context.Context) ([]string, error) {
+	return queryRows(ctx, s, func(scan scanner) (rule string, err error) { return rule, scan(&rule) }, `SELECT rule FROM rule_names ORDER BY rule`)
+}
