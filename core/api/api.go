@@ -21,6 +21,7 @@ import (
 	"github.com/kelpie-sec/kelpie/core/eventlog"
 	"github.com/kelpie-sec/kelpie/core/host"
 	"github.com/kelpie-sec/kelpie/core/match"
+	"github.com/kelpie-sec/kelpie/core/measure"
 	"github.com/kelpie-sec/kelpie/core/model"
 	"github.com/kelpie-sec/kelpie/core/shadow"
 	"github.com/kelpie-sec/kelpie/core/store"
@@ -52,6 +53,8 @@ type Engine interface {
 	Trace(ctx context.Context, q trace.Query, given GivenConfig) (trace.Report, error)
 	// Grouping is what the configuration in force says makes signals one case.
 	Grouping(ctx context.Context) (correlate.Settings, error)
+	// Rules are what reports signals, by the configuration in force.
+	Rules(ctx context.Context) ([]measure.Rule, error)
 	// Weighing says which responses a case asks for, by the configuration in force, and
 	// what would decide it otherwise.
 	Weighing(ctx context.Context, c decide.Stored) (decide.Weighing, error)
@@ -83,6 +86,8 @@ func (s *Server) Handler() http.Handler {
 	get("/v1/cases", s.cases)
 	get("/v1/cases/{id}", s.explain)
 	get("/v1/rules", s.rules)
+	get("/v1/rules/outcomes", s.ruleOutcomes)
+	get("/v1/rules/forecast", s.forecast)
 	get("/v1/signals", s.signals)
 	post("/v1/cases/merge", s.merge)
 	post("/v1/cases/{id}/split", s.split)

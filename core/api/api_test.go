@@ -27,6 +27,7 @@ import (
 	"github.com/kelpie-sec/kelpie/core/eventlog"
 	"github.com/kelpie-sec/kelpie/core/host"
 	"github.com/kelpie-sec/kelpie/core/match"
+	"github.com/kelpie-sec/kelpie/core/measure"
 	"github.com/kelpie-sec/kelpie/core/model"
 	"github.com/kelpie-sec/kelpie/core/shadow"
 	"github.com/kelpie-sec/kelpie/core/store"
@@ -54,6 +55,7 @@ type fakeEngine struct {
 	err    error
 	status Status
 	uses   []match.Use
+	rules  []measure.Rule
 	// application answers orders to apply.
 	application func(dryRun bool) (Application, error)
 }
@@ -74,6 +76,8 @@ func (e *fakeEngine) Plugins() []host.Status { return nil }
 func (e *fakeEngine) Grouping(context.Context) (correlate.Settings, error) {
 	return correlate.Settings{Window: time.Hour, Common: 2}, nil
 }
+
+func (e *fakeEngine) Rules(context.Context) ([]measure.Rule, error) { return e.rules, nil }
 
 func (e *fakeEngine) Matching() *match.Settings { return nil }
 

@@ -130,6 +130,13 @@ func (o *Outcomes) Count(signals, lookups uint64) {
 	o.Repeats = signals - min(signals, uint64(o.Cases))
 }
 
+// Rule is what reports signals.
+type Rule struct {
+	Address  string
+	Author   string    // empty: none is named
+	Forecast *Forecast // nil: there is none
+}
+
 // Forecast is what a rule's author expects of it; what is not written is nil.
 type Forecast struct {
 	PerWeek   *float64 `json:"per_week,omitempty"`

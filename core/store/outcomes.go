@@ -80,19 +80,23 @@ func (w *writer) outcome(k *model.Case, moved bool) {
 const MostEnded = 10_000
 
 const (
-	countOutcomes = `SELECT k.outcome, count(*) FROM case_rules k INDEXED BY case_rules_rule
-		WHERE k.rule = (SELECT number FROM rule_names WHERE rule = ?1) AND k.opened >= ?2 GROUP BY 1`
-	// countAll counts a case of several of these rules once.
-	countAll = `SELECT outcome, count(*) FROM (SELECT DISTINCT k.case_number, k.outcome FROM case_rules k INDEXED BY case_rules_rule
-		WHERE k.rule IN (SELECT number FROM rule_names WHERE rule IN (SELECT value FROM json_each(?1))) AND k.opened >= ?2) GROUP BY 1`
-	endedCases = `SELECT e.doc FROM (SELECT DISTINCT k.case_number, k.opened FROM case_rules k INDEXED BY case_rules_ended
-		WHERE k.outcome != '' AND k.rule IN (SELECT number FROM rule_names WHERE rule IN (SELECT value FROM json_each(?1))) AND k.opened >= ?2
-		ORDER BY k.opened DESC, k.case_number DESC LIMIT ?3) n JOIN ended_cases e ON e.case_number = n.case_number`
+	countOutcomes = `SELECT outcome, sum(n) FROM rule_days WHERE rule IN
+		(SELECT number FROM rule_names WHERE rule IN (SELECT value FROM json_each(?1))) AND day >= ?2 GROUP BY outcome`
+	endedCases = `SELECT e.doc FROM (SELECT case_number FROM case_rules INDEXED BY case_rules_ended
+		WHERE outcome != '' AND rule = (SELECT number FROM rule_names WHERE rule = ?1) AND opened >= ?2
+		ORDER BY opened DESC, case_number DESC LIMIT ?3) n JOIN ended_cases e ON e.case_number = n.case_number`
+	// endedOfSeveral has a case of several of these rules once.
+	endedOfSeveral = `SELECT e.doc FROM (SELECT DISTINCT case_number, opened FROM case_rules INDEXED BY case_rules_ended
+		WHERE outcome != '' AND rule IN (SELECT number FROM rule_names WHERE rule IN (SELECT value FROM json_each(?1))) AND opened >= ?2
+		ORDER BY opened DESC, case_number DESC LIMIT ?3) n JOIN ended_cases e ON e.case_number = n.case_number`
 )
 
-// Outcomes adds up what became of the cases that some rules have reported, each case
-// once, of those that were opened since a time. What it costs depends on how many there
-// are only by an index's entry each, and at most MostEnded are looked at.
+// Day is the beginning of a day in UTC: outcomes are counted by day.
+func Day(t time.Time) time.Time { return t.UTC().Truncate(24 * time.Hour) }
+
+// Outcomes adds up what became of the cases that some rules have reported, of those that
+// were opened since the beginning of a day. A case counts for each of these rules, and is
+// looked at once. What it costs goes with the days and with MostEnded.
 func (s *Store) Outcomes(ctx context.Context, rules []string, since time.Time) (measure.Outcomes, error) {
 	list, err := json.Marshal(rules)
 	if err != nil {
@@ -100,11 +104,7 @@ func (s *Store) Outcomes(ctx context.Context, rules []string, since time.Time) (
 	}
 	first := int64(0)
 	if !since.IsZero() {
-		first = since.Unix()
-	}
-	query, of := countAll, any(string(list))
-	if len(rules) == 1 {
-		query, of = countOutcomes, rules[0]
+		first = Day(since).Unix()
 	}
 	counts := map[model.FindingKind]int{}
 	_, err = queryRows(ctx, s, func(scan scanner) (n int, err error) {
@@ -112,15 +112,28 @@ func (s *Store) Outcomes(ctx context.Context, rules []string, since time.Time) (
 		err = scan(&kind, &n)
 		counts[model.FindingKind(kind)] += n
 		return n, err
-	}, query, of, first)
+	}, countOutcomes, string(list), first/86400)
 	if err != nil {
 		return measure.Outcomes{}, err
 	}
-	ended, err := queryDocs[measure.Ended](ctx, s, endedCases, string(list), first, MostEnded)
+	query, of := endedOfSeveral, string(list)
+	if len(rules) == 1 {
+		query, of = endedCases, rules[0]
+	}
+	ended, err := queryDocs[measure.Ended](ctx, s, query, of, first, MostEnded)
 	if err != nil {
 		return measure.Outcomes{}, err
 	}
 	return measure.OutcomesOf(counts, ended), nil
+}
+
+// Begun is the first hour in which anything was decided; zero: nothing was.
+func (s *Store) Begun(ctx context.Context) (time.Time, error) {
+	var first *int64
+	if err := s.read.QueryRowContext(ctx, `SELECT min(hour) FROM ledger`).Scan(&first); err != nil || first == nil {
+		return time.Time{}, classify(err)
+	}
+	return time.Unix(*first, 0).UTC(), nil
 }
 
 // ReportedBy lists the rules that have ever reported a case, sorted.

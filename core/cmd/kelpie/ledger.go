@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -62,12 +63,15 @@ func sinceTime(text string, now time.Time) (time.Time, error) {
 	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
 		return now.Add(-d), nil
 	}
+	if days, err := strconv.Atoi(strings.TrimSuffix(text, "d")); err == nil && strings.HasSuffix(text, "d") && days >= 0 && days < 100_000 {
+		return now.AddDate(0, 0, -days), nil
+	}
 	for _, layout := range []string{time.RFC3339, time.DateTime, "2006-01-02T15:04:05", "2006-01-02 15:04", time.DateOnly} {
 		if t, err := time.Parse(layout, text); err == nil {
 			return t, nil
 		}
 	}
-	return time.Time{}, usage("--since takes how long ago (2h) or a time in UTC (2026-03-01, 2026-03-01T12:00:00Z), not %q", text)
+	return time.Time{}, usage("--since takes how long ago (2h, 30d) or a time in UTC (2026-03-01, 2026-03-01T12:00:00Z), not %q", text)
 }
 
 func printLedger(w io.Writer, l api.Ledger) {
