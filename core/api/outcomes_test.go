@@ -19,7 +19,8 @@ func someOutcomes(w *world) {
 	precision, loss, p, week := 0.75, 1000.0, 0.5, 14.0
 	w.engine.rules = []measure.Rule{
 		{Address: "rule.a", Author: "ann", Forecast: &measure.Forecast{PerWeek: &week, Precision: &precision, Loss: &loss, P: &p}},
-		{Address: "rule.b", Author: "ann"}, {Address: "rule.c"},
+		{Address: "rule.b", Author: "ann"},
+		{Address: "rule.c"},
 	}
 	ended := func(id string, kind model.FindingKind, rules ...string) model.Case {
 		k := someCase(id, 100)

@@ -12,8 +12,16 @@ import (
 // term for "no rain" as well, and so is twice this one: 0.19.
 func TestBrier(t *testing.T) {
 	rain := []Said{
-		{0.7, false}, {0.9, true}, {0.8, true}, {0.4, true}, {0.2, false},
-		{0, false}, {0, false}, {0, false}, {0, false}, {0.1, false},
+		{0.7, false},
+		{0.9, true},
+		{0.8, true},
+		{0.4, true},
+		{0.2, false},
+		{0, false},
+		{0, false},
+		{0, false},
+		{0, false},
+		{0.1, false},
 	}
 	if got, ok := Brier(rain); !ok || !near(2*got, 0.19) {
 		t.Errorf("twice %v", got)
@@ -28,8 +36,13 @@ func TestBrier(t *testing.T) {
 		t.Errorf("perfect: %v", got)
 	}
 	want := []Bin{
-		{0, 0.1, 0, ShareOf(0, 4)}, {0.1, 0.2, 0.1, ShareOf(0, 1)}, {0.2, 0.3, 0.2, ShareOf(0, 1)}, {0.4, 0.5, 0.4, ShareOf(1, 1)},
-		{0.7, 0.8, 0.7, ShareOf(0, 1)}, {0.8, 0.9, 0.8, ShareOf(1, 1)}, {0.9, 1, 0.9, ShareOf(1, 1)},
+		{0, 0.1, 0, ShareOf(0, 4)},
+		{0.1, 0.2, 0.1, ShareOf(0, 1)},
+		{0.2, 0.3, 0.2, ShareOf(0, 1)},
+		{0.4, 0.5, 0.4, ShareOf(1, 1)},
+		{0.7, 0.8, 0.7, ShareOf(0, 1)},
+		{0.8, 0.9, 0.8, ShareOf(1, 1)},
+		{0.9, 1, 0.9, ShareOf(1, 1)},
 	}
 	if diff := cmp.Diff(want, Reliability(rain)); diff != "" {
 		t.Error(diff)

@@ -163,7 +163,7 @@ type Calibration struct {
 	Attack bool     `json:"attack"`
 	Likely *float64 `json:"likely,omitempty"`
 	// Expected is the loss that was to be expected in this time, in dollars, and Loss what
-	// people said that true positives have cost.
+	// people said was lost.
 	Expected *float64 `json:"expected,omitempty"`
 	Loss     int      `json:"loss"`
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/kelpie-sec/kelpie/core/api"
 	"github.com/kelpie-sec/kelpie/core/measure"
+	"github.com/kelpie-sec/kelpie/core/store"
 )
 
 func (p program) ruleOutcomesCommand(o *options) *cobra.Command {
@@ -141,9 +142,9 @@ func printOutcome(w io.Writer, name, author string, o *measure.Outcomes) {
 		}
 	}
 	add(author != "", "%s", author)
-	add(true, "%s signals, %s of them in a case that was there; %s lookups", grouped(o.Signals), grouped(o.Repeats), grouped(o.Lookups))
+	add(true, "%s, %s of them in a case that was there; %s", counts(o.Signals, "signal"), grouped(o.Repeats), counts(o.Lookups, "lookup"))
 	if o.Looked > 0 {
-		add(o.Looked < o.TruePositive+o.Benign+o.FalsePositive, "of the newest %s that have ended", grouped(uint64(o.Looked)))
+		add(o.Looked == store.MostEnded, "of the newest %s that have ended", grouped(uint64(o.Looked)))
 		add(true, "ended after %s, 9 of 10 within %s", took(o.Decided.Median), took(o.Decided.P90))
 		add(o.Chosen != nil, "answered after %s, 9 of 10 within %s", took(chosen(o).Median), took(chosen(o).P90))
 		add(true, "machines alone took a step in %d of %d, nobody was asked in %d", o.Automated.Is, o.Automated.Of, o.Unasked.Is)
@@ -159,6 +160,14 @@ func chosen(o *measure.Outcomes) measure.Times {
 		return measure.Times{}
 	}
 	return *o.Chosen
+}
+
+// counts is a large number of something.
+func counts(n uint64, of string) string {
+	if n != 1 {
+		of += "s"
+	}
+	return grouped(n) + " " + of
 }
 
 func timesText(n int) string {
@@ -190,7 +199,8 @@ func took(d time.Duration) string {
 }
 
 func printForecasts(w io.Writer, all api.ForecastReport) {
-	fmt.Fprintf(w, "FORECASTS against what happened from %s to %s UTC\n", stamp(all.Since), stamp(all.At))
+	const minute = "2006-01-02 15:04"
+	fmt.Fprintf(w, "FORECASTS against what happened, %s to %s UTC\n", all.Since.UTC().Format(minute), all.At.UTC().Format(minute))
 	if len(all.Rules) == 0 {
 		fmt.Fprintln(w)
 		indented(w, "", "No forecasts. A rule's author writes what is expected of it in its block forecast: per_week, precision, loss, p.")
@@ -225,8 +235,12 @@ func printForecast(w io.Writer, r *measure.Named) {
 		row("author", r.Author)
 	}
 	f := r.Forecast
-	if f.PerWeek != nil {
-		row("per week", fmt.Sprintf("%g expected; %.1f in fact, from %s", *f.PerWeek, r.PerWeek, plural(int(r.Signals), "signal")))
+	switch {
+	case f.PerWeek == nil:
+	case r.Span < 7*24*time.Hour: // of less than a week a rate says too much
+		row("per week", fmt.Sprintf("%g expected; %s so far, in %s", *f.PerWeek, counts(r.Signals, "signal"), took(r.Span)))
+	default:
+		row("per week", fmt.Sprintf("%g expected; %.1f in fact, from %s", *f.PerWeek, r.PerWeek, counts(r.Signals, "signal")))
 	}
 	switch {
 	case f.Precision == nil:
