@@ -91,7 +91,8 @@ func wantRespondPage(t *testing.T, c *Config) {
 	ask, contain := steps[0], steps[1]
 	wantOptions := []model.Option{
 		{Name: "ignore", NeedsReason: true, Reasons: ignoreReasons()},
-		{Name: "contain", Summary: "Isolate the computer", Run: []string{"isolate"}}, {Name: "not_mine"},
+		{Name: "contain", Summary: "Isolate the computer", Run: []string{"isolate"}},
+		{Name: "not_mine"},
 	}
 	if diff := cmp.Diff(wantOptions, ask.Options); diff != "" || ask.Wait != 20*time.Minute || ask.Text.Subject == nil || ask.Text.Asked == nil || ask.Text.Body != nil {
 		t.Errorf("%s%+v", diff, ask)

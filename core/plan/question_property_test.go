@@ -118,7 +118,7 @@ func checkPlan(t *rapid.T, s *Settings, p *played) {
 		}
 		ids[in.ID] = true
 		asks := in.Question != "" && in.ChosenBy == ""
-		if in.Preview != (in.DryRun) {
+		if in.Preview != in.DryRun {
 			t.Fatalf("a dry run that is no preview, or the other way: %+v", in)
 		}
 		if !asks && !in.Preview && in.State == model.IntentPending {

@@ -33,8 +33,10 @@ func TestRetry(t *testing.T) {
 		"an undo, as ever":     {model.Intent{Step: "once", Undoes: "i-1"}, failed, []time.Duration{time.Second, 2 * time.Second}, 2},
 		"a dry run to approve": {model.Intent{Step: "other", Preview: true}, failed, []time.Duration{time.Second, 2 * time.Second}, 5},
 		"the vendor's wish": {
-			model.Intent{Step: "unavailable"}, Result{State: model.IntentFailed, Unavailable: true, RetryAfter: time.Minute},
-			[]time.Duration{time.Minute, time.Minute}, 5,
+			model.Intent{Step: "unavailable"},
+			Result{State: model.IntentFailed, Unavailable: true, RetryAfter: time.Minute},
+			[]time.Duration{time.Minute, time.Minute},
+			5,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
