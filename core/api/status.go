@@ -27,8 +27,8 @@ type Status struct {
 	// Generation is nil if Kelpie does not run.
 	Generation *Generation `json:"generation,omitempty"`
 	// Troubles are what is broken, since when, what waits, and what to do.
-	Troubles  []Trouble       `json:"troubles"`
-	Paused    *decide.Flags   `json:"paused,omitempty"`
+	Troubles []Trouble     `json:"troubles"`
+	Paused   *decide.Flags `json:"paused,omitempty"`
 	// Pauses of rules, pipelines and responses.
 	Pauses    []decide.Pause  `json:"pauses,omitempty"`
 	Detectors []detect.Report `json:"detectors"`

@@ -25,6 +25,10 @@ type changed struct {
 	answers map[string]model.Reply
 	intents map[string]*intentState
 	holds   map[string]model.Hold
+
+	questions map[string]*questionState
+	proposals map[string]model.Proposal
+
 	ledger  map[ledgerKey]*Ledger
 	sources map[string]*SourceState
 	configs []ConfigVersion
@@ -57,6 +61,10 @@ func newChanged() changed {
 		answers: map[string]model.Reply{},
 		intents: map[string]*intentState{},
 		holds:   map[string]model.Hold{},
+
+		questions: map[string]*questionState{},
+		proposals: map[string]model.Proposal{},
+
 		ledger:  map[ledgerKey]*Ledger{},
 		sources: map[string]*SourceState{},
 
@@ -122,6 +130,12 @@ func (m *Machine) Changes() Changes {
 	}
 	for _, id := range slices.Sorted(maps.Keys(ch.holds)) {
 		c.Holds = append(c.Holds, ch.holds[id])
+	}
+	for _, id := range slices.Sorted(maps.Keys(ch.questions)) {
+		c.Questions = append(c.Questions, ch.questions[id].Clone())
+	}
+	for _, id := range slices.Sorted(maps.Keys(ch.proposals)) {
+		c.Proposals = append(c.Proposals, ch.proposals[id])
 	}
 	c.Due = m.nextEnd()
 	for _, row := range ch.ledger {

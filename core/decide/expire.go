@@ -10,7 +10,7 @@ import (
 	"github.com/kelpie-sec/kelpie/core/model"
 )
 
-// nextEnd remembers what due works out, until a hold changes or time passes.
+// nextEnd remembers what due works out, until a hold or question changes or time passes.
 type nextEnd struct {
 	known bool
 	after *time.Duration
@@ -40,6 +40,41 @@ func (m *Machine) expire() {
 			m.look(h)
 		}
 	}
+	for _, q := range m.openInOrder() {
+		m.expireQuestion(q)
+	}
+}
+
+// expireQuestion begins the time of a question that was delivered since the last tick, and
+// looks whether it is over, or that of who is asked now. However long nothing was told of
+// the time, each level has its own.
+func (m *Machine) expireQuestion(q *questionState) {
+	switch {
+	case q.AcceptedAt.IsZero():
+		return
+	case q.Wait > 0 && q.Ends == 0:
+		q.Ends = m.clock.Elapsed + q.Wait
+		m.changedQuestion(q)
+	case q.Wait > 0 && m.clock.Elapsed >= q.Ends:
+		m.closeQuestion(q, model.QuestionTimedOut)
+		m.considerFirst(q.Case)
+		return
+	}
+	if q.Ends > 0 {
+		if until := m.at.Add(q.Ends - m.clock.Elapsed); until.Sub(q.Until).Abs() > untilSlack {
+			q.Until = until
+			m.changedQuestion(q)
+		}
+	}
+	switch {
+	case q.Last():
+	case q.Next == 0:
+		q.Next = m.clock.Elapsed + q.Levels[q.Level+1].After
+		m.changedQuestion(q)
+	case m.clock.Elapsed >= q.Next:
+		m.nextLevel(q)
+		m.considerFirst(q.Case)
+	}
 }
 
 // untilSlack is how wrong the end that is shown may be before it is written anew.
@@ -61,28 +96,41 @@ func (m *Machine) nextEnd() *time.Duration {
 		return m.end.after
 	}
 	var next *time.Duration
-	sooner := func(left time.Duration) {
-		if next == nil || left < *next {
+	due := func(at time.Duration) { // of what has not begun: now
+		if left := max(at-m.clock.Elapsed, 0); next == nil || left < *next {
 			next = &left
 		}
 	}
 	for _, h := range m.holds {
 		for i := range h.Owners {
-			if o := &h.Owners[i]; o.Wants() && o.After != 0 {
-				sooner(max(o.Ends-m.clock.Elapsed, 0)) // of one whose time has not begun: now
+			o := &h.Owners[i]
+			if !o.Wants() || o.After == 0 {
+				continue
 			}
+			due(o.Ends)
 		}
 		if m.stuck(h) {
-			sooner(max(h.Again-m.clock.Elapsed, 0))
+			due(h.Again)
+		}
+	}
+	for _, q := range m.open {
+		if q.AcceptedAt.IsZero() {
+			continue
+		}
+		if q.Wait > 0 {
+			due(q.Ends)
+		}
+		if !q.Last() {
+			due(q.Next)
 		}
 	}
 	for _, p := range m.pauses {
 		if p.For > 0 {
-			sooner(m.left(p))
+			due(p.Ends)
 		}
 	}
 	if m.pause.For > 0 {
-		sooner(m.left(m.pause))
+		due(m.pause.Ends)
 	}
 	m.end = nextEnd{known: true, after: next}
 	return next

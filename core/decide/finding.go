@@ -61,7 +61,7 @@ func (m *Machine) endAs(cs *caseState, f model.Finding) {
 		}
 	}
 	cs.found.Now = &f
-	m.withdraw(cs)
+	m.withdrawAll(cs, "its case has ended: it was found to be "+strings.ReplaceAll(string(f.Kind), "_", " "))
 	m.recordFinding(cs, model.Record{By: f.By, From: before, To: string(f.Kind), Message: f.Notes, Reference: f.Question})
 	m.findPast(cs, &f)
 	m.touch(cs)
@@ -71,9 +71,6 @@ func sameFinding(a, b model.Finding) bool {
 	a.At = b.At
 	return a == b
 }
-
-// withdraw ends all questions about a case.
-func (m *Machine) withdraw(*caseState) {}
 
 // worked is what was done about a case.
 func (m *Machine) worked(cs *caseState) *model.Worked {
@@ -93,8 +90,14 @@ func (m *Machine) worked(cs *caseState) *model.Worked {
 		case in.ChosenBy == "" && in.By == "":
 			w.Steps++
 		}
-		if in.Question != "" {
-			w.Asked++
+	}
+	for _, q := range m.statesOf(cs) {
+		if len(q.Asked) == 0 || !m.answersFor(cs, q.Case) {
+			continue
+		}
+		w.Asked++
+		if took := q.ClosedAt.Sub(q.OpenedAt); q.State == model.QuestionAnswered && (w.Chosen == 0 || took < w.Chosen) {
+			w.Chosen = took
 		}
 	}
 	return w

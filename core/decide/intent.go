@@ -20,7 +20,11 @@ type intentState struct {
 // plan scores a case and plans what is to be done about it.
 func (m *Machine) plan(cs *caseState) {
 	before := cs.notes
-	if m.planNow(cs) || !slices.EqualFunc(before, cs.notes, sameNote) {
+	planned := m.planNow(cs)
+	for m.passOver(cs) {
+		planned = m.planNow(cs) || planned
+	}
+	if planned || !slices.EqualFunc(before, cs.notes, sameNote) {
 		m.write(cs)
 	}
 }
@@ -37,6 +41,7 @@ func (m *Machine) planNow(cs *caseState) bool {
 		cs.notes = since(cs.notes, paused)
 		return false
 	}
+	m.withdrawSame(cs)
 	view := newView(m, cs)
 	pending := view.pending()
 	if notes, all := m.planner.Holds(rules, pending, m.at); all {
@@ -56,18 +61,22 @@ func (m *Machine) planNow(cs *caseState) bool {
 		Told:      m.toldOf(view),
 		Held:      m.heldNow,
 		Paused:    m.pausedNow,
+		Questions: m.questionsOf(cs),
 	}, m.at, m.recently)
 	m.tell(view, p.Intents)
 	cs.notes = since(cs.notes, append(paused, p.Notes...))
 	cs.limited, cs.paused = p.Limited, cs.paused || p.Paused
 	m.urge(cs, view, p.Intents)
+	for _, q := range p.Questions {
+		m.ask(q)
+	}
 	for i := range p.Intents {
-		m.planIntent(p.Intents[i])
+		m.planIntent(p.Intents[i], view)
 	}
 	for _, hold := range p.Waits {
 		m.await(hold, m.firstID(cs))
 	}
-	return len(p.Intents) > 0
+	return len(p.Intents)+len(p.Questions) > 0
 }
 
 func sameNote(a, b model.Note) bool {
@@ -87,7 +96,7 @@ func since(old, notes []model.Note) []model.Note {
 	return notes
 }
 
-func (m *Machine) planIntent(in model.Intent) {
+func (m *Machine) planIntent(in model.Intent, v *view) {
 	if m.intents[in.ID] != nil {
 		return
 	}
@@ -98,6 +107,7 @@ func (m *Machine) planIntent(in model.Intent) {
 	m.changed.intents[in.ID] = m.intents[in.ID]
 	m.recordIntent(in)
 	m.seek(m.intents[in.ID])
+	m.tells(m.intents[in.ID], v)
 }
 
 // counts tells whether an intent counts for its verb's limit: an undo does not, nor
@@ -180,6 +190,7 @@ func (m *Machine) finished(in *intentState) {
 	m.untold(in)
 	m.changed.intents[in.ID] = in
 	m.considerFirst(in.Case)
+	m.delivered(in)
 	m.settleHold(in)
 }
 
@@ -232,5 +243,7 @@ func (m *Machine) command(c *model.Command) {
 		m.endCase(c)
 	case model.ReopenCase:
 		m.reopenCase(c)
+	case model.Choose:
+		m.choose(c)
 	}
 }

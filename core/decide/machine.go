@@ -60,9 +60,13 @@ type Machine struct {
 	pending int
 
 	intents map[string]*intentState
-	numbers uint64                    // intents ever
+	numbers uint64                    // intents and questions ever
 	byFirst map[string][]*intentState // by the case's first id
 	recent  map[string][]time.Time    // by verb, when intents were planned in the last hour
+
+	questions   map[string]*questionState
+	questionsBy map[string][]*questionState // by the case's first id
+	open        map[string]*questionState   // those that are
 
 	history history
 	// decisions of people about cases that stand, in their order.
@@ -100,22 +104,27 @@ type Machine struct {
 // New returns a machine that has seen nothing.
 func New(compile Compiler) *Machine {
 	return &Machine{
-		compile:  compile,
-		counts:   map[string]*SourceState{},
-		gaps:     map[string]bool{},
-		ledger:   map[string]*Ledger{},
-		sums:     newSums(),
-		texts:    newInterner(),
-		index:    correlate.NewIndex(correlate.Settings{Window: correlate.DefaultWindow}),
-		opened:   map[correlate.SignalNum]*openedCase{},
-		firsts:   map[string]correlate.SignalNum{},
-		named:    map[string]int{},
-		cases:    map[correlate.GroupNum]*caseState{},
-		asks:     map[string]*lookup{},
-		parents:  map[correlate.ValueNum][]correlate.ValueNum{},
-		intents:  map[string]*intentState{},
-		byFirst:  map[string][]*intentState{},
-		recent:   map[string][]time.Time{},
+		compile: compile,
+		counts:  map[string]*SourceState{},
+		gaps:    map[string]bool{},
+		ledger:  map[string]*Ledger{},
+		sums:    newSums(),
+		texts:   newInterner(),
+		index:   correlate.NewIndex(correlate.Settings{Window: correlate.DefaultWindow}),
+		opened:  map[correlate.SignalNum]*openedCase{},
+		firsts:  map[string]correlate.SignalNum{},
+		named:   map[string]int{},
+		cases:   map[correlate.GroupNum]*caseState{},
+		asks:    map[string]*lookup{},
+		parents: map[correlate.ValueNum][]correlate.ValueNum{},
+		intents: map[string]*intentState{},
+		byFirst: map[string][]*intentState{},
+		recent:  map[string][]time.Time{},
+
+		questions:   map[string]*questionState{},
+		questionsBy: map[string][]*questionState{},
+		open:        map[string]*questionState{},
+
 		told:     map[string]told{},
 		holds:    map[string]*holdState{},
 		pauses:   map[string]pause{},
@@ -244,6 +253,7 @@ func (m *Machine) configure(c model.Config) error {
 	}
 	m.changed.configs = append(m.changed.configs, ConfigVersion{Config: c, At: m.at, Position: m.position})
 	m.record(model.Record{Kind: model.RecordConfig, Subject: c.Hash, By: c.By, From: before})
+	m.withdrawGone()
 	for _, cs := range m.cases {
 		m.touch(cs)
 	}

@@ -18,7 +18,7 @@ import (
 type Limits struct {
 	Signals int
 	Values  int
-	Intents int
+	Intents int // and questions
 	// Answers are bytes of what lookups have said.
 	Answers int
 }
@@ -154,7 +154,7 @@ func (m *Machine) quietSince() int64 {
 
 // stays tells whether a case can't leave, since something about it is under way.
 func (m *Machine) stays(cs *caseState) bool {
-	return cs.waiting || cs.limited || cs.paused || cs.late || cs.held || m.owes(cs) || len(m.holds) > 0 && m.inHold(cs)
+	return cs.waiting || cs.limited || cs.paused || cs.late || cs.held || m.owes(cs) || len(m.open) > 0 && m.asking(cs) || len(m.holds) > 0 && m.inHold(cs)
 }
 
 // owes tells whether a step of a case is still to be done.
@@ -207,7 +207,7 @@ func (m *Machine) shelve(cs *caseState) {
 	if m.stays(cs) {
 		cs.pinned = load{signals: m.index.Size(cs.group), values: len(cs.sum.refs)}
 		for _, name := range cs.names {
-			cs.pinned.intents += len(m.byFirst[name])
+			cs.pinned.intents += len(m.byFirst[name]) + len(m.questionsBy[name])
 		}
 		m.pin(cs.pinned, 1)
 		return
@@ -353,7 +353,7 @@ func (m *Machine) leave() {
 // full tells whether there is no room.
 func (m *Machine) full() bool {
 	return m.index.Len() > m.limits.Signals || m.index.Values() > m.limits.Values ||
-		len(m.intents) > m.limits.Intents || m.answers > m.limits.Answers
+		len(m.intents)+len(m.questions) > m.limits.Intents || m.answers > m.limits.Answers
 }
 
 // depart takes a case out of memory and into the next Changes.
@@ -391,6 +391,10 @@ func (m *Machine) depart(cs *caseState) {
 				delete(m.intents, in.ID)
 			}
 			delete(m.byFirst, name)
+			for _, q := range m.questionsBy[name] {
+				delete(m.questions, q.ID)
+			}
+			delete(m.questionsBy, name)
 		}
 	}
 	cs.gone, cs.sum, cs.names, cs.opened, cs.fresh = true, sum{}, nil, nil, nil

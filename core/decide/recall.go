@@ -163,6 +163,8 @@ type Wanted struct {
 	Names, Plans []string
 	// Intents by id: the cases that they were planned for.
 	Intents []string
+	// Questions by id: the cases that they were asked about.
+	Questions []string
 	// Values by hash: the cases that are not over and have them. A case is over if its
 	// Last is before Horizon and its Changed not after Quiet.
 	Values         []uint64
@@ -175,7 +177,7 @@ type Wanted struct {
 }
 
 func (w *Wanted) empty() bool {
-	return len(w.Signals)+len(w.Names)+len(w.Plans)+len(w.Intents)+len(w.Values)+len(w.Lookups)+len(w.Asks) == 0
+	return len(w.Signals)+len(w.Names)+len(w.Plans)+len(w.Intents)+len(w.Questions)+len(w.Values)+len(w.Lookups)+len(w.Asks) == 0
 }
 
 // recall finds out what an input needs, round after round: what comes back may need
@@ -297,6 +299,9 @@ func (r *recall) command(c *model.Command) {
 	if c.Kind == model.EndCase || c.Kind == model.ReopenCase {
 		r.name(c.Case)
 	}
+	if c.Kind == model.Choose {
+		r.question(c.Question)
+	}
 	if c.Kind == model.NeverJoin {
 		if o, err := sdk.ParseKey(c.Value); err == nil {
 			r.value(o)
@@ -364,6 +369,14 @@ func (r *recall) intent(id string) {
 		r.name(in.Case)
 	} else if r.want("i", id) {
 		r.w.Intents = append(r.w.Intents, id)
+	}
+}
+
+func (r *recall) question(id string) {
+	if q := r.m.questions[id]; q != nil {
+		r.name(q.Case)
+	} else if id != "" && r.want("q", id) {
+		r.w.Questions = append(r.w.Questions, id)
 	}
 }
 

@@ -82,10 +82,12 @@ func (m *Machine) settled(cs *caseState) Settled {
 	}
 	e.uint(uint64(len(cs.names)))
 	var intents []*intentState
+	var questions []*questionState
 	for _, name := range cs.names {
 		texts.write(name)
-		if n, ok := m.firsts[name]; ok && m.index.Group(n) == cs.group {
+		if m.answersFor(cs, name) {
 			intents = append(intents, m.byFirst[name]...)
+			questions = append(questions, m.questionsBy[name]...)
 		}
 	}
 	texts.write(m.index.ID(cs.first))
@@ -99,6 +101,11 @@ func (m *Machine) settled(cs *caseState) Settled {
 		kept := *in
 		kept.trim()
 		e.json(kept.Intent)
+	}
+	e.uint(uint64(len(questions)))
+	for _, q := range questions {
+		e.uint(q.number)
+		e.json(q.Question)
 	}
 	e.w.Flush() // a buffer takes everything
 	s.Doc = doc.Bytes()
@@ -197,7 +204,13 @@ type settledCase struct {
 	*caseState
 	firstID string // the signal of its first id
 	members []member
-	intents []*intentState
+	plans
+}
+
+// plans are what was planned about a settled case, and asked.
+type plans struct {
+	intents   []*intentState
+	questions []*questionState
 }
 
 func readSettled(b Back) (c settledCase, err error) {
@@ -227,6 +240,9 @@ func readSettled(b Back) (c settledCase, err error) {
 		d.json(&in.Intent)
 		c.intents = append(c.intents, in)
 	})
+	if version > 2 {
+		d.each(func(int) { c.questions = append(c.questions, readQuestion(d)) })
+	}
 	if d.err == nil && len(c.members) == 0 {
 		d.fail("no signals")
 	}
@@ -256,16 +272,21 @@ func (m *Machine) bring(b Back) error {
 		return fmt.Errorf("settled case %d is not what its signals make: %w", b.Number, ErrSnapshot)
 	}
 	m.nameAll(cs.names, 1)
-	m.bringPlans(c.intents)
+	m.bringPlans(c.plans)
 	m.shelve(cs)
 	return nil
 }
 
-// bringPlans puts back what was planned for the cases that are there.
-func (m *Machine) bringPlans(intents []*intentState) {
-	for _, in := range intents {
+// bringPlans puts back what was planned and asked for the cases that are there.
+func (m *Machine) bringPlans(p plans) {
+	for _, in := range p.intents {
 		if m.intents[in.ID] == nil && m.named[in.Case] > 0 {
 			m.keepState(in)
+		}
+	}
+	for _, q := range p.questions {
+		if m.questions[q.ID] == nil && m.named[q.Case] > 0 {
+			m.keepQuestion(q)
 		}
 	}
 }
@@ -392,7 +413,7 @@ func (m *Machine) Bring(r Recalled) error {
 		if err != nil {
 			return err
 		}
-		m.bringPlans(c.intents)
+		m.bringPlans(c.plans)
 	}
 	for _, b := range r.Lookups {
 		m.bringLookup(b)

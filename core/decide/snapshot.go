@@ -117,6 +117,7 @@ func (m *Machine) Snapshot(w io.Writer) error {
 		e.json(in.Intent)
 	}
 	m.writeHolds(e)
+	m.writeQuestions(e)
 	var windows bytes.Buffer
 	if err := m.several.windows.Snapshot(&windows); err != nil {
 		return err
@@ -282,6 +283,11 @@ func (m *Machine) Restore(r io.Reader) error {
 		}
 	})
 	d.each(func(int) { m.readHold(d) })
+	d.each(func(int) {
+		if q := readQuestion(d); d.err == nil {
+			m.keepQuestion(q)
+		}
+	})
 	m.restoreWindows(d)
 	m.readHistory(d)
 	if _, err := d.r.ReadByte(); d.err == nil && err == nil {

@@ -17,9 +17,13 @@ type tables struct {
 	cases    map[string]model.Case
 	intents  map[string]model.Intent
 	holds    map[string]model.Hold
-	flags    Flags
-	members  map[string]string
-	aliases  map[string]string
+
+	flags     Flags
+	questions map[string]model.Question
+	proposals map[string]model.Proposal
+
+	members map[string]string
+	aliases map[string]string
 
 	settled map[int64]Settled
 	numbers int64
@@ -34,6 +38,7 @@ type tables struct {
 func newTables() *tables {
 	return &tables{
 		rows: map[string]string{}, cases: map[string]model.Case{}, intents: map[string]model.Intent{}, holds: map[string]model.Hold{},
+		questions: map[string]model.Question{}, proposals: map[string]model.Proposal{},
 		members: map[string]string{}, aliases: map[string]string{},
 		settled: map[int64]Settled{}, away: map[uint64]bool{}, answers: map[string]model.Reply{},
 	}
@@ -88,6 +93,14 @@ func (t *tables) commit(c Changes) {
 		t.put("hold", h.ID, h)
 		t.holds[h.ID] = h
 	}
+	for _, q := range c.Questions {
+		t.put("question", q.ID, q)
+		t.questions[q.ID] = q
+	}
+	for _, p := range c.Proposals {
+		t.put("proposal", p.ID, p)
+		t.proposals[p.ID] = p
+	}
 	for _, l := range c.Ledger {
 		t.put("ledger", l.Source+" "+l.Hour.String(), l)
 	}
@@ -131,6 +144,9 @@ func (t *tables) recall(w Wanted) (found Recalled) {
 	names := slices.Clone(w.Names)
 	for _, id := range w.Intents {
 		names = append(names, t.intents[id].Case)
+	}
+	for _, id := range w.Questions {
+		names = append(names, t.questions[id].Case)
 	}
 	for _, name := range names {
 		cases[name], cases[t.aliases[name]] = true, true

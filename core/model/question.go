@@ -101,6 +101,8 @@ type Question struct {
 	Reason   string    `json:"reason,omitempty"`
 	Road     Road      `json:"road,omitempty"`
 	ClosedAt time.Time `json:"closed_at,omitzero"`
+	// Why it was withdrawn or failed, for people.
+	Why string `json:"why,omitempty"`
 }
 
 // Option is what a person may choose.
@@ -153,6 +155,8 @@ const (
 
 // Choice is what one person chose.
 type Choice struct {
+	// ID of the order that it came by.
+	ID     string `json:"id,omitempty"`
 	Option string `json:"option"`
 	Reason string `json:"reason,omitempty"`
 	// By is the name of a user or, of who is none, the address.
@@ -163,11 +167,41 @@ type Choice struct {
 	// Counts: it decides, or is one of those that do. Else Why says why not.
 	Counts bool   `json:"counts"`
 	Why    string `json:"why,omitempty"`
+	// Subject: it does not count since who chose is a subject of the case, or shares a
+	// mailbox with one. What a subject says that was asked is evidence.
+	Subject bool `json:"subject,omitempty"`
 }
+
+// MostRefused bounds the choices of a question that do not count and are kept, and
+// MostRefusedOf those of one person.
+const (
+	MostRefused   = 50
+	MostRefusedOf = 5
+)
 
 // QuestionID names a question for ever. Case is its id as first opened.
 func QuestionID(caseID, response, step string, round int) string {
 	return ID("q", caseID, response, step, strconv.Itoa(round))
+}
+
+// Chose finds the choice that an order came to; nil: it came to none, since too many that
+// do not count were kept already.
+func (q *Question) Chose(order string) *Choice {
+	at := slices.IndexFunc(q.Choices, func(c Choice) bool { return c.ID == order })
+	if at < 0 {
+		return nil
+	}
+	return &q.Choices[at]
+}
+
+// Last tells whether there is nobody further to ask.
+func (q *Question) Last() bool { return q.Level+1 >= len(q.Levels) }
+
+// Clone shares nothing that changes as time goes on.
+func (q *Question) Clone() Question {
+	c := *q
+	c.Levels, c.Asked, c.Choices = slices.Clone(q.Levels), slices.Clone(q.Asked), slices.Clone(q.Choices)
+	return c
 }
 
 // Open tells whether it waits for an answer.

@@ -172,6 +172,9 @@ type Route struct {
 	Address   string // "route.system_owner"
 	To        *expr.Program
 	Otherwise string
+	// Table is the address of the table whose change is proposed by who says that it is
+	// not theirs; empty: none.
+	Table string
 }
 
 // Protect forbids verbs on targets. When is compiled strict: null means protected.

@@ -1,0 +1,72 @@
+package plan
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/kelpie-sec/kelpie/core/model"
+)
+
+// Person is the user of a name, or the only one who reads a mailbox; nil: there is none.
+func (s *Settings) Person(who string) *User {
+	if u := s.User(who); u != nil || !strings.Contains(who, "@") {
+		return u
+	}
+	return s.UserAt(who)
+}
+
+// Reads tells whether a user reads a mailbox.
+func (u *User) Reads(address string) bool {
+	return slices.ContainsFunc(u.Mail, func(m string) bool { return SameMailbox(m, address) })
+}
+
+// SameMailbox tells whether two addresses lead to one mailbox.
+func SameMailbox(a, b string) bool { return mailbox(a) == mailbox(b) }
+
+// Writes is the address of a user of this name, or else what is one itself.
+func (s *Settings) Writes(who string) string {
+	if u := s.Person(who); u != nil && u.Name == who && len(u.Mail) > 0 {
+		return u.Mail[0]
+	}
+	return who
+}
+
+// Asking is the step that asks a question; nil: the configuration has it no more, or it
+// asks nothing of that kind.
+func (s *Settings) Asking(q *model.Question) *Step {
+	for i := range s.Responses {
+		if s.Responses[i].Address != q.Response {
+			continue
+		}
+		for j := range s.Responses[i].Steps {
+			step := &s.Responses[i].Steps[j]
+			switch {
+			case step.Name != q.Step:
+			case q.Kind == model.QuestionApproval && step.Approval != nil, q.Kind != model.QuestionApproval && step.Wait > 0:
+				return step
+			}
+		}
+	}
+	return nil
+}
+
+// AsksSubjects tells whether subjects of the case are asked too by a step.
+func (s *Step) AsksSubjects(kind model.QuestionKind) bool {
+	if kind == model.QuestionApproval {
+		return s.Approval != nil && s.Approval.AskSubject
+	}
+	return s.AskSubject
+}
+
+// RouteOf is the route by which a step asks; nil: it asks by none.
+func (s *Settings) RouteOf(step *Step, kind model.QuestionKind) *Route {
+	address := step.Route
+	if kind == model.QuestionApproval {
+		address = step.Approval.Route
+	}
+	at := slices.IndexFunc(s.Routes, func(r Route) bool { return r.Address == address })
+	if at < 0 {
+		return nil
+	}
+	return &s.Routes[at]
+}
