@@ -163,32 +163,14 @@ func (q *questionState) decides(a *model.Asked) bool {
 }
 
 // nobody tells whether the level that is asked now has come to nothing: each of it was
-// not reached, or may not be asked.
+// not reached, or could not be asked.
 func (m *Machine) nobody(q *questionState) bool {
 	if q.Level >= len(q.Levels) {
 		return true
 	}
-	var unasked []string
-	for _, address := range q.Levels[q.Level].To {
-		switch a := q.Asks(address); {
-		case a == nil:
-			unasked = append(unasked, address)
-		case !a.Failed && (a.Accepted.IsZero() || q.decides(a)):
-			return false
-		}
-	}
-	cs := m.caseOf(q)
-	if len(unasked) == 0 || cs == nil {
-		return len(unasked) == 0
-	}
-	step := m.settings.Plan.Asking(&q.Question)
-	if step == nil || step.AsksSubjects(q.Kind) {
-		return false // they are asked yet
-	}
-	value := newView(m, cs).value()
-	return !slices.ContainsFunc(unasked, func(address string) bool {
-		_, subject := plan.Reader(&m.settings.Plan, value, address)
-		return !subject
+	return !slices.ContainsFunc(q.Levels[q.Level].To, func(address string) bool {
+		a := q.Asks(address)
+		return a == nil || !a.Failed && (a.Accepted.IsZero() || q.decides(a))
 	})
 }
 
@@ -208,11 +190,11 @@ func (m *Machine) nextLevel(q *questionState) {
 	}
 }
 
-// passOver goes on to who is next where nobody of a level may be asked. It tells whether
+// passOver goes on to who is next where nobody of a level could be asked. It tells whether
 // the case has to be planned again.
 func (m *Machine) passOver(cs *caseState) bool {
-	if len(m.open) == 0 || cs.waiting && newView(m, cs).pending().Count > 0 {
-		return false // an answer may tell who may be asked
+	if len(m.open) == 0 {
+		return false
 	}
 	for _, q := range m.statesOf(cs) {
 		if q.Open() && m.answersFor(cs, q.Case) && m.nobody(q) {

@@ -50,14 +50,6 @@ func (s *Settings) Asking(q *model.Question) *Step {
 	return nil
 }
 
-// AsksSubjects tells whether subjects of the case are asked too by a step.
-func (s *Step) AsksSubjects(kind model.QuestionKind) bool {
-	if kind == model.QuestionApproval {
-		return s.Approval != nil && s.Approval.AskSubject
-	}
-	return s.AskSubject
-}
-
 // RouteOf is the route by which a step asks; nil: it asks by none.
 func (s *Settings) RouteOf(step *Step, kind model.QuestionKind) *Route {
 	address := step.Route

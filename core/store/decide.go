@@ -40,6 +40,7 @@ func (w *writer) changes(c decide.Changes) {
 	w.asks(c)
 	w.intents(c)
 	w.holds(c)
+	w.questions(c)
 	w.counts(c)
 	w.memory(c, n)
 	w.meta(metaPosition, c.Position)

@@ -23,6 +23,8 @@ var dumped = [...]struct{ table, query string }{
 	{"asks", `SELECT id, enrichment, kind, value, state, asked, doc, answer FROM asks ORDER BY id`},
 	{"intents", `SELECT i.id, c.id AS case_id, i.action, i.state, i.planned, i.doc, i.parameters, i.known FROM intents i JOIN cases c ON c.number = i.case_number ORDER BY i.id`},
 	{"holds", `SELECT id, action, target, state, since, doc FROM holds ORDER BY id`},
+	{"questions", `SELECT q.id, c.id AS case_id, q.state, q.opened, q.doc FROM questions q JOIN cases c ON c.number = q.case_number ORDER BY q.id`},
+	{"question_addresses", `SELECT address, question FROM question_addresses ORDER BY address, question`},
 	{"ledger", `SELECT source, hour, doc FROM ledger ORDER BY source, hour`},
 	{"audit", `SELECT seq, hash, record FROM audit ORDER BY seq`},
 }

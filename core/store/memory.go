@@ -219,6 +219,13 @@ func (s *Store) settledOf(ctx context.Context, want decide.Wanted) ([]int64, err
 		}
 		names = append(names, of...)
 	}
+	if len(want.Questions) > 0 {
+		of, err := queryRows(ctx, s, text, `SELECT c.id FROM questions q JOIN cases c ON c.number = q.case_number WHERE q.id IN (SELECT value FROM json_each(?))`, list(want.Questions))
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, of...)
+	}
 	cases := slices.Clone(names)
 	if len(names) > 0 {
 		now, err := queryRows(ctx, s, text, `SELECT case_id FROM case_aliases WHERE alias IN (SELECT value FROM json_each(?))`, list(names))

@@ -16,21 +16,27 @@ func TestEveryQueryHasAnIndex(t *testing.T) {
 		// may are steps that are no fault here.
 		may string
 	}{
-		"cases":             {query: casesOfAll, may: `^(CO-ROUTINE|SCAN) \(subquery`}, // of two that are in order
-		"cases of a state":  {query: casesOfState},
-		"case by alias":     {query: `SELECT case_id FROM case_aliases WHERE alias = ?`},
-		"member":            {query: putMember},
-		"case":              {query: `SELECT doc FROM cases WHERE id = ?`},
-		"find cases":        {query: findCases},
-		"signals of a case": {query: caseSignals, may: `USE TEMP B-TREE FOR ORDER BY`}, // of one case's
-		"lookups":           {query: lookupsAbout},
-		"intents":           {query: intentsOfAll},
-		"intents of state":  {query: intentsOfState},
-		"intents done":      {query: intentsDone},
-		"intent":            {query: intentOf},
-		"intents of cases":  {query: intentsOfCases, may: `LIST SUBQUERY|SCAN json_each|USE TEMP B-TREE FOR ORDER BY`}, // of one case's
-		"ledger":            {query: ledger, may: `SCAN ledger`},                                                       // all are wanted, in the key's order
-		"sources":           {query: sources},
+		"cases":              {query: casesOfAll, may: `^(CO-ROUTINE|SCAN) \(subquery`}, // of two that are in order
+		"cases of a state":   {query: casesOfState},
+		"case by alias":      {query: `SELECT case_id FROM case_aliases WHERE alias = ?`},
+		"member":             {query: putMember},
+		"case":               {query: `SELECT doc FROM cases WHERE id = ?`},
+		"find cases":         {query: findCases},
+		"signals of a case":  {query: caseSignals, may: `USE TEMP B-TREE FOR ORDER BY`}, // of one case's
+		"lookups":            {query: lookupsAbout},
+		"intents":            {query: intentsOfAll},
+		"intents of state":   {query: intentsOfState},
+		"intents done":       {query: intentsDone},
+		"intent":             {query: intentOf},
+		"intents of cases":   {query: intentsOfCases, may: `LIST SUBQUERY|SCAN json_each|USE TEMP B-TREE FOR ORDER BY`}, // of one case's
+		"questions":          {query: questionsOfAll},
+		"questions of state": {query: questionsOfState},
+		"questions answered": {query: questionsAnswered},
+		"questions to":       {query: questionsTo, may: `USE TEMP B-TREE FOR ORDER BY`},                                   // of one person's
+		"questions of cases": {query: questionsOfCases, may: `LIST SUBQUERY|SCAN json_each|USE TEMP B-TREE FOR ORDER BY`}, // of one case's
+		"find questions":     {query: findQuestions},
+		"ledger":             {query: ledger, may: `SCAN ledger`}, // all are wanted, in the key's order
+		"sources":            {query: sources},
 		"counts": {query: counts, may: `SCALAR SUBQUERY|LEFT-MOST SUBQUERY|SCAN CONSTANT ROW|SEARCH signals$|UNION ALL|SCAN case_count|` +
 			`SCAN cases USING COVERING INDEX cases_waiting`}, // only rows that count
 		"account": {query: account, may: `SCALAR SUBQUERY|LEFT-MOST SUBQUERY|SCAN CONSTANT ROW|SEARCH signals$|UNION ALL|SCAN case_count|SCAN checkpoints|` +
