@@ -224,7 +224,7 @@ func (m *Machine) authors(q *questionState) []string {
 		if author == "" {
 			continue
 		}
-		if address := m.settings.Plan.Writes(author); q.askedAt(address) == nil && !slices.Contains(all, address) {
+		if address, ok := m.settings.Plan.Address(author); ok && q.askedAt(address) == nil && !slices.Contains(all, address) {
 			all = append(all, address)
 		}
 	}

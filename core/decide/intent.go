@@ -71,7 +71,10 @@ func (m *Machine) planNow(cs *caseState) bool {
 		m.ask(q)
 	}
 	for i := range p.Intents {
-		m.planIntent(p.Intents[i], view)
+		m.planIntent(p.Intents[i])
+	}
+	for _, a := range p.Asked {
+		m.noteAsked(a)
 	}
 	for _, hold := range p.Waits {
 		m.await(hold, m.firstID(cs))
@@ -96,7 +99,7 @@ func since(old, notes []model.Note) []model.Note {
 	return notes
 }
 
-func (m *Machine) planIntent(in model.Intent, v *view) {
+func (m *Machine) planIntent(in model.Intent) {
 	if m.intents[in.ID] != nil {
 		return
 	}
@@ -107,12 +110,11 @@ func (m *Machine) planIntent(in model.Intent, v *view) {
 	m.changed.intents[in.ID] = m.intents[in.ID]
 	m.recordIntent(in)
 	m.seek(m.intents[in.ID])
-	m.tells(m.intents[in.ID], v)
 }
 
-// counts tells whether an intent counts for its verb's limit: an undo does not, nor
-// what needed no call.
-func counts(in model.Intent) bool { return in.Undoes == "" && in.HeldBy == "" }
+// counts tells whether an intent counts for its verb's limit: an undo does not, nor what
+// needed no call, nor what is only shown to who has to approve.
+func counts(in model.Intent) bool { return in.Undoes == "" && in.HeldBy == "" && !in.Preview }
 
 // keep remembers a new intent.
 func (m *Machine) keep(in model.Intent) {

@@ -127,6 +127,10 @@ func testCompiler(c model.Config) (*Settings, error) {
 			s.Sources = append(s.Sources[:1],
 				Source{Address: "enrichment.leases", Takes: []string{sdk.IP, sdk.MAC}, Internal: true},
 				Source{Address: "enrichment.people", Takes: []string{sdk.User, sdk.Account}, Internal: true})
+		case "asks": // what isolates waits for people
+			ask(s)
+		case "approves": // or is approved by them
+			approve(s)
 		case "fido":
 			s.Plan.Repeat = plan.RepeatOf("fido")
 		case "capped":

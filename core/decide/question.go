@@ -21,7 +21,9 @@ func (m *Machine) ask(q model.Question) {
 	if m.questions[q.ID] != nil {
 		return
 	}
-	q.State, q.OpenedAt, q.Level = model.QuestionOpen, m.at, 0
+	if q.State != model.QuestionOpen && q.Why == "" {
+		q.Why = "there is nobody, or are not enough people, who may be asked"
+	}
 	m.keepQuestion(&questionState{Question: q, number: m.numbers})
 	m.numbers++
 	m.changedQuestion(m.questions[q.ID])
@@ -86,36 +88,19 @@ func (m *Machine) caseOf(q *questionState) *caseState {
 	return m.cases[m.index.Group(n)]
 }
 
-// tells notes that an intent asks somebody.
-func (m *Machine) tells(in *intentState, v *view) {
-	q := m.questions[in.Question]
-	if in.Question == "" || q == nil {
+// noteAsked notes that somebody is asked by a plan, or would be and can't.
+func (m *Machine) noteAsked(a plan.Asking) {
+	q := m.questions[a.Of]
+	if q == nil || !q.Open() || q.Asks(a.Address) != nil {
 		return
 	}
-	address := in.Target.Value
-	a := q.Asks(address)
-	if a == nil {
-		q.Asked = append(q.Asked, model.Asked{Address: address, Level: q.levelOf(address), At: m.at})
-		a = &q.Asked[len(q.Asked)-1]
-	}
-	a.Intent, a.At = in.ID, m.at
-	if u := m.settings.Plan.Person(address); u != nil {
-		a.Person = u.Name
-	}
-	_, subject := plan.Reader(&m.settings.Plan, v.value(), address)
-	a.Subject = a.Subject || subject
+	q.Asked = append(q.Asked, a.Asked)
 	m.changedQuestion(q)
-	m.recordAsked(q, a, "asked")
-}
-
-// levelOf is the first level at which an address is asked.
-func (q *questionState) levelOf(address string) int {
-	for i := range q.Levels[:min(q.Level+1, len(q.Levels))] {
-		if slices.Contains(q.Levels[i].To, address) {
-			return i
-		}
+	to := "asked"
+	if a.Failed {
+		to = "failed"
 	}
-	return q.Level
+	m.recordAsked(q, &q.Asked[len(q.Asked)-1], to)
 }
 
 // delivered draws the consequences of what became of an intent that asks somebody. Where

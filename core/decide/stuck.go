@@ -57,7 +57,7 @@ func (m *Machine) tellStuck(h *holdState) {
 			notice := newView(m, cs).Notice(sdk.Notice{Because: in.Because, DryRun: in.DryRun})
 			in.Parameters, _ = json.Marshal(map[string]json.RawMessage{"notice": notice}) // raw JSON always is
 		}
-		m.planIntent(in, nil)
+		m.planIntent(in)
 	}
 }
 

@@ -2,14 +2,13 @@ package plan
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/kelpie-sec/kelpie/core/model"
 )
 
 // Person is the user of a name, or the only one who reads a mailbox; nil: there is none.
 func (s *Settings) Person(who string) *User {
-	if u := s.User(who); u != nil || !strings.Contains(who, "@") {
+	if u := s.User(who); u != nil {
 		return u
 	}
 	return s.UserAt(who)
@@ -22,14 +21,6 @@ func (u *User) Reads(address string) bool {
 
 // SameMailbox tells whether two addresses lead to one mailbox.
 func SameMailbox(a, b string) bool { return mailbox(a) == mailbox(b) }
-
-// Writes is the address of a user of this name, or else what is one itself.
-func (s *Settings) Writes(who string) string {
-	if u := s.Person(who); u != nil && u.Name == who && len(u.Mail) > 0 {
-		return u.Mail[0]
-	}
-	return who
-}
 
 // Asking is the step that asks a question; nil: the configuration has it no more, or it
 // asks nothing of that kind.
