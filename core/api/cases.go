@@ -75,6 +75,8 @@ type Explanation struct {
 	// Lookups are by enrichment and observable.
 	Lookups []store.Lookup `json:"lookups"`
 	Intents []model.Intent `json:"intents"`
+	// Questions that people were asked about it, in the order in which they were.
+	Questions []model.Question `json:"questions"`
 	// Events are those behind signals of rules over several, by "SEQ/INDEX": as far as
 	// they are listed and the log still has them.
 	Events map[string]EventLine `json:"events,omitempty"`
@@ -103,6 +105,9 @@ func (s *Server) explain(r *http.Request) (any, error) {
 	if e.Intents, err = s.Store.CaseIntents(ctx, ids); err != nil {
 		return nil, err
 	}
+	if e.Questions, err = s.caseQuestions(ctx, c); err != nil {
+		return nil, err
+	}
 	if e.Events, err = s.behind(ctx, e.Signals); err != nil {
 		return nil, err
 	}
@@ -118,6 +123,7 @@ func (s *Server) explain(r *http.Request) (any, error) {
 		e.Weighing = &d
 	}
 	e.Signals, e.Lookups, e.Intents = list(e.Signals), list(e.Lookups), list(e.Intents)
+	e.Questions = list(e.Questions)
 	return e, nil
 }
 
