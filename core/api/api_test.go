@@ -58,12 +58,17 @@ type fakeEngine struct {
 	rules  []measure.Rule
 	// application answers orders to apply.
 	application func(dryRun bool) (Application, error)
+	// decide does what an order is for; nil: nothing.
+	decide func(model.Command)
 }
 
 func (e *fakeEngine) Order(_ context.Context, c model.Command) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.orders = append(e.orders, c)
+	if e.decide != nil {
+		e.decide(c)
+	}
 	return e.err
 }
 

@@ -231,6 +231,11 @@ func sentence(r model.Record) string {
 		parts = append(parts, decisionText(r))
 	case model.RecordFinding:
 		parts = append(parts, findingRecord(r))
+	case model.RecordQuestion, model.RecordAsked, model.RecordChoice:
+		parts = append(parts, askedRecord(r))
+	case model.RecordProposal:
+		parts = append(parts, "a proposal, "+r.Message+", is "+r.To)
+		r.Message = ""
 	case model.RecordBegan:
 		parts = append(parts, "the audit begins here, with steps planned before it")
 	default:
@@ -265,6 +270,25 @@ func pauseText(r model.Record) string {
 		return "actions go on"
 	}
 	return r.Subject + " goes on"
+}
+
+// askedRecord says what became of a question, or of asking somebody, or what a person
+// chose.
+func askedRecord(r model.Record) string {
+	of := strings.TrimPrefix(r.Response, "response.") + "." + r.Step
+	address := strings.TrimPrefix(r.Target, "address:")
+	switch {
+	case r.Kind == model.RecordAsked:
+		text := map[string]string{"asked": "is asked", "accepted": "was reached", "failed": "was not reached"}[r.To]
+		return address + " " + text + " by " + of
+	case r.Kind == model.RecordChoice && address != "":
+		return r.To + " is chosen of " + of + " at " + address + " by " + string(r.Road)
+	case r.Kind == model.RecordChoice:
+		return r.To + " is chosen of " + of + " by " + string(r.Road)
+	case r.From == "" && r.To == string(model.QuestionOpen):
+		return of + " asks"
+	}
+	return of + " is " + strings.ReplaceAll(r.To, "_", " ")
 }
 
 // decisionText says what a person decided about cases, or took back.

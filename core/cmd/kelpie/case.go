@@ -142,6 +142,9 @@ func printCase(w io.Writer, e api.Explanation) {
 	for _, why := range c.Joined {
 		row("one because", why)
 	}
+	for _, q := range e.Questions {
+		row("asked", questionLine(q, e.At))
+	}
 	for _, in := range e.Intents {
 		row("done", intentText(in))
 	}

@@ -154,7 +154,7 @@ func (c *client) send(ctx context.Context, method, path string, query url.Values
 	switch res.StatusCode {
 	case http.StatusNotFound:
 		code = exitNothing
-	case http.StatusBadRequest, http.StatusConflict:
+	case http.StatusBadRequest, http.StatusConflict, http.StatusForbidden:
 		code = exitUsage
 	}
 	return nil, &codeError{code, failure.Error}

@@ -59,6 +59,7 @@ func printExplanation(w io.Writer, e api.Explanation) {
 	if e.Weighing != nil {
 		printWeighing(w, &c, e.Weighing)
 	}
+	printQuestionsOf(w, e)
 	printSteps(w, e)
 }
 
