@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -62,6 +63,7 @@ func TestScripts(t *testing.T) {
 	}
 	plugins, locked := buildPlugins(t)
 	acmes := buildReleases(t)
+	mailers := buildMailers(t)
 	testscript.Run(t, testscript.Params{
 		Dir:           "testdata/script",
 		UpdateScripts: os.Getenv("UPDATE") != "",
@@ -69,6 +71,15 @@ func TestScripts(t *testing.T) {
 			e.Setenv("PLUGINS", plugins)
 			e.Setenv("LOCKED", locked)
 			e.Setenv("ACMES", acmes)
+			e.Setenv("MAILERS", mailers)
+			l, err := net.Listen("tcp", "127.0.0.1:0") // for a mail server of the script's
+			if err != nil {
+				return err
+			}
+			e.Setenv("MAIL_SERVER", l.Addr().String())
+			if err := l.Close(); err != nil {
+				return err
+			}
 			web := httptest.NewServer(http.FileServer(http.Dir(e.WorkDir)))
 			e.Defer(web.Close)
 			e.Setenv("WEB", web.URL)
@@ -104,6 +115,19 @@ func buildPlugins(t *testing.T) (plugins, locked string) {
 		t.Fatal(err)
 	}
 	return plugins, locked
+}
+
+// buildMailers builds what sends mails, and the server that takes them.
+func buildMailers(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, pkg := range []string{"../../../plugins/email", "../../../examples/quickstart/smtpsink"} {
+		out, err := exec.Command("go", "build", "-o", filepath.Join(dir, filepath.Base(pkg)), pkg).CombinedOutput()
+		if err != nil {
+			t.Fatalf("go build %s: %v\n%s", pkg, err, out)
+		}
+	}
+	return dir
 }
 
 // buildReleases builds versions of one plugin, each a file acme-VERSION.
