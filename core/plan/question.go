@@ -179,19 +179,22 @@ func (r *run) tell(resp *Response, s *Step, q *model.Question) {
 			if why := r.unasked(s, q, address); why != "" {
 				asked.Failed = true
 				r.note(resp.Address, s.Name, AddressKind+":"+address, "not asked: %s", why)
-			} else if asked.Intent = r.asking(resp, s, q, &q.Levels[n], address); asked.Intent == "" {
-				continue // there is no room now
+			} else if intent, room := r.asking(resp, s, q, &q.Levels[n], address); !room {
+				continue
+			} else if asked.Intent = intent; intent == "" {
+				asked.Failed = true
 			}
 			r.plan.Asked = append(r.plan.Asked, Asking{Of: q.ID, Asked: asked})
 		}
 	}
 }
 
-// asking plans the intent that asks one address; empty: it has to wait.
-func (r *run) asking(resp *Response, s *Step, q *model.Question, level *model.Level, address string) string {
+// asking plans the intent that asks one address; empty: what it would say can't be worked
+// out. Without room it has to wait.
+func (r *run) asking(resp *Response, s *Step, q *model.Question, level *model.Level, address string) (intent string, room bool) {
 	if limit, ok := r.limits[notify]; ok && r.recent(notify)+r.planned[notify] >= limit {
 		r.limited(resp.Address, s.Name, AddressKind+":"+address, notify, limit)
-		return ""
+		return "", false
 	}
 	t := model.Target{Kind: AddressKind, Value: address}
 	known := r.c.Facts.Target(t)
@@ -221,11 +224,11 @@ func (r *run) asking(resp *Response, s *Step, q *model.Question, level *model.Le
 	var err error
 	if in.Parameters, err = r.parameters(&step, notice); err != nil {
 		r.note(resp.Address, s.Name, AddressKind+":"+address, "not asked: %v", err)
-		return ""
+		return "", true
 	}
 	r.planned[notify]++
 	r.add(in)
-	return in.ID
+	return in.ID, true
 }
 
 // toDo is what the reader is asked to do, if the operator has no words for it.
