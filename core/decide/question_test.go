@@ -40,7 +40,9 @@ func ask(s *Settings) {
 			Name: "ask", Action: "action.mail", Verb: "notify", Route: "route.asked", TargetKinds: []string{"address"}, Notice: true,
 			Wait: 20 * time.Minute, Options: []model.Option{
 				{Name: "ignore", NeedsReason: true, Reasons: []string{model.ReasonExpected, model.ReasonTest, model.ReasonFalseAlarm, model.ReasonDuplicate}},
-				{Name: "contain", Run: []string{"isolate"}}, {Name: "escalate"}, {Name: "not_mine"},
+				{Name: "contain", Run: []string{"isolate"}},
+				{Name: "escalate"},
+				{Name: "not_mine"},
 			},
 		},
 		*isolate,
@@ -677,8 +679,8 @@ func TestAClockThatJumpsAsks(t *testing.T) {
 func TestQuestionsSnapshot(t *testing.T) {
 	f := newAsking(t, "base asks")
 	f.alert(0)
-	f.alert(1)
 	f.deliver("kim@example.org", model.IntentDone)
+	f.alert(1)
 	f.choose(model.Command{Question: f.question(1).ID, By: "joe", Option: "ignore", Because: "expected"})
 	f.tick(time.Minute)
 	text := snapshot(t, f.m)
