@@ -148,12 +148,16 @@ func (s *askStory) chosen(q *model.Question) {
 }
 
 // TestQuestionsInAnyOrder: whatever comes, and whatever restarts, the same inputs give the
-// same rows and the same memory; what is over stays so; nothing times out that reached
+// same rows and the same memory, and the same rows with another; what is over stays so; nothing times out that reached
 // nobody; and nobody counts twice.
 func TestQuestionsInAnyOrder(t *testing.T) {
 	seen := map[model.QuestionState]int{}
 	rapid.Check(t, func(t *rapid.T) {
-		compile := drawCompiler(t)
+		lateness := drawLateness(t)
+		compile := within(Limits{}, lateness)
+		if rapid.Bool().Draw(t, "little memory") {
+			compile = within(drawLimits(t), lateness)
+		}
 		s := &askStory{holdStory: &holdStory{t: t, compile: compile, m: New(compile), tables: newTables(), now: start, contained: map[string]containment{}}}
 		s.config(rapid.SampledFrom(askConfigs[:3]).Draw(t, "first"))
 		s.tick(0)
@@ -178,6 +182,23 @@ func TestQuestionsInAnyOrder(t *testing.T) {
 		}
 		if !bytes.Equal(snapshot(t, s.m), snapshot(t, again)) {
 			t.Fatal("replayed, the memory is another")
+		}
+		configs := 0
+		for _, p := range s.parts {
+			if p.in.Config != nil {
+				configs++
+			}
+		}
+		if configs > 1 {
+			return // another configuration looks anew only at what is in memory
+		}
+		other, rows := New(within(drawLimits(t), lateness)), newTables()
+		for _, p := range s.parts {
+			apply(t, other, rows, p)
+		}
+		rows.commit(other.Changes())
+		if diff := cmp.Diff(s.tables.dump(), rows.dump()); diff != "" {
+			t.Fatalf("with another memory the rows are others: %s", diff)
 		}
 	})
 	for _, state := range []model.QuestionState{
