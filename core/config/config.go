@@ -13,6 +13,7 @@ import (
 	"github.com/kelpie-sec/kelpie/core/model"
 	"github.com/kelpie-sec/kelpie/core/plan"
 	"github.com/kelpie-sec/kelpie/core/respond"
+	"github.com/kelpie-sec/kelpie/core/web"
 )
 
 // Diagnostics are complaints with their places.
@@ -28,6 +29,7 @@ type Config struct {
 	Names map[string]string
 
 	Kelpie    Kelpie
+	Web       web.Settings
 	Detectors []Detector // that are enabled, by address
 	Match     match.Settings
 	Decide    decide.Settings

@@ -428,7 +428,7 @@ func (i *instance) maker() string {
 }
 
 func (p *parser) action(i *instance) {
-	a := respond.Action{Maker: respond.Maker{Instance: i.settings.Key}, Timeout: i.section.duration("timeout", respond.DefaultTimeout), Verbs: map[string]respond.Verb{}}
+	a := respond.Action{Maker: respond.Maker{Instance: i.settings.Key}, Timeout: i.section.duration("timeout", respond.DefaultTimeout), Verbs: map[string]respond.Verb{}, Answers: i.connector.Answers}
 	for _, v := range i.connector.Verbs {
 		a.Verbs[v.Name] = respond.Verb{Check: v.Check, Idempotent: v.Idempotent, Settle: time.Duration(v.Settle) * time.Second}
 	}

@@ -32,6 +32,7 @@ func (p *parser) kelpie() {
 		for _, stream := range s.of("stream") {
 			p.stream(stream, &k)
 		}
+		p.listener(s)
 		p.organisation(s.one("organisation"))
 		p.memory(s.one("memory"))
 	}

@@ -32,10 +32,11 @@ func kelpieBlock() blockType {
 			duration("sync_interval", "How often, with sync = \"interval\".").standard(`"2s"`),
 			text("reserve", "Space on the disk below which nothing is taken in, such as \"2GiB\". By default the larger of 1 GiB and 5 % of the disk."),
 			duration("keep", "How long events stay in the log that nobody needs any more.").standard(`"7d"`),
-			text("listen", "Address of the API and the pages on the network.").notYet(),
-			text("public_url", "Where people reach the pages.").notYet(),
+			text("listen", "Address of the page where people answer, such as \"0.0.0.0:8443\". It needs public_url and, unless only this machine reaches it, tls. Without it people answer by the command line."),
+			text("public_url", "Where people reach that page, such as \"https://kelpie.example.org\": links begin with it."),
 		},
 		blocks: []blockType{
+			tlsBlock(),
 			{name: "organisation", doc: "What is ours, and so never sent to an enrichment that is not internal.", body: bodyType{attributes: []attribute{
 				texts("networks", "Networks, such as \"10.0.0.0/8\"."),
 				texts("domains", "Domains with all below them."),

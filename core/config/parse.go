@@ -334,6 +334,7 @@ func (p *parser) build() {
 	p.score()
 	p.responding()
 	p.checkGrants()
+	p.answering()
 }
 
 // unused complains about blocks that nothing names.

@@ -44,12 +44,16 @@ type flow struct {
 	// paused is whether actions were paused after the last commit; true before the first.
 	paused  bool
 	changes *changes
+	page    *page
 }
 
 // prepare makes the stages; only plugins run when it returns. Whatever it returns,
 // plugins and joiners are to be stopped.
 func (f *flow) prepare(ctx context.Context) error {
 	if err := f.k.checkSocket(); err != nil {
+		return err
+	}
+	if err := f.openPage(); err != nil {
 		return err
 	}
 	if err := f.k.fill(ctx); err != nil {
@@ -92,7 +96,7 @@ func (f *flow) prepare(ctx context.Context) error {
 	}
 	f.responder = &respond.Responder{
 		Settings: c.Config.Respond, Journal: f.k.store, Caller: actions{f}, Reporter: respondReporter{outcomes},
-		Log: f.logger, Epoch: epoch, Now: f.k.clock.now, Uptime: f.k.uptime,
+		Log: f.logger, Epoch: epoch, Now: f.k.clock.now, Uptime: f.k.uptime, Links: f.links,
 	}
 	if f.options.Once {
 		f.responder.Settings.MaxAttempts = onceAttempts

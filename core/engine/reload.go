@@ -163,14 +163,22 @@ func (r *reload) run(ctx context.Context) (api.Application, error) {
 	}
 	r.effects = c.Effects()
 	a := r.result()
+	take, drop, err := r.page.prepare(r.next.Config.Web)
+	if err != nil {
+		c.Abandon()
+		return r.refuse(err.Error()), nil
+	}
 	switch {
 	case a.Outcome == api.Unchanged || r.dryRun:
+		drop()
 		c.Abandon()
 		return r.timed(a), nil
 	}
 	if err := r.flow.change(r.changes.life, r.next.Configuration, c); err != nil {
+		drop()
 		return r.refuse(err.Error()), nil
 	}
+	take()
 	f := r.changes.generation()
 	r.logger.Info("another configuration is in force", "config", f.hash(), "before", r.now.hash(), "number", f.number,
 		"took", time.Since(r.began).Round(time.Millisecond))

@@ -99,12 +99,14 @@ func (k *Kelpie) Run(ctx context.Context, o RunOptions) (err error) {
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 			err = f.cut() // to be told to stop is no failure, whenever it comes
 		}
-		return errors.Join(err, f.stopPlugins(), f.stopJoiners())
+		return errors.Join(err, f.stopPage(), f.stopPlugins(), f.stopJoiners())
 	}
 	stopAPI, err := k.serve(f)
 	if err != nil {
-		return errors.Join(err, f.stopPlugins(), f.stopJoiners())
+		return errors.Join(err, f.stopPage(), f.stopPlugins(), f.stopJoiners())
 	}
 	defer func() { err = errors.Join(err, stopAPI()) }()
+	f.page.serve()
+	defer func() { err = errors.Join(f.stopPage(), err) }()
 	return f.run(ctx)
 }

@@ -63,6 +63,7 @@ func (k *Kelpie) Status(ctx context.Context) (api.Status, error) {
 		s.Tables = f.tables.versions(f.changes.generation())
 		s.Troubles = append(s.Troubles, f.gate.troubles()...)
 		s.Troubles = append(s.Troubles, f.tables.troubles()...)
+		s.Troubles = append(s.Troubles, f.page.troubles()...)
 		if rules := f.rules.Load(); rules != nil {
 			s.Rules = *rules
 		}

@@ -120,6 +120,10 @@ type Responder struct {
 	Epoch int64
 	// Now is the clock.
 	Now func() time.Time
+	// Links gives the parameters of a call, with where their reader can answer, and what
+	// takes that out of what the connector says (nil: nothing has to be); it is asked
+	// for calls alone, so that nothing else has it. nil: there are no links.
+	Links func(in model.Intent) (parameters []byte, hide func(string) string)
 	// Uptime of the machine in the life of it that boot names, empty if nobody knows;
 	// nil: only the clock is known.
 	Uptime func() (boot string, uptime time.Duration)

@@ -82,6 +82,8 @@ type Action struct {
 	// Timeout of one call; nothing takes effect after it.
 	Timeout time.Duration
 	Verbs   map[string]Verb
+	// Answers: it hands back what people chose.
+	Answers bool
 	// Maker is who does it now.
 	Maker Maker
 	// Others: what was done here may be another's, whose verbs promise something else.

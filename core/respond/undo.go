@@ -15,8 +15,31 @@ func (r *Responder) perform(ctx context.Context, in model.Intent, a Attempt, los
 	if in.Undoes != "" {
 		return r.Caller.Undo(ctx, call(in, a, 1+lost))
 	}
-	return r.Caller.Execute(ctx, call(in, a, 1+lost))
+	c := call(in, a, 1+lost)
+	if r.Links == nil {
+		return r.Caller.Execute(ctx, c)
+	}
+	var hide func(string) string
+	c.Parameters, hide = r.Links(in)
+	res, err := r.Caller.Execute(ctx, c)
+	if hide != nil {
+		res.Message, res.Reference = hide(res.Message), hide(res.Reference)
+		if err != nil {
+			err = hidden{err, hide}
+		}
+	}
+	return res, err
 }
+
+// hidden is an error without what nobody but a reader may know.
+type hidden struct {
+	error
+	hide func(string) string
+}
+
+func (h hidden) Error() string { return h.hide(h.error.Error()) }
+
+func (h hidden) Unwrap() error { return h.error }
 
 // can tells whether an action may be asked for what an intent wants.
 func (a Action) can(in model.Intent) bool { return in.Undoes != "" || !a.UndoOnly }

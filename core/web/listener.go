@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -36,7 +37,7 @@ type Listener struct {
 	Settings Settings
 
 	bound  *bound
-	cert   *certificate // nil: plain HTTP
+	cert   atomic.Pointer[certificate] // nil: plain HTTP
 	server *http.Server
 	logger *slog.Logger
 	now    func() time.Time
@@ -48,10 +49,11 @@ type Listener struct {
 func Open(s Settings, logger *slog.Logger, now func() time.Time) (*Listener, error) {
 	l := &Listener{Settings: s, logger: logger, now: now}
 	if s.Cert != "" {
-		var err error
-		if l.cert, err = newCertificate(s.Cert, s.Key, now); err != nil {
+		cert, err := newCertificate(s.Cert, s.Key, now)
+		if err != nil {
 			return nil, err
 		}
+		l.cert.Store(cert)
 	}
 	inner, err := net.Listen("tcp", s.Listen)
 	switch {
@@ -69,7 +71,41 @@ func Open(s Settings, logger *slog.Logger, now func() time.Time) (*Listener, err
 }
 
 // Addr is where it listens.
-func (l *Listener) Addr() string { return l.bound.Addr().String() }
+func (l *Listener) Addr() net.Addr { return l.bound.Addr() }
+
+// Become reads what other settings with the same address say. keep goes on by them;
+// until then all is as it was.
+func (l *Listener) Become(s Settings) (keep func(), err error) {
+	var cert *certificate
+	if s.Cert != "" {
+		if cert, err = newCertificate(s.Cert, s.Key, l.now); err != nil {
+			return nil, err
+		}
+	}
+	return func() {
+		l.Settings = s
+		l.cert.Store(cert)
+	}, nil
+}
+
+// Accept gives the next connection, and is the server's.
+func (l *Listener) Accept() (net.Conn, error) {
+	c, err := l.bound.Accept()
+	if err != nil {
+		return nil, err
+	}
+	cert := l.cert.Load()
+	if cert == nil {
+		return c, nil
+	}
+	return tls.Server(c, &tls.Config{
+		MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"},
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			pair, _ := cert.get() // a problem is a trouble
+			return pair, nil
+		},
+	}), nil
+}
 
 // Serve begins to answer by a handler, until Close.
 func (l *Listener) Serve(h http.Handler) {
@@ -82,19 +118,9 @@ func (l *Listener) Serve(h http.Handler) {
 	}
 	l.server.Protocols.SetHTTP1(true)
 	l.done = make(chan struct{})
-	var on net.Listener = l.bound
-	if l.cert != nil {
-		on = tls.NewListener(on, &tls.Config{
-			MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"},
-			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-				pair, _ := l.cert.get() // a problem is a trouble
-				return pair, nil
-			},
-		})
-	}
 	go func() {
 		defer close(l.done)
-		if err := l.server.Serve(on); !errors.Is(err, http.ErrServerClosed) {
+		if err := l.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			l.logger.Error("the answer page is not served any more", "error", err)
 		}
 	}()
@@ -125,10 +151,11 @@ func (l *Listener) Trouble() string {
 		default:
 		}
 	}
-	if l.cert == nil {
+	cert := l.cert.Load()
+	if cert == nil {
 		return ""
 	}
-	pair, err := l.cert.get()
+	pair, err := cert.get()
 	if err != nil {
 		return "the certificate of the answer page can't be read again, and the one before is shown: " + err.Error()
 	}

@@ -145,6 +145,7 @@ func (o *options) read() (engine.Reading, error) {
 	lock, diags := config.ReadLock(o.folder())
 	if r.Diagnostics = append(r.Diagnostics, diags...); !diags.HasErrors() {
 		r.Diagnostics = append(r.Diagnostics, c.config.Refusals()...)
+		r.Diagnostics = append(r.Diagnostics, c.config.Certified(time.Now())...)
 		r.Diagnostics = append(r.Diagnostics, c.config.Unlocked(o.attached.trusted(lock))...)
 		r.Diagnostics = append(r.Diagnostics, c.config.Unvouched(o.attached.trusted(lock))...)
 	}

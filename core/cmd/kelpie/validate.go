@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -29,6 +30,7 @@ func (p program) validateCommand(o *options) *cobra.Command {
 			}
 			if c.config != nil {
 				c.diags = append(append(c.diags, c.config.NotBuilt...), c.config.Unproven...)
+				c.diags = append(c.diags, c.config.Certified(time.Now())...)
 				lock, diags := config.ReadLock(o.folder())
 				c.diags = append(append(c.diags, diags...), c.config.Unvouched(lock)...)
 			}
