@@ -88,8 +88,14 @@ func (l *Listener) Become(s Settings) (keep func(), err error) {
 	}, nil
 }
 
-// Accept gives the next connection, and is the server's.
-func (l *Listener) Accept() (net.Conn, error) {
+// incoming is a Listener as its server has it, which closes the address alone.
+type incoming struct{ *Listener }
+
+// Close lets the address go.
+func (l incoming) Close() error { return l.bound.Close() }
+
+// Accept gives the next connection.
+func (l incoming) Accept() (net.Conn, error) {
 	c, err := l.bound.Accept()
 	if err != nil {
 		return nil, err
@@ -120,7 +126,7 @@ func (l *Listener) Serve(h http.Handler) {
 	l.done = make(chan struct{})
 	go func() {
 		defer close(l.done)
-		if err := l.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		if err := l.server.Serve(incoming{l}); !errors.Is(err, http.ErrServerClosed) {
 			l.logger.Error("the answer page is not served any more", "error", err)
 		}
 	}()
