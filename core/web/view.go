@@ -251,8 +251,13 @@ func (v *questionView) score(s sdk.NoticeScore) {
 	}
 	var lines []sdk.NoticeLine
 	for _, f := range s.Factors {
+		all := 0.0
+		for _, l := range f.Lines {
+			all += max(0, l.Counted)
+		}
 		for _, l := range f.Lines {
 			if l.Counted > 0 {
+				l.Counted = f.Share * (l.Counted / all) // so that they add up to the total
 				lines = append(lines, l)
 			}
 		}
