@@ -19,15 +19,19 @@ type asked struct {
 	reader *model.Asked
 }
 
-// chosen is what the reader chose last; nil: nothing.
+// chosen is what the reader chose that counts or, if nothing does, last; nil: nothing.
 func (a *asked) chosen() *model.Choice {
-	for i := range slices.Backward(a.Choices) {
+	var last *model.Choice
+	for i := range a.Choices {
 		c := &a.Choices[i]
+		if last != nil && last.Counts {
+			break
+		}
 		if c.Address == a.reader.Address || c.By == a.reader.Address || a.reader.Person != "" && c.By == a.reader.Person {
-			return c
+			last = c
 		}
 	}
-	return nil
+	return last
 }
 
 // answerable tells whether the reader can choose now.

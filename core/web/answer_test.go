@@ -483,3 +483,20 @@ func TestPolicy(t *testing.T) {
 		t.Errorf("policy %s, want %s", r.Header.Get("Content-Security-Policy"), want)
 	}
 }
+
+// TestRefused: an answer that decide would not have is told, and can be given better; what
+// is tried after one that counts takes nothing from it.
+func TestRefused(t *testing.T) {
+	s := newSite(t)
+	q := s.ask("q-1", kim)
+	path := Path + s.token(t, q, kim.Address)
+	no := model.Choice{Option: "contain", By: "kim", Address: kim.Address, At: now, Why: "kim does not have the role approver"}
+	q.Choices = []model.Choice{no}
+	s.fake.questions["q-1"] = q
+	expect(t, s.do("GET", path, nil), 200, "Your answer was not taken: kim does not have the role approver.", "<form")
+	yes := no
+	yes.Counts, yes.Why, yes.Option = true, "", "not_mine"
+	q.Choices, q.State, q.By, q.Choice, q.ClosedAt = []model.Choice{no, yes, no}, model.QuestionAnswered, "kim", "not_mine", now
+	s.fake.questions["q-1"] = q
+	expect(t, s.do("GET", path, nil), 200, "Your answer was taken", "It is not mine", "Somebody else is asked now", "!<form", "!role approver")
+}

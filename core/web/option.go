@@ -24,6 +24,9 @@ func (v *questionView) options(a *asked, g given) {
 		v.Options = append(v.Options, one)
 	}
 	v.Problem, v.Note = g.problem, g.note[:min(len(g.note), maxNote)]
+	if c := a.chosen(); v.Problem == "" && c != nil && c.Why != "" {
+		v.Problem = "Your answer was not taken: " + shown(c.Why) + "."
+	}
 }
 
 func labelOf(o model.Option) string {
