@@ -244,7 +244,7 @@ func oneOf[T ~string](r *http.Request, name string, words ...T) (T, error) {
 
 func (s *Server) intents(r *http.Request) (any, error) {
 	state, err := oneOf(r, "state", model.IntentPending, model.IntentDone, model.IntentAlready,
-		model.IntentRefused, model.IntentFailed, model.IntentUnknown, model.IntentUndone)
+		model.IntentRefused, model.IntentFailed, model.IntentUnknown, model.IntentUndone, model.IntentGathered)
 	if err != nil {
 		return nil, err
 	}

@@ -202,7 +202,7 @@ func (s sender) state(l Ledger, e *evidence) {
 	s.value(asks, float64(e.Counts.AsksPending))
 	for _, state := range []model.IntentState{
 		model.IntentDone, model.IntentAlready, model.IntentUndone, model.IntentRefused, model.IntentFailed,
-		model.IntentUnknown, model.IntentPending,
+		model.IntentUnknown, model.IntentPending, model.IntentGathered,
 	} {
 		s.value(intents, float64(l.Intents[state]), string(state))
 	}

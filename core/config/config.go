@@ -11,6 +11,7 @@ import (
 	"github.com/kelpie-sec/kelpie/core/enrich"
 	"github.com/kelpie-sec/kelpie/core/match"
 	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/core/oncall"
 	"github.com/kelpie-sec/kelpie/core/plan"
 	"github.com/kelpie-sec/kelpie/core/respond"
 	"github.com/kelpie-sec/kelpie/core/web"
@@ -43,6 +44,8 @@ type Config struct {
 	Tested map[string]Tested
 	// Tables, for who watches their files, in the order of their blocks.
 	Tables []Table
+	// Schedules, for who reads them, in the order of their blocks.
+	Schedules []oncall.Schedule
 	// Known are the tables themselves, for who makes a configuration of the same ones.
 	Known Known
 

@@ -74,6 +74,8 @@ func (p *parser) readable(e hclsyntax.Expression, env expr.Env, at place) (map[s
 			ok = p.readConstant(traversal, p.locals, locals, p.localNames) && ok
 		case "table":
 			ok = p.readTable(traversal, at) && ok
+		case "schedule":
+			ok = p.readSchedule(traversal, at) && ok
 		default:
 			_, here := env.Roots[root]
 			switch {

@@ -16,7 +16,7 @@ func language() bodyType {
 		connectorBlock("enrichment", "A source of answers about observables.", nil),
 		connectorBlock("action", "What can be done, and by whom.", nil),
 		templateBlock(), pipelineBlock(), ignoreBlock(), ruleBlock(), tableBlock(), packBlock(), moduleBlock(), inputBlock(),
-		scoreBlock(), responseBlock(), textBlock(), routeBlock(), holdBlock(), userBlock(), protectBlock(), movedBlock(),
+		scoreBlock(), responseBlock(), textBlock(), routeBlock(), scheduleBlock(), holdBlock(), userBlock(), protectBlock(), movedBlock(),
 	}}
 }
 
@@ -416,13 +416,6 @@ func userBlock() blockType {
 		texts("roles", "What the person may do: viewer, responder, approver, engineer or admin; each may do what those before it may."),
 		text("team", "The team."),
 		texts("accounts", "Accounts that are this person, as \"user:kim\" or \"account:ACME\\\\kim\": nobody decides about an alert on an account of their own."),
-	}}}
-}
-
-func routeBlock() blockType {
-	return blockType{name: "route", labels: []string{"name"}, many: true, doc: "Finds the person.", body: bodyType{attributes: []attribute{
-		expression("to", "Addresses; those that are not known are left out.").must(),
-		text("otherwise", "The address if there is none.").must(),
 	}}}
 }
 

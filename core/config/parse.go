@@ -13,6 +13,7 @@ import (
 	"github.com/kelpie-sec/kelpie/core/expr"
 	"github.com/kelpie-sec/kelpie/core/host"
 	"github.com/kelpie-sec/kelpie/core/match"
+	"github.com/kelpie-sec/kelpie/sdk/table"
 )
 
 // parser makes a Config of a Source. It goes on after a complaint, so that an
@@ -44,7 +45,8 @@ type parser struct {
 	// rehearsal is what tests are run by; nil: they are checked only.
 	rehearsal *rehearsed
 
-	tableRows map[string]expr.Table // by name
+	tableRows map[string]expr.Table   // by name
+	tableOf   map[string]*table.Table // likewise
 	joined
 
 	alone bool // the blocks of other plugins are left out
@@ -360,6 +362,8 @@ func (p *parser) unused() {
 			why = "write to = %s in a step"
 		case "text":
 			why = "write text = %s in a step"
+		case "schedule":
+			why = "read it in a route, as %s"
 		case "pipeline":
 			why = "write alerts = true in it, or on = [%s] in a rule"
 		case "publisher":
@@ -374,7 +378,7 @@ func (p *parser) unused() {
 		default:
 			continue
 		}
-		if slices.Contains([]string{"connection", "detector", "action", "template", "response", "route", "pipeline", "publisher", "table", "text"}, s.typ.name) {
+		if slices.Contains([]string{"connection", "detector", "action", "template", "response", "route", "schedule", "pipeline", "publisher", "table", "text"}, s.typ.name) {
 			why = fmt.Sprintf(why, address)
 		}
 		p.errorf(s.header(), "Unused block", "Nothing uses this %s: %s, or remove the block.", s.typ.name, why)

@@ -34,6 +34,9 @@ const noticeParameter = "notice"
 func (p *parser) responding() {
 	out := &p.config.Decide.Plan
 	out.Users, out.Authors = p.users(), p.authors()
+	for _, s := range p.each("schedule") {
+		p.schedule(s)
+	}
 	for _, s := range p.each("route") {
 		out.Routes = append(out.Routes, p.route(s))
 	}
@@ -45,15 +48,6 @@ func (p *parser) responding() {
 	}
 	p.stuck(out)
 	p.limits(p.offered())
-}
-
-func (p *parser) route(s *section) plan.Route {
-	r := plan.Route{Address: s.address(), Otherwise: s.text("otherwise", "")}
-	r.To = p.program(s, "to", inRoute, expr.Env{})
-	if s.has("otherwise") && strings.TrimSpace(r.Otherwise) == "" {
-		p.errorf(s.place("otherwise"), "Empty", "Name who is told when nobody else is found.")
-	}
-	return r
 }
 
 func (p *parser) protect(s *section) plan.Protect {

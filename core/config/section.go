@@ -34,7 +34,7 @@ var nameForm = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
 // addressable are the kinds of blocks that others name.
 func addressable(kind string) bool {
 	switch kind {
-	case "connection", "detector", "enrichment", "action", "template", "pipeline", "rule", "response", "route", "variable", "publisher", "table", "pack", "module", "user", "text":
+	case "connection", "detector", "enrichment", "action", "template", "pipeline", "rule", "response", "route", "schedule", "variable", "publisher", "table", "pack", "module", "user", "text":
 		return true
 	}
 	return false

@@ -239,6 +239,10 @@ func (p *parser) table(s *section) (expr.Table, bool) {
 		p.config.Known = Known{}
 	}
 	p.config.Known[of] = t
+	if p.tableOf == nil {
+		p.tableOf = map[string]*table.Table{}
+	}
+	p.tableOf[s.name()] = t
 	full := p.src.full(path)
 	p.config.Tables = append(p.config.Tables, Table{
 		Address: s.address(), Path: full, root: p.src.root(full), Hash: version.Hash, Rows: t.Len(), place: s.place("path"),
@@ -376,6 +380,7 @@ func (c *Config) WithTable(address string, content []byte) (*Config, Diagnostics
 	}
 	next := *c // what was set from outside stays
 	next.Source, next.Match, next.Decide, next.Tables, next.parts = fresh.Source, fresh.Match, fresh.Decide, fresh.Tables, fresh.parts
+	next.Schedules = fresh.Schedules
 	next.Known = fresh.Known
 	next.Respond.Actions = maps.Clone(c.Respond.Actions)
 	next.finish(fresh.Hash)

@@ -59,7 +59,7 @@ func Places() []Place {
 		of(inSeveral, "when", "key", "of"), of(inTitle, "title"),
 		of(inScore, "for_each", "when", "points", "because", "source", "at", "reliability"), of(inResponse, "when"),
 		of(inStep, "when", "targets", "to", "from"), of(inParams, "parameters", "because", "undo_after", "subject", "asked", "body"),
-		of(inRoute, "to"), of(inProtect, "when"),
+		of(inRoute, "to", "team"), of(inProtect, "when"),
 	}
 	for i := range all {
 		switch place(all[i].Name) {
@@ -67,6 +67,8 @@ func Places() []Place {
 			all[i].Roots = append(all[i].Roots, "each", "factor", "input")
 		case inStep, inParams:
 			all[i].Roots = append(all[i].Roots, "step")
+		case inRoute:
+			all[i].Roots = append(all[i].Roots, "schedule")
 		}
 	}
 	return all
@@ -120,6 +122,8 @@ func Values() []Value {
 		Value{"input.NAME", "", "Its value.", score},
 		Value{"local", "object", "What `locals` blocks give a name.", nil},
 		Value{"local.NAME", "", "What is written there.", nil},
+		Value{"schedule", "object", "Who is on call, by `schedule` blocks.", []string{string(inRoute)}},
+		Value{"schedule.NAME", "list of texts", "Addresses, or names of users, of who is on call now; empty if nobody is.", []string{string(inRoute)}},
 		Value{"step", "object", "The other steps of the response. A step that reads one waits for it.", steps},
 		Value{"step.NAME.by", "text", "Who chose; null if nobody did.", steps},
 		Value{"step.NAME.choice", "text", "The option that was chosen, of a step with `wait`.", steps},

@@ -34,6 +34,8 @@ type changed struct {
 	configs []ConfigVersion
 	records []model.Record
 	rules   []RuleStat
+	// schedules that are known anew; of one that is gone the rest is empty.
+	schedules map[string]model.Schedule
 
 	// Rows that were made before the end of the group, by key, since what they are
 	// made of has left.
@@ -65,8 +67,9 @@ func newChanged() changed {
 		questions: map[string]*questionState{},
 		proposals: map[string]model.Proposal{},
 
-		ledger:  map[ledgerKey]*Ledger{},
-		sources: map[string]*SourceState{},
+		ledger:    map[ledgerKey]*Ledger{},
+		sources:   map[string]*SourceState{},
+		schedules: map[string]model.Schedule{},
 
 		rows: map[string]model.Case{}, memberRows: map[string]string{}, aliasRows: map[string]string{},
 	}
@@ -136,6 +139,9 @@ func (m *Machine) Changes() Changes {
 	}
 	for _, id := range slices.Sorted(maps.Keys(ch.proposals)) {
 		c.Proposals = append(c.Proposals, ch.proposals[id])
+	}
+	for _, address := range slices.Sorted(maps.Keys(ch.schedules)) {
+		c.Schedules = append(c.Schedules, ch.schedules[address])
 	}
 	c.Due = m.nextEnd()
 	for _, row := range ch.ledger {

@@ -56,8 +56,10 @@ type Changes struct {
 	Proposals []model.Proposal `json:"proposals,omitempty"`
 	// Cursors of the streams of answers, by the action's address.
 	Cursors map[string][]byte `json:"cursors,omitempty"`
-	// Due is how long after the last tick a hold or question has to be looked at; nil: none
-	// has an end. It is no row: it tells when the next tick is wanted.
+	// Schedules by Address, as they are known now.
+	Schedules []model.Schedule `json:"schedules,omitempty"`
+	// Due is how long after the last tick something has to be looked at that ends by
+	// itself; nil: there is none. It is no row: it tells when the next tick is wanted.
 	Due *time.Duration `json:"due,omitempty"`
 	// Ledger by Source and Hour.
 	Ledger []Ledger `json:"ledger,omitempty"`

@@ -89,8 +89,8 @@ func (m *Machine) showEnd(h *holdState, o *model.Owner) {
 	}
 }
 
-// nextEnd is how long after the last tick a hold or pause has to be looked at; nil: none
-// has an end.
+// nextEnd is how long after the last tick a hold, question or pause has to be looked at,
+// or something to be told that is gathered; nil: there is nothing that ends.
 func (m *Machine) nextEnd() *time.Duration {
 	if m.end.known {
 		return m.end.after
@@ -131,6 +131,11 @@ func (m *Machine) nextEnd() *time.Duration {
 	}
 	if m.pause.For > 0 {
 		due(m.pause.Ends)
+	}
+	for _, g := range m.gathering {
+		if left := g.left(m); next == nil || left < *next {
+			next = &left
+		}
 	}
 	m.end = nextEnd{known: true, after: next}
 	return next

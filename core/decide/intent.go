@@ -62,7 +62,9 @@ func (m *Machine) planNow(cs *caseState) bool {
 		Held:      m.heldNow,
 		Paused:    m.pausedNow,
 		Questions: m.questionsOf(cs),
-	}, m.at, m.recently)
+		OnCall:    m.onCall(),
+		Joins:     m.joins,
+	}, m.at, m.counted)
 	m.tell(view, p.Intents)
 	cs.notes = since(cs.notes, append(paused, p.Notes...))
 	cs.limited, cs.paused = p.Limited, cs.paused || p.Paused
@@ -103,6 +105,7 @@ func (m *Machine) planIntent(in model.Intent) {
 	if m.intents[in.ID] != nil {
 		return
 	}
+	m.gather(&in)
 	m.keep(in)
 	if counts(in) {
 		m.recent[in.Verb] = append(m.recent[in.Verb], in.PlannedAt)
@@ -113,8 +116,11 @@ func (m *Machine) planIntent(in model.Intent) {
 }
 
 // counts tells whether an intent counts for its verb's limit: an undo does not, nor what
-// needed no call, nor what is only shown to who has to approve.
-func counts(in model.Intent) bool { return in.Undoes == "" && in.HeldBy == "" && !in.Preview }
+// needed no call, is only shown to who has to approve, or waits for others that are told
+// with it.
+func counts(in model.Intent) bool {
+	return in.Undoes == "" && in.HeldBy == "" && !in.Preview && in.State != model.IntentGathered
+}
 
 // keep remembers a new intent.
 func (m *Machine) keep(in model.Intent) {
@@ -194,6 +200,7 @@ func (m *Machine) finished(in *intentState) {
 	m.considerFirst(in.Case)
 	m.delivered(in)
 	m.settleHold(in)
+	m.settleGathered(in)
 }
 
 // considerFirst has the case planned that was first opened under an id.

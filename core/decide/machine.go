@@ -76,6 +76,9 @@ type Machine struct {
 	// again.
 	told map[string]told
 
+	gathering map[string]*gathering // by gatherKey
+	schedules map[string]model.Schedule
+
 	holds map[string]*holdState
 	// awaiting counts the holds that a case, by its first id, waits for.
 	awaiting map[string]int
@@ -124,6 +127,9 @@ func New(compile Compiler) *Machine {
 		questions:   map[string]*questionState{},
 		questionsBy: map[string][]*questionState{},
 		open:        map[string]*questionState{},
+
+		gathering: map[string]*gathering{},
+		schedules: map[string]model.Schedule{},
 
 		told:     map[string]told{},
 		holds:    map[string]*holdState{},
@@ -205,6 +211,8 @@ func (m *Machine) begin(next Position, in model.Input) error {
 		m.settleAll()
 	case in.Tick != nil:
 		m.tick(in.Tick)
+	case in.Schedule != nil:
+		m.schedule(in.Schedule)
 	}
 	return err
 }
@@ -283,6 +291,7 @@ func (m *Machine) load(c model.Config) error {
 		m.regroup()
 	}
 	m.configureRules()
+	m.retainSchedules()
 	m.requeue()
 	return nil
 }
@@ -313,6 +322,7 @@ func (m *Machine) tick(t *model.Tick) {
 	m.expire()
 	m.endPauses()
 	m.lookStuck()
+	m.tellDue()
 	var free []*caseState
 	for _, cs := range m.cases {
 		if cs.limited || cs.late {
@@ -357,6 +367,9 @@ func (m *Machine) settle() {
 				m.shelve(cs)
 			}
 		}
+	}
+	if m.once && !m.holdsAll() {
+		m.tellAll()
 	}
 }
 

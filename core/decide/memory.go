@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/kelpie-sec/kelpie/core/correlate"
-	"github.com/kelpie-sec/kelpie/core/model"
 )
 
 // Limits of what a machine has in memory. What is beyond them leaves for the store,
@@ -166,7 +165,7 @@ func (m *Machine) owes(cs *caseState) bool {
 		if n, ok := m.firsts[name]; !ok || m.index.Group(n) != cs.group {
 			continue // the case that has the signal answers for it
 		}
-		if slices.ContainsFunc(m.byFirst[name], func(in *intentState) bool { return in.State == model.IntentPending }) {
+		if slices.ContainsFunc(m.byFirst[name], func(in *intentState) bool { return !in.State.Final() }) {
 			return true
 		}
 	}

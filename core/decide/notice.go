@@ -51,8 +51,8 @@ func (v *view) notice() sdk.Notice {
 	})
 	n.Signals = v.timeline()
 	for _, in := range v.m.intentsOf(v.cs) {
-		if in.Preview {
-			continue // nothing was done
+		if in.Preview || in.Response == "" {
+			continue // nothing was done, or it tells of others as well, and each has its own
 		}
 		n.Actions = append(n.Actions, sdk.NoticeAction{
 			At: in.PlannedAt, Verb: in.Verb, Target: in.Target.Value, State: string(in.State), Message: in.Message, DryRun: in.DryRun,

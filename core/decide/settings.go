@@ -32,6 +32,8 @@ type Settings struct {
 	// is not internal, inside URLs neither.
 	Networks []netip.Prefix
 	Domains  []string
+	// Schedules are the addresses of those that routes may read.
+	Schedules []string
 	// Memory bounds what is kept at hand.
 	Memory Limits
 }

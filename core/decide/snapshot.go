@@ -58,6 +58,9 @@ type head struct {
 	Pauses    map[string]pause `json:"pauses,omitempty"`
 	Decisions []model.Decision `json:"decisions,omitempty"`
 	Told      map[string]told  `json:"told,omitempty"`
+
+	Gathering map[string]*gathering     `json:"gathering,omitempty"`
+	Schedules map[string]model.Schedule `json:"schedules,omitempty"`
 }
 
 // savedRule is how far a rule over several has come.
@@ -145,7 +148,7 @@ func (m *Machine) head() head {
 		Planned: m.planned, Pause: m.pause, Events: m.events, Passed: m.passed,
 		Clock: m.clock, Sums: m.sums,
 		Recent: map[string][]time.Time{}, Marks: m.marks, Horizon: m.horizon, Numbers: m.numbers, Away: m.away,
-		Pauses: m.pauses, Decisions: m.decisions, Told: m.told,
+		Pauses: m.pauses, Decisions: m.decisions, Told: m.told, Gathering: m.gathering, Schedules: m.schedules,
 	}
 	h.Awake, h.Rules, h.Waiting, h.Waiters = m.awake, m.savedRules(), m.inTurn(), m.several.numbers
 	h.Kept, h.AtEnd = m.several.kept, slices.Sorted(maps.Keys(m.several.atEnd))
@@ -395,6 +398,12 @@ func (m *Machine) restoreHead(d *decoder) error {
 			m.marks[source] = k
 		}
 	}
+	if h.Gathering != nil {
+		m.gathering = h.Gathering
+	}
+	if h.Schedules != nil {
+		m.schedules = h.Schedules
+	}
 	if h.Told != nil {
 		m.told = h.Told
 	}
@@ -546,4 +555,5 @@ func (m *Machine) check(d *decoder) {
 			d.fail("signal %s is in no case", m.index.ID(m.index.Earliest(g)))
 		}
 	}
+	m.checkGathered(d)
 }

@@ -10,12 +10,17 @@ func (m *Machine) urge(cs *caseState, v *view, planned []model.Intent) {
 	}
 	for _, name := range cs.names {
 		for _, in := range m.byFirst[name] {
-			if in.State != model.IntentPending || in.Undoes != "" {
+			waits := in.State == model.IntentGathered && in.Gathered == ""
+			if in.State != model.IntentPending && !waits || in.Undoes != "" || in.Response == "" {
 				continue
 			}
 			if total := v.score().Total; in.Score != total {
+				before := in.Score
 				in.Score = total
 				m.changed.intents[in.ID] = in
+				if waits {
+					m.regather(in, before)
+				}
 			}
 		}
 	}

@@ -59,6 +59,10 @@ type Intent struct {
 	// Gathered is the intent that tells this together with others: nothing is called for
 	// this one, which takes the outcome of that one.
 	Gathered string `json:"gathered,omitempty"`
+	// Gather says what it waits for before it is told, by its route; nil: nothing.
+	Gather *Gather `json:"gather,omitempty"`
+	// Gathers is how many others take this one's outcome, since it tells theirs as well.
+	Gathers int `json:"gathers,omitempty"`
 	// ChosenBy is the person who chose or approved it, by Question.
 	ChosenBy string `json:"chosen_by,omitempty"`
 	// Because says why it was planned, for people.
@@ -102,4 +106,17 @@ type Outcome struct {
 	UndoToken []byte      `json:"undo_token,omitempty"`
 	Message   string      `json:"message,omitempty"`
 	Repeat    bool        `json:"repeat,omitempty"`
+}
+
+// Gather says how long what tells somebody of a case waits for others, to be told with
+// them in one message. Of what holds the longest counts.
+type Gather struct {
+	// For is how long after the first.
+	For time.Duration `json:"for,omitempty"`
+	// Every: while the case's score is below Below, it waits so long.
+	Every time.Duration `json:"every,omitempty"`
+	Below Hundredths    `json:"below,omitempty"`
+	// Until: while the score is below QuietBelow, it waits until these quiet hours are over.
+	Until      time.Time  `json:"until,omitzero"`
+	QuietBelow Hundredths `json:"quiet_below,omitempty"`
 }

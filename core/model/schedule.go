@@ -1,6 +1,9 @@
 package model
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Schedule is who is on call, as of when it was read. Its address is "schedule.netsec".
 type Schedule struct {
@@ -19,4 +22,38 @@ type Shift struct {
 	To   time.Time `json:"to"`
 	// To whom: addresses, or names of users.
 	People []string `json:"people"`
+}
+
+// Now says who is on call at a time, each once.
+func (s *Schedule) Now(at time.Time) (people []string) {
+	people, _ = s.OnCall(at)
+	return people
+}
+
+// OnCall says who is on call at a time, each once, and until when that holds; zero: that
+// is not known.
+func (s *Schedule) OnCall(at time.Time) (people []string, until time.Time) {
+	if !at.Before(s.Until) {
+		return nil, time.Time{}
+	}
+	until = s.Until
+	for _, shift := range s.Shifts {
+		switch {
+		case !at.Before(shift.To):
+		case at.Before(shift.From):
+			if shift.From.Before(until) {
+				until = shift.From
+			}
+		default:
+			if shift.To.Before(until) {
+				until = shift.To
+			}
+			for _, p := range shift.People {
+				if !slices.Contains(people, p) {
+					people = append(people, p)
+				}
+			}
+		}
+	}
+	return people, until
 }

@@ -38,6 +38,9 @@ type Case struct {
 	Questions []model.Question
 	// OnCall are who is on call now, by the address of a schedule.
 	OnCall map[string][]string
+	// Joins tells whether what an intent tells will be told by a message that others wait
+	// for already; nil: none is.
+	Joins func(in *model.Intent) bool
 	// Paused says why a rule or response, by address, is paused; nil: none is.
 	Paused func(address string) (why string, ok bool)
 }

@@ -108,6 +108,7 @@ func (p *Planner) run(c Case, now time.Time, recent func(verb string) int) *run 
 		r.index(i)
 	}
 	p.scope.Set("case", c.Value)
+	p.scope.Set("schedule", onCall(c.OnCall))
 	return r
 }
 
@@ -395,7 +396,8 @@ func (r *run) target(resp *Response, s *Step, t model.Target, round int, by turn
 		r.note(resp.Address, s.Name, shown, "%s", held.Why)
 		return
 	}
-	if limit, ok := r.limits[s.Verb]; ok && !held.InForce && r.recent(s.Verb)+r.planned[s.Verb] >= limit {
+	in.Gather = r.gather(s)
+	if limit, ok := r.limits[s.Verb]; ok && !held.InForce && !r.joins(&in) && r.recent(s.Verb)+r.planned[s.Verb] >= limit {
 		r.limited(resp.Address, s.Name, shown, s.Verb, limit)
 		return
 	}
@@ -412,7 +414,7 @@ func (r *run) target(resp *Response, s *Step, t model.Target, round int, by turn
 	}
 	if held.InForce { // it is so already: nothing is called
 		in.State, in.HeldBy, in.Message, in.FinishedAt = model.IntentAlready, held.By, held.Why, r.now
-	} else {
+	} else if !r.joins(&in) {
 		r.planned[s.Verb]++
 	}
 	r.add(in)

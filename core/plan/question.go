@@ -192,23 +192,27 @@ func (r *run) tell(resp *Response, s *Step, q *model.Question) {
 // asking plans the intent that asks one address; empty: what it would say can't be worked
 // out. Without room it has to wait.
 func (r *run) asking(resp *Response, s *Step, q *model.Question, level *model.Level, address string) (intent string, room bool) {
-	if limit, ok := r.limits[notify]; ok && r.recent(notify)+r.planned[notify] >= limit {
-		r.limited(resp.Address, s.Name, AddressKind+":"+address, notify, limit)
-		return "", false
-	}
 	t := model.Target{Kind: AddressKind, Value: address}
 	known := r.c.Facts.Target(t)
 	t.Known = knownOf(known)
 	r.scope.Set("target", known)
-	step, action := *s, s.Action
+	step, action, route := *s, s.Action, s.Route
 	if q.Kind == model.QuestionApproval {
-		step.Parameters, step.Notice, action = nil, true, s.Approval.Via
+		step.Parameters, step.Notice, action, route = nil, true, s.Approval.Via, s.Approval.Route
 	}
 	in := model.Intent{
 		ID:   model.IntentID(r.c.FirstID, resp.Address, s.Name+" asks", notify, t, q.Round),
 		Case: r.c.FirstID, Response: resp.Address, Step: s.Name,
 		Action: action, Verb: notify, Target: t, Round: q.Round, DryRun: r.settings.Mode != On,
 		Question: q.ID, PlannedAt: r.now, State: model.IntentPending,
+	}
+	if route != "" {
+		in.Gather = r.gatherBy(route)
+	}
+	alone := !r.joins(&in)
+	if limit, ok := r.limits[notify]; ok && alone && r.recent(notify)+r.planned[notify] >= limit {
+		r.limited(resp.Address, s.Name, AddressKind+":"+address, notify, limit)
+		return "", false
 	}
 	in.Because = r.because(resp, s)
 	if level.Why != "" {
@@ -226,7 +230,9 @@ func (r *run) asking(resp *Response, s *Step, q *model.Question, level *model.Le
 		r.note(resp.Address, s.Name, AddressKind+":"+address, "not asked: %v", err)
 		return "", true
 	}
-	r.planned[notify]++
+	if alone {
+		r.planned[notify]++
+	}
 	r.add(in)
 	return in.ID, true
 }

@@ -167,16 +167,6 @@ func (s *Settings) UserAt(address string) *User {
 	return nil
 }
 
-// Route finds the person.
-type Route struct {
-	Address   string // "route.system_owner"
-	To        *expr.Program
-	Otherwise string
-	// Table is the address of the table whose change is proposed by who says that it is
-	// not theirs; empty: none.
-	Table string
-}
-
 // Protect forbids verbs on targets. When is compiled strict: null means protected.
 type Protect struct {
 	Name  string

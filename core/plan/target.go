@@ -18,7 +18,7 @@ func (r *run) targets(s *Step) (targets []model.Target, why string) {
 		if len(levels) == 0 {
 			return nil, why
 		}
-		return addressed(levels[0].To), ""
+		return addressed(levels[0].To), why
 	case s.Targets == nil && len(s.TargetKinds) == 0:
 		return []model.Target{{Kind: CaseKind, Value: r.c.FirstID}}, ""
 	case s.Targets == nil:
@@ -86,7 +86,7 @@ func (r *run) resolve(s *Step, v expr.Value) (model.Target, bool) {
 // why there is nobody.
 func (r *run) levels(route string, to *expr.Program) (levels []model.Level, why string) {
 	if route != "" {
-		return r.route(r.routes[route])
+		return r.routed(r.routes[route])
 	}
 	var found []string
 	if to != nil {
@@ -96,22 +96,6 @@ func (r *run) levels(route string, to *expr.Program) (levels []model.Level, why 
 		return nil, "it names no address"
 	}
 	return []model.Level{{To: found}}, ""
-}
-
-// route finds who is told: nulls and empty texts are nobody.
-func (r *run) route(route Route) ([]model.Level, string) {
-	var found []string
-	why := route.Address
-	if route.To != nil {
-		found = r.settings.addresses(route.To.Eval(&r.scope))
-	}
-	if len(found) == 0 {
-		found, why = r.settings.addresses(expr.String(route.Otherwise)), "otherwise of "+why
-	}
-	if len(found) == 0 {
-		return nil, "the route finds nobody"
-	}
-	return []model.Level{{To: found, Why: why}}, ""
 }
 
 // addresses are those of a text or of many, each once: a user's name stands for the first
@@ -160,7 +144,7 @@ func (p *Planner) dependsOnAnswers(resp Response) bool {
 			return true
 		}
 		if route, ok := p.routes[s.Route]; ok {
-			programs = append(programs, route.To)
+			programs = append(programs, route.programs()...)
 		}
 	}
 	return resp.Reads || slices.ContainsFunc(programs, func(prog *expr.Program) bool {

@@ -163,7 +163,7 @@ func (o *outcome) steps(cases []model.Case) []string {
 	for _, id := range slices.Sorted(maps.Keys(o.intents)) {
 		in := o.intents[id]
 		asks := in.Question != "" && in.ChosenBy == "" && o.questions[in.Question].Kind == model.QuestionApproval
-		if in.Undoes != "" || in.Preview || asks || !names[in.Case] || o.test.Responses != nil && !slices.Contains(o.test.Responses, in.Response) {
+		if in.Undoes != "" || in.Response == "" || in.Preview || asks || !names[in.Case] || o.test.Responses != nil && !slices.Contains(o.test.Responses, in.Response) {
 			continue
 		}
 		steps = append(steps, in.Response+"."+in.Step)

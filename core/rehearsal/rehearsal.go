@@ -26,7 +26,8 @@ type Runner struct {
 // New makes a runner. Settings must not change afterwards.
 func New(s *Settings) *Runner {
 	r := &Runner{settings: s, decide: *s.Decide, worker: match.NewWorker(s.Match), timing: match.NewWorker(timing(s.Match))}
-	r.decide.Memory = decide.Limits{} // a test is small: all of it stays at hand
+	r.decide.Plan = r.decide.Plan.AtOnce() // a test does not wait for what else may come
+	r.decide.Memory = decide.Limits{}      // a test is small: all of it stays at hand
 	if r.decide.Plan.Mode == plan.Off {
 		r.decide.Plan.Mode = plan.DryRun // what is wanted is what would be planned
 	}

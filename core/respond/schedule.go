@@ -292,6 +292,7 @@ func (s *schedule) committed(intents, planned []model.Intent, place int64) {
 		switch {
 		case in.State.Final():
 			delete(l.known, in.ID)
+		case in.State == model.IntentGathered: // it is told by another
 		case l.knows(in.ID):
 		case fresh[in.ID]:
 			s.came(l, waitingOf(in, place))

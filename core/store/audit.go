@@ -76,7 +76,7 @@ func (w *writer) began(at time.Time) []model.Record {
 
 var intentStates = [...]model.IntentState{
 	model.IntentPending, model.IntentDone, model.IntentAlready, model.IntentRefused, model.IntentFailed,
-	model.IntentUnknown, model.IntentUndone,
+	model.IntentUnknown, model.IntentUndone, model.IntentGathered,
 }
 
 const entriesAfter = `SELECT seq, hash, record FROM audit WHERE seq > ? ORDER BY seq LIMIT ?`

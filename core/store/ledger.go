@@ -151,7 +151,7 @@ func (c *Counts) add(s decide.Sums) {
 	for state, n := range s.Intents {
 		c.Intents[state] = n
 	}
-	c.IntentsPending, c.IntentsUnknown = int(s.Intents[model.IntentPending]), int(s.Intents[model.IntentUnknown])
+	c.IntentsPending, c.IntentsUnknown = int(s.Intents[model.IntentPending]+s.Intents[model.IntentGathered]), int(s.Intents[model.IntentUnknown])
 	c.IntentsFailed = int(s.Intents[model.IntentFailed])
 	c.IntentsDone = int(s.Intents[model.IntentDone] + s.Intents[model.IntentAlready])
 }

@@ -7,6 +7,7 @@ package table
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 )
@@ -113,6 +114,17 @@ func (t *Table) Version() string { return t.version }
 
 // Len is the number of rows.
 func (t *Table) Len() int { return len(t.rows) }
+
+// Rows are all rows, in the order of the file.
+func (t *Table) Rows() iter.Seq[Row] {
+	return func(yield func(Row) bool) {
+		for n := range t.rows {
+			if !yield(Row{t, int32(n)}) {
+				return
+			}
+		}
+	}
+}
 
 // Columns are the names of the columns in their order: in lower-case, with "_" for
 // spaces and hyphens.

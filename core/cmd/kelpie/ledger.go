@@ -260,7 +260,7 @@ func printWaits(w io.Writer, l api.Ledger) {
 // intentStates in the order in which they are shown.
 var intentStates = []model.IntentState{
 	model.IntentDone, model.IntentAlready, model.IntentUndone, model.IntentRefused, model.IntentFailed,
-	model.IntentUnknown, model.IntentPending,
+	model.IntentUnknown, model.IntentPending, model.IntentGathered,
 }
 
 func stepsText(intents map[model.IntentState]uint64) string {
