@@ -107,6 +107,7 @@ func (s *Server) Handler() http.Handler {
 	get("/v1/questions/{id}", s.question)
 	post("/v1/questions/{id}/choose", s.choose)
 	get("/v1/holds", s.holds)
+	get("/v1/schedules", s.schedules)
 	post("/v1/holds/{hold}/release", s.release)
 	post("/v1/holds/{hold}/extend", s.extend)
 	post("/v1/holds/release", s.releaseAll)

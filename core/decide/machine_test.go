@@ -135,6 +135,14 @@ func testCompiler(c model.Config) (*Settings, error) {
 			s.Plan.Repeat = plan.RepeatOf("fido")
 		case "capped":
 			s.Correlate.Most = 3
+		case "gather":
+			s.Plan.Routes[0].Gather = 10 * time.Second
+		case "digest":
+			s.Plan.Routes[0].Digest = &plan.Digest{Below: 40_00, Every: 24 * time.Hour}
+		case "nightly": // an hour from noon
+			s.Plan.Routes[0].Quiet = []plan.Quiet{{From: 12 * time.Hour, To: 13 * time.Hour, Zone: time.UTC, Below: 60_00}}
+		case "few":
+			s.Plan.Limits = append(s.Plan.Limits, plan.Limit{Verb: "notify", PerHour: 1})
 		case "blind":
 			s.Sources = s.Sources[:1]
 		default:

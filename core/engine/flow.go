@@ -37,6 +37,7 @@ type flow struct {
 	meter     *match.Meter
 	gate      gate
 	tables    tableWatch
+	schedules scheduleWatch
 	rules     atomic.Pointer[[]decide.RuleStat] // as decide told last; nil: not yet
 	lead      lead
 	wake      chan struct{}      // of the responder
@@ -170,6 +171,13 @@ func (f *flow) run(ctx context.Context) error {
 	var consumer *eventlog.Consumer
 	err := f.announce(work)
 	if err == nil {
+		err = f.patiently(work, func() error { return f.beginSchedules(work) })
+	}
+	var scheduling *stage
+	if err == nil {
+		if !f.options.Once {
+			scheduling = start(base, fail, f.followSchedules)
+		}
 		ticking = start(base, fail, f.tick)
 		enriching = start(base, fail, f.enricher.Run)
 		// Respond begins when decide has read INPUTS to the end that it has now, so
@@ -212,7 +220,7 @@ func (f *flow) run(ctx context.Context) error {
 		consumer.Close()
 	}
 	f.trial.end()
-	errs = append(errs, end(responding, enriching, ticking), f.stopPlugins(), f.stopJoiners())
+	errs = append(errs, end(responding, enriching, ticking, scheduling), f.stopPlugins(), f.stopJoiners())
 	errs = append(errs, f.decider.finish(deciding), end(tending))
 	return errors.Join(errs...)
 }

@@ -123,3 +123,14 @@ func people(names []string) (all []string) {
 	}
 	return all
 }
+
+// People are who an enrichment names: by their mail, or else their name.
+func People(answers []model.Answer) []string {
+	var names []string
+	for _, a := range answers {
+		if id := a.Identity; id != nil {
+			names = append(names, cmp.Or(id.Mail, id.UPN, id.Name))
+		}
+	}
+	return people(names)
+}

@@ -41,6 +41,7 @@ func (w *writer) changes(c decide.Changes) {
 	w.intents(c)
 	w.holds(c)
 	w.questions(c)
+	w.schedules(c)
 	w.counts(c)
 	w.memory(c, n)
 	w.meta(metaPosition, c.Position)
