@@ -144,8 +144,8 @@ func (p *parser) readSchedule(traversal hcl.Traversal, at place) bool {
 
 func (p *parser) escalate(s *section) (plan.Escalate, bool) {
 	e := plan.Escalate{To: p.finding(s)}
-	if len(s.labels) != 1 {
-		return e, false
+	if len(s.block.LabelRanges) != 1 {
+		return e, false // which has been complained about
 	}
 	after, err := sdk.ParseDuration(s.name())
 	if err != nil || after <= 0 || after > plan.NotByTime/2 {
