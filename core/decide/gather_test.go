@@ -267,3 +267,36 @@ func TestGatherIsTheSameAfterAnyStart(t *testing.T) {
 		}
 	})
 }
+
+// TestSchedulesAreKept: who is on call is by decide's time, and is known after a start.
+func TestSchedulesAreKept(t *testing.T) {
+	f := newFeed(t)
+	f.config("base blind oncall", false)
+	s := model.Schedule{Address: "schedule.netsec", Until: start.Add(48 * time.Hour), Shifts: []model.Shift{
+		{From: start, To: start.Add(time.Hour), People: []string{"kim@example.org"}},
+		{From: start.Add(time.Hour), To: start.Add(72 * time.Hour), People: []string{"ann@example.org"}},
+	}}
+	if c := f.apply(model.Input{Schedule: &s}); len(c.Schedules) != 1 {
+		t.Errorf("%d rows", len(c.Schedules))
+	}
+	if c := f.apply(model.Input{Schedule: &model.Schedule{Address: "schedule.gone"}}); len(c.Schedules) != 0 {
+		t.Error("what the configuration does not have is kept")
+	}
+	for range 2 {
+		for after, want := range map[time.Duration]string{0: "kim@example.org", time.Hour: "ann@example.org", 49 * time.Hour: ""} {
+			f.m.at = start.Add(after)
+			if got := strings.Join(f.m.onCall()["schedule.netsec"], ","); got != want {
+				t.Errorf("after %s %q is on call, want %q", after, got, want)
+			}
+		}
+		f.m.at = start
+		again := New(testCompiler)
+		if err := again.Restore(bytes.NewReader(snapshot(t, f.m))); err != nil {
+			t.Fatal(err)
+		}
+		f.m = again
+	}
+	if c := f.config("base blind", false); len(c.Schedules) != 1 || len(f.m.schedules) != 0 {
+		t.Error("it is known still, and is not in the configuration any more")
+	}
+}

@@ -141,6 +141,8 @@ func testCompiler(c model.Config) (*Settings, error) {
 			s.Plan.Routes[0].Digest = &plan.Digest{Below: 40_00, Every: 24 * time.Hour}
 		case "nightly": // an hour from noon
 			s.Plan.Routes[0].Quiet = []plan.Quiet{{From: 12 * time.Hour, To: 13 * time.Hour, Zone: time.UTC, Below: 60_00}}
+		case "oncall":
+			s.Schedules = []string{"schedule.netsec"}
 		case "few":
 			s.Plan.Limits = append(s.Plan.Limits, plan.Limit{Verb: "notify", PerHour: 1})
 		case "blind":
