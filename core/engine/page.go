@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net"
+	"slices"
 	"sync"
 
 	"github.com/kelpie-sec/kelpie/core/api"
@@ -134,18 +135,9 @@ func (p *page) troubles() []api.Trouble {
 // questions are the store's and decide's, as the page sees them.
 type questions struct{ k *Kelpie }
 
-// asking is a store that has questions.
-type asking interface {
-	Question(ctx context.Context, id string) (model.Question, error)
-}
-
 // Question gives one by its id.
 func (q questions) Question(ctx context.Context, id string) (model.Question, error) {
-	s, ok := any(q.k.store).(asking)
-	if !ok {
-		return model.Question{}, web.ErrNone
-	}
-	found, err := s.Question(ctx, id)
+	found, err := q.k.store.Question(ctx, id)
 	return found, none(err)
 }
 
@@ -162,20 +154,44 @@ func (q questions) Told(ctx context.Context, intent string) (sdk.Notice, error) 
 	return n, nil
 }
 
-// Gathered gives what a message asks that tells of several questions.
+// Gathered gives what a message asks that tells of several questions. Since it lists the
+// worst alone, it is also what its reader is asked besides; what is open comes first.
 func (q questions) Gathered(ctx context.Context, intent string) ([]string, error) {
 	n, err := q.Told(ctx, intent)
 	if err != nil {
 		return nil, err
 	}
-	var ids []string
+	in, err := q.k.store.Intent(ctx, intent)
+	if err != nil {
+		return nil, none(err)
+	}
+	open, err := q.k.store.QuestionsOpenTo(ctx, in.Target.Value, mostGathered)
+	if err != nil {
+		return nil, err
+	}
+	isOpen := func(id string) bool {
+		return slices.ContainsFunc(open, func(o model.Question) bool { return o.ID == id })
+	}
+	var ids, closed []string
 	for _, c := range n.Gathered {
-		if c.Question != "" {
+		switch {
+		case c.Question == "":
+		case isOpen(c.Question):
 			ids = append(ids, c.Question)
+		default:
+			closed = append(closed, c.Question)
 		}
 	}
-	return ids, nil
+	for i := range open {
+		if !slices.Contains(ids, open[i].ID) {
+			ids = append(ids, open[i].ID)
+		}
+	}
+	return append(ids, closed...), nil
 }
+
+// mostGathered bounds the open questions that are looked at for one page.
+const mostGathered = 200
 
 // Choose gives an order.
 func (q questions) Choose(ctx context.Context, c model.Command) error { return q.k.Order(ctx, c) }

@@ -64,7 +64,7 @@ func TestRoute(t *testing.T) {
 			s.Users, s.Authors = users, map[string]string{"rule.a": "author@example.org"}
 			r := &run{Planner: New(s), c: testCase(nil), now: now}
 			r.scope.Set("case", r.c.Value)
-			levels, why := r.routed("tell", c.route)
+			levels, why := r.routed(c.route)
 			var got []string
 			for _, l := range levels {
 				after := l.After.String()

@@ -61,6 +61,7 @@ func TestEveryQueryHasAnIndex(t *testing.T) {
 		"thin pairs":          {query: thinPairs, may: `LIST SUBQUERY|SCAN shadow_answers USING COVERING INDEX shadow_answers_at`}, // once a minute
 		"settled cases":       {query: settledCases, may: `LIST SUBQUERY|SCAN json_each|UNION ALL|LEFT-MOST SUBQUERY`},
 		"settled having":      {query: settledHaving, may: `SCAN (runs|j) |SCAN runs|SETUP|RECURSIVE STEP|CO-ROUTINE|MATERIALIZE|SCALAR SUBQUERY|SCAN CONSTANT ROW`},
+		"open questions to":   {query: questionsOpenTo, may: `CORRELATED SCALAR SUBQUERY`},
 		"newest cases":        {query: newestCases, may: `SCAN cases`},                                                  // of the latest
 		"outcomes":            {query: countOutcomes, may: `LIST SUBQUERY|SCAN json_each|USE TEMP B-TREE FOR GROUP BY`}, // of days
 		"ended cases":         {query: endedCases, may: `SCALAR SUBQUERY|CO-ROUTINE|SCAN n$`},

@@ -40,6 +40,8 @@ const (
 	// questionsAnswered are most of all.
 	questionsAnswered = `SELECT doc FROM questions INDEXED BY questions_opened WHERE state = 'answered' AND (opened, id) > (?1, ?2) ORDER BY opened, id LIMIT ?3`
 	questionsTo       = `SELECT q.doc FROM question_addresses a JOIN questions q ON q.id = a.question WHERE a.address = ? ORDER BY q.opened DESC, q.id LIMIT ?`
+	questionsOpenTo   = `SELECT q.doc FROM questions q WHERE q.state = 'open' AND EXISTS
+		(SELECT 1 FROM question_addresses a WHERE a.address = ? AND a.question = q.id) ORDER BY q.opened, q.id LIMIT ?`
 	questionsOfCases  = `SELECT doc FROM questions WHERE case_number IN
 		(SELECT number FROM cases WHERE id IN (SELECT value FROM json_each(?))) ORDER BY opened, id`
 	findQuestions = `SELECT id FROM questions WHERE id >= ? AND id < ? ORDER BY id LIMIT ?`
@@ -67,6 +69,11 @@ func (s *Store) Questions(ctx context.Context, q QuestionQuery) ([]model.Questio
 		return queryDocs[model.Question](ctx, s, questionsAnswered, opened, q.After, limit)
 	}
 	return queryDocs[model.Question](ctx, s, questionsOfState, opened, q.After, limit, string(q.State))
+}
+
+// QuestionsOpenTo lists what an address is asked and nobody has answered, the oldest first.
+func (s *Store) QuestionsOpenTo(ctx context.Context, address string, limit int) ([]model.Question, error) {
+	return queryDocs[model.Question](ctx, s, questionsOpenTo, strings.ToLower(address), limit)
 }
 
 // Question returns one.
