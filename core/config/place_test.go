@@ -38,6 +38,7 @@ var placeTexts = map[string]string{
 	"parameters, because and texts of steps body":       placePipeline + placeResponse("text = text.t") + "text \"t\" {\n body = EXPR\n}\n",
 	"steps from":                                        placePipeline + placeResponse("approval {\n from = EXPR\n via = action.mail\n wait = \"1m\"\n }"),
 	"routes to":                                         placePipeline + strings.Replace(placeResponse(""), "[\"a@example.org\"]", "route.x", 1) + "route \"x\" {\n to = EXPR\n otherwise = \"a@example.org\"\n}\n",
+	"routes team":                                       placePipeline + strings.Replace(placeResponse(""), "[\"a@example.org\"]", "route.x", 1) + "route \"x\" {\n to = [\"a@example.org\"]\n team = EXPR\n otherwise = \"a@example.org\"\n}\n",
 	"protects when":                                     placePipeline + placeResponse("") + "protect \"x\" {\n when = EXPR\n}\n",
 	"parameters, because and texts of steps undo_after": placePipeline + strings.NewReplacer("action.mail.notify\n to = [\"a@example.org\"]", "action.edr.isolate_host\n targets = case.hosts\n undo_after = \"${try(jsonencode(EXPR), \"\")}\"").Replace(placeResponse("")) + "action \"carbonblack\" \"edr\" {\n connection = connection.edr\n}\nconnection \"carbonblack\" \"edr\" {\n url = \"https://a\"\n token = secret(\"t\")\n}\n",
 }

@@ -15,6 +15,10 @@ import (
 
 // before what the page shows stand its detector, actions and who knows the computers.
 const beforeRespondPage = `
+kelpie {
+  listen = "127.0.0.1:8420"
+}
+
 detector "file" "edr_alerts" {
   path = "edr.json"
 }

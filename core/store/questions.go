@@ -40,7 +40,7 @@ const (
 	// questionsAnswered are most of all.
 	questionsAnswered = `SELECT doc FROM questions INDEXED BY questions_opened WHERE state = 'answered' AND (opened, id) > (?1, ?2) ORDER BY opened, id LIMIT ?3`
 	questionsTo       = `SELECT q.doc FROM question_addresses a JOIN questions q ON q.id = a.question WHERE a.address = ? ORDER BY q.opened DESC, q.id LIMIT ?`
-	questionsOpenTo   = `SELECT q.doc FROM questions q WHERE q.state = 'open' AND EXISTS
+	questionsOpenTo   = `SELECT q.doc FROM questions q INDEXED BY questions_state WHERE q.state = 'open' AND q.state != 'answered' AND EXISTS
 		(SELECT 1 FROM question_addresses a WHERE a.address = ? AND a.question = q.id) ORDER BY q.opened, q.id LIMIT ?`
 	questionsOfCases  = `SELECT doc FROM questions WHERE case_number IN
 		(SELECT number FROM cases WHERE id IN (SELECT value FROM json_each(?))) ORDER BY opened, id`
