@@ -401,7 +401,7 @@ func (m *Machine) row(cs *caseState) model.Case {
 		Reopened:   cs.found.Again,
 	}
 	if c.Finding != nil {
-		c.State, c.Worked = model.CaseClosed, m.worked(cs)
+		c.State, c.Worked = model.CaseClosed, cs.found.Worked
 	}
 	for _, n := range cs.opened {
 		if n != cs.earliest {

@@ -15,6 +15,8 @@ import (
 type found struct {
 	// Now is nil while it is open.
 	Now *model.Finding `json:"now,omitempty"`
+	// Worked is what was done about it by when it ended.
+	Worked *model.Worked `json:"worked,omitempty"`
 	// Again is when it was last opened again; nil: it never was.
 	Again *model.Reopening `json:"again,omitempty"`
 	// Anew is from when on people are told of it as if they never had been.
@@ -64,6 +66,7 @@ func (m *Machine) endAs(cs *caseState, f model.Finding) {
 	m.withdrawAll(cs, "its case has ended: it was found to be "+strings.ReplaceAll(string(f.Kind), "_", " "))
 	m.recordFinding(cs, model.Record{By: f.By, From: before, To: string(f.Kind), Message: f.Notes, Reference: f.Question})
 	m.findPast(cs, &f)
+	cs.found.Worked = m.worked(cs)
 	m.touch(cs)
 }
 
@@ -114,7 +117,7 @@ func (m *Machine) reopenCase(c *model.Command) {
 // reopen has a case that has ended go on.
 func (m *Machine) reopen(cs *caseState, by, because string) {
 	was := *cs.found.Now
-	cs.found.Now, cs.found.Again = nil, &model.Reopening{Was: was, At: m.at, By: by, Because: because}
+	cs.found.Now, cs.found.Worked, cs.found.Again = nil, nil, &model.Reopening{Was: was, At: m.at, By: by, Because: because}
 	m.recordFinding(cs, model.Record{By: by, Because: because, From: string(was.Kind)})
 	m.findPast(cs, nil)
 	m.touch(cs)
@@ -153,6 +156,7 @@ func (m *Machine) findTogether(into, from *caseState) {
 		if later(*b.Now, *a.Now) {
 			into.found.Now = b.Now
 		}
+		into.found.Worked = a.Worked.And(b.Worked)
 	case a.Now != nil:
 		m.reopen(into, "", "it became one with "+m.nameOf(from)+", which had not ended")
 	case b.Now != nil:

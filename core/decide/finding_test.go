@@ -219,7 +219,7 @@ func TestFindingsAreKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(found{Now: before.Finding, Again: before.Reopened, Anew: before.Reopened.At}, back.found); diff != "" {
+	if diff := cmp.Diff(found{Now: before.Finding, Worked: before.Worked, Again: before.Reopened, Anew: before.Reopened.At}, back.found); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -27,7 +27,7 @@ func people(s *Settings) {
 	s.Plan.Authors = map[string]string{"pipeline.ids": "rik"}
 	s.Plan.Rules = map[string][]string{"pipeline.ids": {"response.contain"}}
 	s.Plan.Routes = append(s.Plan.Routes, plan.Route{
-		Address: "route.asked", To: expression(`["kim@example.org", "joe@example.org"]`), Otherwise: "soc@example.org", Table: "table.owners",
+		Address: "route.asked", To: expression(`["kim@example.org", "joe@example.org"]`), Table: "table.owners",
 	})
 }
 
@@ -338,7 +338,7 @@ func TestChoices(t *testing.T) {
 			if c.state == model.QuestionAnswered && (q.By != c.by || q.Choice != c.choice.Option || q.Reason != strings.TrimSpace(c.choice.Because)) {
 				t.Errorf("question %+v", q)
 			}
-			finding := f.tables.open()[0].Finding
+			finding := f.tables.cases[q.Case].Finding
 			switch {
 			case finding == nil && c.finding != "", finding != nil && (finding.Kind != c.finding || finding.By != c.by || finding.Question != q.ID):
 				t.Errorf("finding %+v, want %s", finding, c.finding)

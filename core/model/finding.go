@@ -59,3 +59,18 @@ type Reopening struct {
 	By      string `json:"by,omitempty"`
 	Because string `json:"because"`
 }
+
+// And is what was done about two cases that are one now.
+func (w *Worked) And(o *Worked) *Worked {
+	switch {
+	case w == nil:
+		return o
+	case o == nil:
+		return w
+	}
+	both := Worked{Steps: w.Steps + o.Steps, Told: w.Told + o.Told, Asked: w.Asked + o.Asked, Chosen: w.Chosen}
+	if o.Chosen > 0 && (both.Chosen == 0 || o.Chosen < both.Chosen) {
+		both.Chosen = o.Chosen
+	}
+	return &both
+}
