@@ -32,7 +32,9 @@ func (p *parser) ignore(s *section, roads []*road) {
 	for _, t := range targets {
 		t.used = t.used && t.typ.name == "rule" || usedBefore(t, roads)
 		if t.typ.name == "rule" {
-			p.later(s.place("on"), "an ignore for one rule")
+			if when != nil {
+				p.ruleIgnores[t] = append(p.ruleIgnores[t], ruleIgnore{match.Ignore{Address: address, When: when, Expires: expires}, s.place("on")})
+			}
 			continue
 		}
 		for _, r := range roads {
@@ -45,6 +47,29 @@ func (p *parser) ignore(s *section, roads []*road) {
 		if s.has(name) && strings.TrimSpace(s.text(name, "")) == "" {
 			p.errorf(s.place(name), "Empty", "Say it, so that somebody can ask later.")
 		}
+	}
+}
+
+// ruleIgnore is an ignore of one rule, and where that is written.
+type ruleIgnore struct {
+	match.Ignore
+	on hcl.Range
+}
+
+// ignoresOf are the ignores of a rule.
+func (p *parser) ignoresOf(rule *section) []match.Ignore {
+	var all []match.Ignore
+	for _, ig := range p.ruleIgnores[rule] {
+		all = append(all, ig.Ignore)
+	}
+	return all
+}
+
+// ignoredSignals complains of ignores of a rule that reads signals: of these the payload is
+// not at hand any more.
+func (p *parser) ignoredSignals(rule *section, source string) {
+	for _, ig := range p.ruleIgnores[rule] {
+		p.errorf(ig.on, "Ignore of signals", "%s reads the signals of %s, and an ignore reads events. Put the ignore on what reports them: on = [%s].", rule.address(), source, source)
 	}
 }
 

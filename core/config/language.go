@@ -187,7 +187,7 @@ func pipelineBlock() blockType {
 
 func ignoreBlock() blockType {
 	return blockType{name: "ignore", labels: []string{"name"}, many: true, doc: "Events that are taken out, and counted. It is owned, explained, and it ends.", body: bodyType{attributes: []attribute{
-		references("on", "Pipelines.").must(),
+		references("on", "Pipelines and, to take events out of one rule alone, rules that read events.").must(),
 		expression("when", "Which events. What is not known is not ignored.").must(),
 		text("owner", "Who answers for it.").must(),
 		text("reason", "Why.").must(),

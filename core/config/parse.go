@@ -42,6 +42,8 @@ type parser struct {
 	confinements map[string]host.Confinement // by the plugin's name
 
 	tested map[string]Tested // of rules, by their addresses
+
+	ruleIgnores map[*section][]ruleIgnore
 	// rehearsal is what tests are run by; nil: they are checked only.
 	rehearsal *rehearsed
 
@@ -62,7 +64,7 @@ func newParser(src *Source, w world) *parser {
 	return &parser{
 		src: src, world: w,
 		constantsUsed: map[string]bool{}, named: map[string]*section{}, missing: map[string]bool{},
-		tested: map[string]Tested{},
+		tested: map[string]Tested{}, ruleIgnores: map[*section][]ruleIgnore{},
 		shapes: map[place]map[string]*expr.Shape{}, index: match.NewIndex(),
 		config: &Config{Source: src},
 	}

@@ -41,7 +41,7 @@ func (p *parser) rule(s *section, roads []*road) {
 	for _, r := range terms.roads() {
 		if when != nil {
 			r.matchers = append(r.matchers, match.Rule{
-				Address: p.identity(s), When: when, Title: title, Severity: severity, Experimental: experimental(s),
+				Address: p.identity(s), When: when, Title: title, Severity: severity, Experimental: experimental(s), Ignores: p.ignoresOf(s),
 			})
 		}
 	}

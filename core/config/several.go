@@ -95,6 +95,9 @@ func (p *parser) several(s *section, kind string, terms ruleTerms, severity *int
 		rule.Watch = p.watch(s, kind, terms)
 		p.by(s, terms)
 	}
+	if terms.signals > 0 {
+		p.ignoredSignals(s, sourceOf(terms, true))
+	}
 	p.feed(s, kind, &rule, terms, in)
 	p.config.Decide.Rules = append(p.config.Decide.Rules, rule)
 }
@@ -286,7 +289,7 @@ func (p *parser) feed(s *section, kind string, rule *decide.Rule, terms ruleTerm
 				continue
 			}
 			source.road.feeds = append(source.road.feeds, match.Feed{
-				Rule: rule.Address, Term: n, When: condition, Group: group, Keys: keys, Value: value, Numeric: numeric, Kind: ofKind,
+				Rule: rule.Address, Term: n, When: condition, Ignores: p.ignoresOf(s), Group: group, Keys: keys, Value: value, Numeric: numeric, Kind: ofKind,
 			})
 		}
 		rule.Terms = append(rule.Terms, t)

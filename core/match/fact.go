@@ -1,6 +1,7 @@
 package match
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/kelpie-sec/kelpie/core/expr"
@@ -9,11 +10,13 @@ import (
 
 // Feed is a term of a rule over several that a pipeline's events are facts of.
 type Feed struct {
-	Rule  string // its address
-	Term  int
-	When  *expr.Program // nil: every event
-	Group model.Grouping
-	Keys  []*expr.Program // of Group.Names
+	Rule string // its address
+	Term int
+	When *expr.Program // nil: every event
+	// Ignores take events out of this rule alone.
+	Ignores []Ignore
+	Group   model.Grouping
+	Keys    []*expr.Program // of Group.Names
 	// Value is what a rule over distinct values or, if it is Numeric, over numbers reads;
 	// nil: nothing. With Kind it is the event's observables of that kind.
 	Value   *expr.Program
@@ -22,12 +25,16 @@ type Feed struct {
 }
 
 // facts adds what a mapped event is to the rules over several that its pipeline feeds,
-// and tells whether it is anything.
-func (w *Worker) facts(p *Pipeline, b *model.Batch, e *model.Event, at model.Position, m *model.Signal, res *model.MatchResult) bool {
+// and tells whether it is anything, and which ignore was the first to take it out of one.
+func (w *Worker) facts(p *Pipeline, b *model.Batch, e *model.Event, at model.Position, m *model.Signal, res *model.MatchResult) (any bool, ignore string) {
 	before, id := len(res.Facts), ""
 	for i := range p.Feeds {
 		f := &p.Feeds[i]
 		if f.When != nil && w.truth(f.When) != expr.True {
+			continue
+		}
+		if by := w.ignoredBy(f.Ignores, b); by != "" {
+			ignore = cmp.Or(ignore, by)
 			continue
 		}
 		named := make([]string, len(f.Keys))
@@ -55,7 +62,7 @@ func (w *Worker) facts(p *Pipeline, b *model.Batch, e *model.Event, at model.Pos
 			}
 		}
 	}
-	return len(res.Facts) > before
+	return len(res.Facts) > before, ignore
 }
 
 type value struct {

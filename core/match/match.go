@@ -229,14 +229,11 @@ func (w *Worker) pipeline(p *Pipeline, b *model.Batch, e *model.Event, at model.
 			m.Time.Format(time.RFC3339), int(ahead.Hours()))
 	}
 	w.event.signal = &m
-	for i := range p.Ignores {
-		ig := &p.Ignores[i]
-		if b.Received.Before(ig.Expires) && w.truth(ig.When) == expr.True {
-			w.lapping.end(p.Address, false)
-			return ignored, ig.Address, ""
-		}
+	if by := w.ignoredBy(p.Ignores, b); by != "" {
+		w.lapping.end(p.Address, false)
+		return ignored, by, ""
 	}
-	class := passed
+	class, ignore := passed, ""
 	report := func(rule string, experimental bool, title string, severity int) {
 		s := m
 		s.Experimental = experimental
@@ -260,6 +257,13 @@ func (w *Worker) pipeline(p *Pipeline, b *model.Batch, e *model.Event, at model.
 			w.lapping.end(r.Address, false)
 			continue
 		}
+		if by := w.ignoredBy(r.Ignores, b); by != "" {
+			w.lapping.end(r.Address, false)
+			if class < ignored {
+				class, ignore = ignored, by
+			}
+			continue
+		}
 		title, severity := m.Title, m.Severity
 		if r.Title != nil {
 			title = clip(w.eval(r.Title).Text(), maxTitle)
@@ -270,10 +274,25 @@ func (w *Worker) pipeline(p *Pipeline, b *model.Batch, e *model.Event, at model.
 		report(r.Address, r.Experimental, title, severity)
 		w.lapping.end(r.Address, true)
 	}
-	if w.facts(p, b, e, at, &m, res) {
+	any, by := w.facts(p, b, e, at, &m, res)
+	switch {
+	case any:
 		class = max(class, fact)
+	case by != "" && class < ignored:
+		class, ignore = ignored, by
 	}
-	return class, "", w.exceeded
+	return class, ignore, w.exceeded
+}
+
+// ignoredBy is the address of the first ignore that takes the event out; empty: none does.
+func (w *Worker) ignoredBy(all []Ignore, b *model.Batch) string {
+	for i := range all {
+		ig := &all[i]
+		if b.Received.Before(ig.Expires) && w.truth(ig.When) == expr.True {
+			return ig.Address
+		}
+	}
+	return ""
 }
 
 // truth evaluates a condition.

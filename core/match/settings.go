@@ -94,11 +94,17 @@ func (s *Source) Expressions() []Expression {
 		}
 		for j := range p.Rules {
 			add(p.Rules[j].Address, "when", p.Rules[j].When)
+			for _, ig := range p.Rules[j].Ignores {
+				add(ig.Address, "when", ig.When)
+			}
 			add(p.Rules[j].Address, "title", p.Rules[j].Title)
 		}
 		for j := range p.Feeds {
 			f := &p.Feeds[j]
 			add(f.Rule, "when", f.When)
+			for _, ig := range f.Ignores {
+				add(ig.Address, "when", ig.When)
+			}
 			for _, k := range f.Keys {
 				add(f.Rule, "key", k)
 			}
@@ -144,4 +150,6 @@ type Rule struct {
 	Severity *int          // nil: the event's
 	// Experimental: its signals are kept and counted, and reach nobody.
 	Experimental bool
+	// Ignores take events out of this rule alone.
+	Ignores []Ignore
 }

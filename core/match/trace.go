@@ -55,6 +55,9 @@ type FollowedRule struct {
 	Address string           `json:"address"`
 	When    expr.Explanation `json:"when"`
 	Signal  string           `json:"signal,omitempty"`
+	// Ignores are those of the rule, up to one that takes the event out: Ignored.
+	Ignores []FollowedIgnore `json:"ignores,omitempty"`
+	Ignored string           `json:"ignored,omitempty"`
 }
 
 // FollowedFeed is a term of a rule over several, and for how many keys the event is a fact
@@ -64,6 +67,9 @@ type FollowedFeed struct {
 	Term  int              `json:"term"`
 	When  expr.Explanation `json:"when"`
 	Facts int              `json:"facts"`
+	// Ignores are those of the rule, up to one that takes the event out: Ignored.
+	Ignores []FollowedIgnore `json:"ignores,omitempty"`
+	Ignored string           `json:"ignored,omitempty"`
 }
 
 // Trace says what becomes of event i of a batch, as Match does, and why by the conditions.
@@ -122,14 +128,8 @@ func (w *Worker) follow(p *Pipeline, b *model.Batch, e *model.Event, why expr.Co
 	if m.Time.Sub(b.Received) > maxAhead {
 		return f
 	}
-	for i := range p.Ignores {
-		ig := &p.Ignores[i]
-		said := FollowedIgnore{Address: ig.Address, Expires: ig.Expires, Over: !b.Received.Before(ig.Expires), When: why.Explain(ig.When, &w.scope)}
-		f.Ignores = append(f.Ignores, said)
-		if !said.Over && ig.When != nil && said.When.True() {
-			f.Ignored = ig.Address
-			return f
-		}
+	if f.Ignores, f.Ignored = w.followIgnores(p.Ignores, b, why); f.Ignored != "" {
+		return f
 	}
 	if p.Alerts {
 		f.Signal = model.SignalID(p.Address, b.Source, b.Maker, e.ID)
@@ -138,6 +138,9 @@ func (w *Worker) follow(p *Pipeline, b *model.Batch, e *model.Event, why expr.Co
 		r := &p.Rules[i]
 		said := FollowedRule{Address: r.Address, When: why.Explain(r.When, &w.scope)}
 		if said.When.True() {
+			said.Ignores, said.Ignored = w.followIgnores(r.Ignores, b, why)
+		}
+		if said.When.True() && said.Ignored == "" {
 			said.Signal = model.SignalID(r.Address, b.Source, b.Maker, e.ID)
 		}
 		f.Rules = append(f.Rules, said)
@@ -146,7 +149,24 @@ func (w *Worker) follow(p *Pipeline, b *model.Batch, e *model.Event, why expr.Co
 		feed := &p.Feeds[i]
 		var res model.MatchResult
 		w.facts(&Pipeline{Feeds: p.Feeds[i : i+1]}, b, e, model.Position{}, &m, &res)
-		f.Feeds = append(f.Feeds, FollowedFeed{Rule: feed.Rule, Term: feed.Term, When: why.Explain(feed.When, &w.scope), Facts: len(res.Facts)})
+		said := FollowedFeed{Rule: feed.Rule, Term: feed.Term, When: why.Explain(feed.When, &w.scope), Facts: len(res.Facts)}
+		if feed.When == nil || said.When.True() {
+			said.Ignores, said.Ignored = w.followIgnores(feed.Ignores, b, why)
+		}
+		f.Feeds = append(f.Feeds, said)
 	}
 	return f
+}
+
+// followIgnores asks ignores up to the one that takes the event out; by is its address.
+func (w *Worker) followIgnores(all []Ignore, b *model.Batch, why expr.Conditions) (asked []FollowedIgnore, by string) {
+	for i := range all {
+		ig := &all[i]
+		said := FollowedIgnore{Address: ig.Address, Expires: ig.Expires, Over: !b.Received.Before(ig.Expires), When: why.Explain(ig.When, &w.scope)}
+		asked = append(asked, said)
+		if !said.Over && ig.When != nil && said.When.True() {
+			return asked, ig.Address
+		}
+	}
+	return asked, ""
 }

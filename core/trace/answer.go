@@ -117,12 +117,17 @@ func stopped(f *match.Followed) string {
 	case len(f.Rules) == 0 && len(f.Feeds) > 0:
 		if feed := &f.Feeds[0]; !feed.When.True() {
 			return condition(feed.Rule+"'s when", &feed.When)
+		} else if feed.Ignored != "" {
+			return feed.Ignored + " takes it out of " + feed.Rule
 		}
 		return f.Feeds[0].Rule + " takes it, but it has no value to group or count by"
 	case len(f.Rules) == 0:
 		return f.Pipeline + " lets it through, reports nothing itself, and no rule reads it"
 	}
 	text := condition(f.Rules[0].Address+"'s when", &f.Rules[0].When)
+	if first := &f.Rules[0]; first.Ignored != "" {
+		text = first.Ignored + " takes it out of " + first.Address
+	}
 	if n := len(f.Rules) - 1; n > 0 {
 		text += fmt.Sprintf("; nor did %d other rule%s of %s", n, map[bool]string{true: "s"}[n > 1], f.Pipeline)
 	}

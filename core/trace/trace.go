@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -240,17 +241,19 @@ func (t *Tracer) show(r *Report) {
 	for i := range r.Match.Pipelines {
 		f := &r.Match.Pipelines[i]
 		f.Pipeline = t.Shown(f.Pipeline)
-		for j := range f.Ignores {
-			address := f.Ignores[j].Address
-			if ig, ok := t.Ignores[address]; ok {
-				r.Ignores = append(r.Ignores, ig)
-			}
-		}
+		asked := slices.Clone(f.Ignores)
 		for j := range f.Rules {
 			f.Rules[j].Address = t.Shown(f.Rules[j].Address)
+			asked = append(asked, f.Rules[j].Ignores...)
 		}
 		for j := range f.Feeds {
 			f.Feeds[j].Rule = t.Shown(f.Feeds[j].Rule)
+			asked = append(asked, f.Feeds[j].Ignores...)
+		}
+		for j := range asked {
+			if ig, ok := t.Ignores[asked[j].Address]; ok && !slices.Contains(r.Ignores, ig) {
+				r.Ignores = append(r.Ignores, ig)
+			}
 		}
 	}
 	r.Match.Shadow = t.Shown(r.Match.Shadow)

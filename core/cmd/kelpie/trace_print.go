@@ -176,6 +176,9 @@ func printFollowed(w io.Writer, f *match.Followed, r *trace.Report) {
 	for i := range f.Rules {
 		rule := &f.Rules[i]
 		printCondition(w, "    ", rule.Address, &rule.When)
+		for j := range rule.Ignores {
+			printIgnore(w, &rule.Ignores[j], r.Ignores)
+		}
 		if rule.Signal != "" {
 			printReports(w, rule.Address, rule.Signal, r)
 		}
@@ -191,6 +194,12 @@ func printFollowed(w io.Writer, f *match.Followed, r *trace.Report) {
 // printFeed shows what an event is to a rule over several.
 func printFeed(w io.Writer, f *match.FollowedFeed, r *trace.Report) {
 	printCondition(w, "    ", f.Rule, &f.When)
+	for i := range f.Ignores {
+		printIgnore(w, &f.Ignores[i], r.Ignores)
+	}
+	if f.Ignored != "" {
+		return
+	}
 	if f.When.True() && f.Facts == 0 {
 		indented(w, "           ", "it has no value to group or count by, and so is no fact")
 		return
