@@ -58,6 +58,13 @@ type Engine interface {
 	// Weighing says which responses a case asks for, by the configuration in force, and
 	// what would decide it otherwise.
 	Weighing(ctx context.Context, c decide.Stored) (decide.Weighing, error)
+	// Draft works out what a proposal would write, with this last day, and tries it on what
+	// is stored.
+	Draft(ctx context.Context, p model.Proposal, expires time.Time) (Draft, error)
+	// AcceptProposal writes it and puts it in force, or nothing.
+	AcceptProposal(ctx context.Context, p model.Proposal, by, because string, expires time.Time) (Draft, error)
+	// MayConfigure says why somebody may not change the configuration; empty: they may.
+	MayConfigure(ctx context.Context, who string) (string, error)
 	// Shadow compares what is tried with what counts.
 	Shadow(ctx context.Context, q shadow.Query) (shadow.Report, error)
 }
@@ -106,6 +113,10 @@ func (s *Server) Handler() http.Handler {
 	get("/v1/questions", s.questions)
 	get("/v1/questions/{id}", s.question)
 	post("/v1/questions/{id}/choose", s.choose)
+	get("/v1/proposals", s.proposals)
+	get("/v1/proposals/{id}", s.proposal)
+	mux.HandleFunc("POST /v1/proposals/{id}/accept", patient(s.answer(s.accept)))
+	post("/v1/proposals/{id}/refuse", s.refuseProposal)
 	get("/v1/holds", s.holds)
 	get("/v1/schedules", s.schedules)
 	post("/v1/holds/{hold}/release", s.release)

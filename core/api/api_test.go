@@ -102,6 +102,22 @@ func (e *fakeEngine) Weighing(_ context.Context, c decide.Stored) (decide.Weighi
 	return decide.Weighing{Why: "nothing is in force for " + c.Case.ID}, nil
 }
 
+func (e *fakeEngine) Draft(_ context.Context, p model.Proposal, expires time.Time) (Draft, error) {
+	return Draft{Name: "n", Text: "ignore \"n\" {}\n", Expires: expires}, e.err
+}
+
+func (e *fakeEngine) AcceptProposal(ctx context.Context, p model.Proposal, by, because string, expires time.Time) (Draft, error) {
+	d, err := e.Draft(ctx, p, expires)
+	return d, errors.Join(err, e.Order(ctx, model.Command{Kind: model.AcceptProposal, Proposal: p.ID, By: by, Because: because, Text: d.Text}))
+}
+
+func (e *fakeEngine) MayConfigure(_ context.Context, who string) (string, error) {
+	if who == "eve" {
+		return "eve does not have the role engineer", nil
+	}
+	return "", nil
+}
+
 func (e *fakeEngine) Apply(_ context.Context, dryRun bool) (Application, error) {
 	return e.application(dryRun)
 }

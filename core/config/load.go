@@ -85,7 +85,7 @@ func readFiles(path string) (*Source, error) {
 			return nil, err
 		}
 	}
-	src := &Source{Prefix: dir}
+	src := &Source{Prefix: dir, Single: !info.IsDir()}
 	if src.Dir, err = filepath.Abs(dir); err != nil {
 		return nil, err
 	}

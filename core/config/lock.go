@@ -194,15 +194,27 @@ func WriteSchemas(dir string, plugins []model.Plugin) error {
 	return nil
 }
 
+// Replace writes a whole file in the place of one that may be there, whose mode it keeps:
+// who reads it sees one or the other.
+func Replace(path string, text []byte) error {
+	info, err := os.Stat(path)
+	if err == nil && info.Mode().IsRegular() {
+		return replaceFile(path, text, info.Mode().Perm())
+	}
+	return writeFile(path, text)
+}
+
 // writeFile replaces a file by a whole new one.
-func writeFile(path string, text []byte) error {
+func writeFile(path string, text []byte) error { return replaceFile(path, text, 0o644) }
+
+func replaceFile(path string, text []byte, mode os.FileMode) error {
 	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	defer os.Remove(temp.Name())
 	_, err = temp.Write(text)
-	err = errors.Join(err, temp.Chmod(0o644), temp.Sync(), temp.Close())
+	err = errors.Join(err, temp.Chmod(mode), temp.Sync(), temp.Close())
 	if err == nil {
 		err = os.Rename(temp.Name(), path)
 	}

@@ -45,6 +45,8 @@ type Source struct {
 	Known  []string `json:"-"`
 	Dir    string   `json:"-"`
 	Prefix string   `json:"-"`
+	// Single: one file is the whole configuration, and no other of its folder is read.
+	Single bool `json:"-"`
 
 	// Folders of packs and modules, absolute: what lies in one is read in it alone.
 	Folders []string `json:"-"`

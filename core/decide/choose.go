@@ -285,15 +285,6 @@ func (m *Machine) notMine(q *questionState, ch *model.Choice) {
 	})
 }
 
-// propose opens a proposal.
-func (m *Machine) propose(p model.Proposal) {
-	m.changed.proposals[p.ID] = p
-	m.record(model.Record{
-		Kind: model.RecordProposal, Subject: p.ID, Case: p.Case, To: string(p.State), Message: string(p.Kind),
-		By: p.By, Because: p.Reason, Reference: p.Question,
-	})
-}
-
 func (m *Machine) recordChoice(q *questionState, ch *model.Choice) {
 	r := questionRecord(model.RecordChoice, q)
 	r.To, r.By, r.Because, r.Road, r.Message = ch.Option, ch.By, ch.Reason, ch.Road, ch.Why

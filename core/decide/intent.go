@@ -254,5 +254,7 @@ func (m *Machine) command(c *model.Command) {
 		m.reopenCase(c)
 	case model.Choose:
 		m.choose(c)
+	case model.AcceptProposal, model.RefuseProposal:
+		m.endProposal(c)
 	}
 }

@@ -67,6 +67,7 @@ type Machine struct {
 	questions   map[string]*questionState
 	questionsBy map[string][]*questionState // by the case's first id
 	open        map[string]*questionState   // those that are
+	proposals   map[string]*model.Proposal  // that wait for an engineer
 
 	history history
 	// decisions of people about cases that stand, in their order.
@@ -127,6 +128,7 @@ func New(compile Compiler) *Machine {
 		questions:   map[string]*questionState{},
 		questionsBy: map[string][]*questionState{},
 		open:        map[string]*questionState{},
+		proposals:   map[string]*model.Proposal{},
 
 		gathering: map[string]*gathering{},
 		schedules: map[string]model.Schedule{},

@@ -17,7 +17,7 @@ import (
 
 // snapshotVersion heads every snapshot. One of another version is not read: the
 // inputs are replayed instead.
-const snapshotVersion = "kelpie decide 10\n"
+const snapshotVersion = "kelpie decide 11\n"
 
 var (
 	// ErrSnapshot means that bytes are no snapshot of this version.
@@ -57,6 +57,7 @@ type head struct {
 
 	Pauses    map[string]pause `json:"pauses,omitempty"`
 	Decisions []model.Decision `json:"decisions,omitempty"`
+	Proposals []model.Proposal `json:"proposals,omitempty"` // by id
 	Told      map[string]told  `json:"told,omitempty"`
 
 	Gathering map[string]*gathering     `json:"gathering,omitempty"`
@@ -159,6 +160,9 @@ func (m *Machine) head() head {
 	}
 	for _, source := range slices.Sorted(maps.Keys(m.counts)) {
 		h.Sources = append(h.Sources, *m.counts[source])
+	}
+	for _, id := range slices.Sorted(maps.Keys(m.proposals)) {
+		h.Proposals = append(h.Proposals, *m.proposals[id])
 	}
 	for _, source := range slices.Sorted(maps.Keys(m.ledger)) {
 		h.Ledger = append(h.Ledger, *m.ledger[source])
@@ -389,6 +393,9 @@ func (m *Machine) restoreHead(d *decoder) error {
 	}
 	if h.Sums.Asks != nil && h.Sums.Intents != nil {
 		m.sums = h.Sums
+	}
+	for i := range h.Proposals {
+		m.proposals[h.Proposals[i].ID] = &h.Proposals[i]
 	}
 	for verb, times := range h.Recent {
 		m.recent[verb] = times

@@ -66,6 +66,7 @@ type Kelpie struct {
 	tables    *shelf
 	names     namesOf
 	tracing   sync.Mutex // one event at a time
+	proposing sync.Mutex // one proposal is accepted at a time
 
 	mu      sync.Mutex
 	running *flow // nil: not running

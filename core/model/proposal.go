@@ -46,5 +46,11 @@ type Proposal struct {
 	Text    string    `json:"text,omitempty"`
 }
 
+// MostProposals bounds how many wait; MostProposalText what one may write, in bytes.
+const (
+	MostProposals    = 10_000
+	MostProposalText = 32 << 10
+)
+
 // ProposalID names what a question led to, for ever.
 func ProposalID(kind ProposalKind, question string) string { return ID("p", string(kind), question) }

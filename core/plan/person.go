@@ -53,3 +53,15 @@ func (s *Settings) RouteOf(step *Step, kind model.QuestionKind) *Route {
 	}
 	return &s.Routes[at]
 }
+
+// MayConfigure says why somebody may not change the configuration; empty: they may. Where
+// it knows nobody, all may who can give orders.
+func (s *Settings) MayConfigure(who string) string {
+	if len(s.Users) == 0 {
+		return ""
+	}
+	if u := s.Person(who); u == nil || !u.Has("engineer") {
+		return who + " does not have the role engineer"
+	}
+	return ""
+}

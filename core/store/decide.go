@@ -42,6 +42,7 @@ func (w *writer) changes(c decide.Changes) {
 	w.holds(c)
 	w.questions(c)
 	w.schedules(c)
+	w.proposals(c)
 	w.counts(c)
 	w.memory(c, n)
 	w.meta(metaPosition, c.Position)

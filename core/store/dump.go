@@ -25,6 +25,7 @@ var dumped = [...]struct{ table, query string }{
 	{"holds", `SELECT id, action, target, state, since, doc FROM holds ORDER BY id`},
 	{"questions", `SELECT q.id, c.id AS case_id, q.state, q.opened, q.doc FROM questions q JOIN cases c ON c.number = q.case_number ORDER BY q.id`},
 	{"question_addresses", `SELECT address, question FROM question_addresses ORDER BY address, question`},
+	{"proposals", `SELECT p.id, c.id AS case_id, p.state, p.made, p.doc FROM proposals p JOIN cases c ON c.number = p.case_number ORDER BY p.id`},
 	{"ledger", `SELECT source, hour, doc FROM ledger ORDER BY source, hour`},
 	{"audit", `SELECT seq, hash, record FROM audit ORDER BY seq`},
 }

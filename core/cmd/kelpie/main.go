@@ -119,7 +119,7 @@ func (p program) root() *cobra.Command {
 	root.AddCommand(
 		p.initCommand(o), p.runCommand(o), p.validateCommand(o), p.fmtCommand(o),
 		p.caseCommand(o), p.explainCommand(o), p.ruleCommand(o), p.signalCommand(o), p.eventCommand(o), p.traceCommand(o), p.consoleCommand(o), p.intentCommand(o),
-		p.heldCommand(o), p.releaseCommand(o), p.extendCommand(o), p.questionCommand(o), p.answerCommand(o), p.scheduleCommand(o),
+		p.heldCommand(o), p.releaseCommand(o), p.extendCommand(o), p.questionCommand(o), p.answerCommand(o), p.proposalCommand(o), p.scheduleCommand(o),
 		p.pluginCommand(o), p.statusCommand(o), p.auditCommand(o), p.profileCommand(o),
 		p.ledgerCommand(o), p.shadowCommand(o), p.testCommand(o),
 		p.applyCommand(o), p.pauseCommand(o), p.resumeCommand(o), p.versionCommand(o),
