@@ -63,6 +63,8 @@ type Engine interface {
 	Draft(ctx context.Context, p model.Proposal, expires time.Time) (Draft, error)
 	// AcceptProposal writes it and puts it in force, or nothing.
 	AcceptProposal(ctx context.Context, p model.Proposal, by, because string, expires time.Time) (Draft, error)
+	// DraftRule writes an experimental rule with a test from the events of a case.
+	DraftRule(ctx context.Context, caseID, name string) (RuleDraft, error)
 	// MayConfigure says why somebody may not change the configuration; empty: they may.
 	MayConfigure(ctx context.Context, who string) (string, error)
 	// Shadow compares what is tried with what counts.
@@ -92,6 +94,7 @@ func (s *Server) Handler() http.Handler {
 	post := func(path string, f func(*http.Request) (any, error)) { mux.HandleFunc("POST "+path, s.answer(f)) }
 	get("/v1/cases", s.cases)
 	get("/v1/cases/{id}", s.explain)
+	get("/v1/cases/{id}/rule", s.draftRule)
 	get("/v1/rules", s.rules)
 	get("/v1/rules/outcomes", s.ruleOutcomes)
 	get("/v1/rules/forecast", s.forecast)

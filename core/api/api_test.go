@@ -111,6 +111,10 @@ func (e *fakeEngine) AcceptProposal(ctx context.Context, p model.Proposal, by, b
 	return d, errors.Join(err, e.Order(ctx, model.Command{Kind: model.AcceptProposal, Proposal: p.ID, By: by, Because: because, Text: d.Text}))
 }
 
+func (e *fakeEngine) DraftRule(_ context.Context, caseID, name string) (RuleDraft, error) {
+	return RuleDraft{Name: name, Text: "rule of " + caseID}, e.err
+}
+
 func (e *fakeEngine) MayConfigure(_ context.Context, who string) (string, error) {
 	if who == "eve" {
 		return "eve does not have the role engineer", nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 	"time"
 
@@ -224,4 +225,29 @@ func (s *Server) ended(ctx context.Context, id string, d *Draft) (any, error) {
 	out := s.proposalNow(ctx, p)
 	out.Draft = d
 	return out, nil
+}
+
+// RuleDraft is a rule that was written from a case.
+type RuleDraft struct {
+	Name string `json:"name"`
+	Text string `json:"text"`
+	// Left are rules of the case whose events are not in it.
+	Left []string `json:"left,omitempty"`
+}
+
+var ruleName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,63}$`)
+
+func (s *Server) draftRule(r *http.Request) (any, error) {
+	c, err := s.findCase(r.Context(), r.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	name := r.URL.Query().Get("name")
+	if name == "" {
+		name = "draft_" + strings.TrimPrefix(c.ID, "c-")[:min(len(c.ID)-2, 8)]
+	}
+	if !ruleName.MatchString(name) {
+		return nil, bad("a rule's name is small letters, digits and _, such as beacon_then_drop")
+	}
+	return s.Engine.DraftRule(r.Context(), c.ID, name)
 }

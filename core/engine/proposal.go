@@ -223,12 +223,7 @@ func knownBy(s *model.Signal) []string {
 func (w *drafting) paths(source string, rules []string) (telling, further [][]string) {
 	add := func(to *[][]string, programs ...*expr.Program) {
 		for _, p := range programs {
-			if p == nil {
-				continue
-			}
-			for _, path := range p.Paths() {
-				*to = append(*to, path.Names)
-			}
+			*to = append(*to, pathsOf(p)...)
 		}
 	}
 	for i := range w.config.Match.Sources {
@@ -250,6 +245,17 @@ func (w *drafting) paths(source string, rules []string) (telling, further [][]st
 		}
 	}
 	return telling, further
+}
+
+// pathsOf are the paths that an expression reads, by their names.
+func pathsOf(p *expr.Program) (all [][]string) {
+	if p == nil {
+		return nil
+	}
+	for _, path := range p.Paths() {
+		all = append(all, path.Names)
+	}
+	return all
 }
 
 // tried reads the configuration with the block, and makes sure that it ignores what it is

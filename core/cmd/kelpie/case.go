@@ -17,7 +17,7 @@ import (
 func (p program) caseCommand(o *options) *cobra.Command {
 	c := &cobra.Command{Use: "case", Short: "The cases"}
 	c.AddCommand(p.caseListCommand(o), p.caseShowCommand(o), p.caseSignalsCommand(o), p.caseEndCommand(o), p.caseReopenCommand(o), p.caseMergeCommand(o), p.caseSplitCommand(o),
-		p.caseDecisionsCommand(o), p.caseUndoCommand(o), p.caseCommonCommand(o), p.caseNeverJoinCommand(o))
+		p.caseDecisionsCommand(o), p.caseUndoCommand(o), p.caseCommonCommand(o), p.caseNeverJoinCommand(o), p.caseReportCommand(o))
 	return c
 }
 

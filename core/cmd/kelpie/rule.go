@@ -15,7 +15,7 @@ import (
 
 func (p program) ruleCommand(o *options) *cobra.Command {
 	c := &cobra.Command{Use: "rule", Short: "The rules, and the pipelines that report signals"}
-	c.AddCommand(p.ruleListCommand(o), p.rulePromoteCommand(o), p.ruleCostCommand(o), p.ruleOutcomesCommand(o), p.ruleForecastCommand(o))
+	c.AddCommand(p.ruleListCommand(o), p.rulePromoteCommand(o), p.ruleCostCommand(o), p.ruleOutcomesCommand(o), p.ruleForecastCommand(o), p.ruleDraftCommand(o))
 	return c
 }
 
