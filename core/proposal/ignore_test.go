@@ -146,6 +146,9 @@ func check(t *testing.T, text string, values map[string]bool, owner, reason stri
 
 func equalities(t *testing.T, e hclsyntax.Expression, values map[string]bool) {
 	t.Helper()
+	if inner, ok := e.(*hclsyntax.ParenthesesExpr); ok {
+		e = inner.Expression
+	}
 	op, ok := e.(*hclsyntax.BinaryOpExpr)
 	switch {
 	case !ok:

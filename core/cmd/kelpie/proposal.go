@@ -42,7 +42,7 @@ func (p program) proposalListCommand(o *options) *cobra.Command {
 			}
 			for i := range all {
 				fmt.Fprintf(p.out, "%s  %s  %s\n", all[i].ID, shortID(all[i].CaseNow), line(all[i].Title, width-len(all[i].ID)-14))
-				indented(p.out, "  ", proposalLine(&all[i]))
+				indented(p.out, "  ", proposalLine(&all[i], ", "+ago(all[i].At, all[i].Now)))
 			}
 			return nil
 		},
@@ -52,13 +52,14 @@ func (p program) proposalListCommand(o *options) *cobra.Command {
 	return c
 }
 
-// proposalLine tells in a few words what is proposed, by whom, and what became of it.
-func proposalLine(p *api.Proposal) string {
+// proposalLine tells in a few words what is proposed, by whom and when, and what became of
+// it.
+func proposalLine(p *api.Proposal, when string) string {
 	text := "to ignore its like"
 	if p.Kind == model.ProposeRoute {
 		text = "that " + p.Route + " asks somebody else than " + p.Address
 	}
-	text += fmt.Sprintf(", by %s, %s", p.By, ago(p.At, p.Now))
+	text += ", by " + p.By + when
 	if p.Reason != "" {
 		text += ": " + p.Reason
 	}
@@ -121,7 +122,8 @@ func printProposal(w io.Writer, p *api.Proposal) {
 			indented(w, pad("  "+name, 14), text)
 		}
 	}
-	row("proposes", proposalLine(p))
+	row("proposes", proposalLine(p, ""))
+	row("made", stamp(p.At)+" UTC, "+ago(p.At, p.Now))
 	row("case", p.CaseNow)
 	row("question", p.Question)
 	row("of", joined(p.Rules))
