@@ -82,6 +82,8 @@ func (m *Machine) refuses(q *questionState, ch *model.Choice, user *plan.User) (
 		return fmt.Sprintf("%s does not have the role %s, which it takes", ch.By, q.Role), false
 	case slices.ContainsFunc(q.Choices, func(o model.Choice) bool { return o.Counts && same(o.By, ch.By) }):
 		return ch.By + " has chosen already", false
+	case o.Name == model.OptionApprove && slices.ContainsFunc(q.Choices, func(o model.Choice) bool { return o.Counts && m.settings.Plan.MayBeOne(o.By, ch.By) }):
+		return ch.By + " may be somebody who has approved already, and different people have to", false
 	case o.Name == model.OptionEscalate && len(m.authors(q)) == 0 && q.Last():
 		return "there is nobody else to ask", false
 	}
@@ -177,6 +179,7 @@ func (m *Machine) subjectOf(q *questionState, ch *model.Choice) string {
 func (m *Machine) follow(q *questionState, ch *model.Choice) {
 	switch {
 	case q.Kind == model.QuestionApproval && ch.Option == model.OptionApprove:
+		m.recount(q)
 		approved := 0
 		for _, o := range q.Choices {
 			if o.Counts && o.Option == model.OptionApprove {
@@ -197,6 +200,21 @@ func (m *Machine) follow(q *questionState, ch *model.Choice) {
 		m.decided(q, ch)
 		if ch.Option == model.OptionIgnore {
 			m.ignored(q, ch)
+		}
+	}
+}
+
+// recount looks again at those who approved before: since then the case may have come to be
+// about one of them, who decides nothing then.
+func (m *Machine) recount(q *questionState) {
+	for i := range q.Choices {
+		ch := &q.Choices[i]
+		if !ch.Counts {
+			continue
+		}
+		if why := m.subjectOf(q, ch); why != "" {
+			ch.Counts, ch.Why, ch.Subject = false, why, true
+			m.recordChoice(q, ch)
 		}
 	}
 }

@@ -116,7 +116,7 @@ func (w *Wanted) among(left map[uint64]bool) bool {
 	if len(left) == 0 {
 		return false
 	}
-	if len(w.Intents)+len(w.Asks) > 0 {
+	if len(w.Intents)+len(w.Asks)+len(w.Questions) > 0 {
 		return true // their hashes are not there
 	}
 	for _, ids := range [...][]string{w.Signals, w.Names, w.Plans} {

@@ -23,6 +23,8 @@ type gathering struct {
 	For   time.Duration `json:"for,omitempty"`
 	Ends  time.Duration `json:"ends,omitempty"`
 	Until time.Time     `json:"until,omitzero"`
+	// Asking is how many of the members ask something.
+	Asking int `json:"asking,omitempty"`
 	// Members are intents, in the order in which they came.
 	Members []gathered `json:"members"`
 }
@@ -62,14 +64,25 @@ func gatherKey(in *model.Intent) string {
 	return key
 }
 
-// joins tells whether others wait already for the message that will tell an intent.
+// joins tells whether others wait already for the message that will tell an intent, and
+// it has room for it.
 func (m *Machine) joins(in *model.Intent) bool {
 	for _, g := range m.gathering {
 		if g.Action == in.Action && g.Verb == in.Verb && g.Address == in.Target.Value && g.DryRun == in.DryRun {
-			return true
+			return in.Question == "" || g.Asking == 0 || g.Asking%maxGathered > 0
 		}
 	}
 	return false
+}
+
+// messages is how many tell what it has: what is asked is in one of them.
+func (g *gathering) messages() int { return max(1, (g.Asking+maxGathered-1)/maxGathered) }
+
+// count takes note of a member that came, by 1, or went, by -1.
+func (g *gathering) count(in *model.Intent, by int) {
+	if in.Question != "" {
+		g.Asking += by
+	}
 }
 
 // counted is how many intents of a verb were planned in the last hour, or will be of what
@@ -78,7 +91,7 @@ func (m *Machine) counted(verb string) int {
 	n := m.recently(verb)
 	for _, g := range m.gathering {
 		if g.Verb == verb {
-			n++
+			n += g.messages()
 		}
 	}
 	return n
@@ -110,6 +123,7 @@ func (m *Machine) waitWith(in *model.Intent, member gathered) {
 		m.gathering[key] = g
 	}
 	g.Members = append(g.Members, member)
+	g.count(in, 1)
 	m.end.known = false
 }
 
@@ -130,6 +144,7 @@ func (m *Machine) regather(in *intentState, before model.Hundredths) {
 		return
 	}
 	member := g.Members[at]
+	g.count(&in.Intent, -1)
 	if g.Members = slices.Delete(g.Members, at, at+1); len(g.Members) == 0 {
 		delete(m.gathering, was)
 	}
@@ -172,10 +187,32 @@ func (g *gathering) left(m *Machine) time.Duration {
 func (m *Machine) tellTogether(key string, g *gathering) {
 	delete(m.gathering, key)
 	m.end.known = false
-	tellings := m.tellings(g)
-	if len(tellings) == 0 {
-		return
+	for _, tellings := range inMessages(m.tellings(g)) {
+		m.tellMessage(g, tellings)
 	}
+}
+
+// inMessages are what is told in one message each. What is asked is listed in one: a
+// question that the message has no room for was not asked.
+func inMessages(all []*telling) (parts [][]*telling) {
+	var asking, rest []*telling
+	for _, t := range all {
+		if t.asks() {
+			asking = append(asking, t)
+		} else {
+			rest = append(rest, t)
+		}
+	}
+	for len(asking) > maxGathered {
+		parts, asking = append(parts, asking[:maxGathered:maxGathered]), asking[maxGathered:]
+	}
+	if last := append(asking, rest...); len(last) > 0 {
+		parts = append(parts, last)
+	}
+	return parts
+}
+
+func (m *Machine) tellMessage(g *gathering, tellings []*telling) {
 	oneCase := !slices.ContainsFunc(tellings, func(t *telling) bool { return t.caseID != tellings[0].caseID })
 	if !oneCase {
 		m.tellGathered(g, tellings)
@@ -206,6 +243,8 @@ type telling struct {
 	words   gathered
 	intents []*intentState // the first is told; the others say the same
 }
+
+func (t *telling) asks() bool { return t.intents[0].Question != "" }
 
 // tellings of what is gathered, in the order in which they came. Two responses that tell
 // of the same case say the same; two steps of one do not.
@@ -260,17 +299,26 @@ func (m *Machine) tellGathered(g *gathering, tellings []*telling) {
 	m.planIntent(in)
 }
 
-// gatheredNotice lists the cases, the worst first.
+// gatheredNotice lists the cases, the worst first; those about which something is asked
+// before there is no room.
 func (m *Machine) gatheredNotice(in model.Intent, tellings []*telling, count int) json.RawMessage {
+	byScore := func(a, b *telling) int { return int(b.intents[0].Score - a.intents[0].Score) }
 	worst := slices.Clone(tellings)
-	slices.SortStableFunc(worst, func(a, b *telling) int { return int(b.intents[0].Score - a.intents[0].Score) })
+	slices.SortStableFunc(worst, func(a, b *telling) int {
+		if a.asks() != b.asks() {
+			return map[bool]int{true: -1, false: 1}[a.asks()]
+		}
+		return byScore(a, b)
+	})
+	worst = worst[:min(len(worst), maxGathered)]
+	slices.SortStableFunc(worst, byScore)
 	n := sdk.Notice{
 		Title: fmt.Sprintf("%d cases", count), Because: in.Because, DryRun: in.DryRun, GatheredCount: len(tellings),
 	}
 	if count == len(tellings) {
 		n.GatheredCount = count
 	}
-	for _, t := range worst[:min(len(worst), maxGathered)] {
+	for _, t := range worst {
 		n.Gathered = append(n.Gathered, m.noticeCase(t))
 	}
 	n.Bound()

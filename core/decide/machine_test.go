@@ -131,6 +131,14 @@ func testCompiler(c model.Config) (*Settings, error) {
 			ask(s)
 		case "approves": // or is approved by them
 			approve(s)
+		case "anyone": // may approve who is asked, of whom some read a mailbox together
+			a := s.Plan.Responses[1].Steps[0].Approval
+			a.To, a.Role = expression(`["ann", "lee", "soc@example.org"]`), ""
+			for i := range s.Plan.Users[1:3] {
+				s.Plan.Users[i+1].Mail = append(s.Plan.Users[i+1].Mail, "soc@example.org")
+			}
+		case "together": // who is asked is asked of several cases at once
+			s.Plan.Routes[1].Gather = 10 * time.Second
 		case "fido":
 			s.Plan.Repeat = plan.RepeatOf("fido")
 		case "capped":

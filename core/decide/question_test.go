@@ -503,6 +503,32 @@ func TestApprovals(t *testing.T) {
 			f.wantIsolated(c.isolated)
 		})
 	}
+	t.Run("one person, by the mailbox of several too", func(t *testing.T) {
+		f := newAsking(t, "base approves anyone")
+		f.alert(0)
+		f.preview()
+		f.choose(model.Command{By: "ann", Option: yes})
+		ch := f.choose(model.Command{By: "soc@example.org", Address: "soc@example.org", Road: model.RoadLink, Option: yes})
+		if ch.Counts || !strings.Contains(ch.Why, "may be somebody who has approved already") {
+			t.Errorf("%+v", ch)
+		}
+		f.wantQuestion(0, model.QuestionOpen)
+		f.choose(model.Command{By: "lee", Option: yes})
+		f.wantIsolated("ws-1 pending by lee")
+	})
+	t.Run("who approved has come to be a subject", func(t *testing.T) {
+		f := newAsking(t, "base approves")
+		f.alert(0)
+		f.preview()
+		f.choose(model.Command{By: "ann", Option: yes})
+		f.suspect("ann")
+		f.choose(model.Command{By: "lee", Option: yes})
+		f.wantQuestion(0, model.QuestionOpen)
+		if ch := f.question(0).Choices[0]; ch.Counts || !ch.Subject || ch.Why == "" {
+			t.Errorf("%+v", ch)
+		}
+		f.wantIsolated("")
+	})
 	t.Run("nobody answers", func(t *testing.T) {
 		f := newAsking(t, "base approves")
 		f.alert(0)

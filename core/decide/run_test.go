@@ -229,6 +229,20 @@ type failNow struct{}
 
 func (failNow) Fatal(args ...any) { panic(args) }
 
+// TestKnownBeforeItIsRecalled: what is asked for by another name than it has left under
+// may be among what has left since the last commit.
+func TestKnownBeforeItIsRecalled(t *testing.T) {
+	left := map[uint64]bool{hashOf("c-1"): true}
+	for _, w := range []Wanted{{Intents: []string{"i-1"}}, {Asks: []string{"a-1"}}, {Questions: []string{"q-1"}}, {Names: []string{"c-1"}}} {
+		if !w.among(left) {
+			t.Errorf("%+v is not committed before", w)
+		}
+	}
+	if w := (Wanted{Names: []string{"c-2"}}); w.among(left) {
+		t.Errorf("%+v is committed for nothing", w)
+	}
+}
+
 func TestLoopBoundsItsGroups(t *testing.T) {
 	store := &memoryStore{rows: newTables()}
 	var sizes []int

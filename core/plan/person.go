@@ -22,6 +22,24 @@ func (u *User) Reads(address string) bool {
 // SameMailbox tells whether two addresses lead to one mailbox.
 func SameMailbox(a, b string) bool { return mailbox(a) == mailbox(b) }
 
+// MayBeOne tells whether two, by names of users or addresses, may be one person: they read
+// the same mailbox, or one of them is known only by a mailbox that the other reads too.
+func (s *Settings) MayBeOne(a, b string) bool {
+	if a == b || SameMailbox(a, b) {
+		return true
+	}
+	others := s.maybe(b)
+	return slices.ContainsFunc(s.maybe(a), func(u *User) bool { return slices.Contains(others, u) })
+}
+
+// maybe are the users that somebody may be.
+func (s *Settings) maybe(who string) []*User {
+	if u := s.User(who); u != nil {
+		return []*User{u}
+	}
+	return s.reading(who)
+}
+
 // Asking is the step that asks a question; nil: the configuration has it no more, or it
 // asks nothing of that kind.
 func (s *Settings) Asking(q *model.Question) *Step {

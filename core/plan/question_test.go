@@ -276,6 +276,8 @@ func TestReader(t *testing.T) {
 		{of("user", "kim"), "KIM+x@Example.Org", true},
 		{of("user", "kim"), "Kim <kim@example.org>", true},
 		{of("user", "kim"), "mailto:kim@example.org", true},
+		{of("email", "eve@xn--exmple-cua.org"), "Eve+x@Exämple.org", true}, // one domain, written in two ways
+		{of("email", "eve@xn--exmple-cua.org"), "eve@xn--EXMPLE-cua.org.", true},
 		{of("user", "kim"), "netsec@example.org", true}, // kim reads it
 		{of("user", "kim"), "lee@example.org", false},
 		{of("user", "kim"), "lee", false},
@@ -299,6 +301,31 @@ func TestReader(t *testing.T) {
 	} {
 		if why, got := Reader(s, c.value, c.who); got != c.want || got != (why != "") {
 			t.Errorf("%s of %s = %t %q, want %t", c.who, c.value.String(), got, why, c.want)
+		}
+	}
+}
+
+func TestMayBeOne(t *testing.T) {
+	s := &Settings{Users: []User{
+		{Name: "kim", Mail: []string{"kim@example.org", "netsec@example.org"}},
+		{Name: "lee", Mail: []string{"lee@example.org", "netsec@example.org"}},
+		{Name: "pat", Mail: []string{"pat@example.org"}},
+	}}
+	for _, c := range []struct {
+		a, b string
+		want bool
+	}{
+		{"kim", "kim", true},
+		{"kim", "Kim@example.org", true},
+		{"kim", "netsec+x@example.org", true},
+		{"netsec@example.org", "lee", true},
+		{"kim", "lee", false},
+		{"netsec@example.org", "pat", false},
+		{"eve@example.net", "eve+2@example.net", true},
+		{"eve@example.net", "joe@example.net", false},
+	} {
+		if got := s.MayBeOne(c.a, c.b); got != c.want || s.MayBeOne(c.b, c.a) != c.want {
+			t.Errorf("%s and %s may be one: %t, want %t", c.a, c.b, got, c.want)
 		}
 	}
 }

@@ -172,6 +172,10 @@ func mailbox(address string) string {
 	if n := strings.IndexByte(local, '+'); n > 0 {
 		local = local[:n]
 	}
+	// A domain has several forms, of which canonical values have one.
+	if c, err := sdk.Canonical(sdk.Domain, domain); err == nil {
+		domain = c.Value
+	}
 	return local + "@" + domain
 }
 
