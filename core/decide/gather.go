@@ -222,7 +222,7 @@ func (m *Machine) tellMessage(g *gathering, tellings []*telling) {
 		in := t.intents[0]
 		in.Gathers = len(t.intents) - 1
 		for _, same := range t.intents[1:] {
-			m.toldBy(same, in.ID)
+			m.toldBy(same, &in.Intent)
 		}
 		in.State = model.IntentPending
 		m.recent[in.Verb] = append(m.recent[in.Verb], m.at)
@@ -232,8 +232,11 @@ func (m *Machine) tellMessage(g *gathering, tellings []*telling) {
 }
 
 // toldBy notes that an intent takes the outcome of another.
-func (m *Machine) toldBy(in *intentState, by string) {
-	in.Gathered = by
+func (m *Machine) toldBy(in *intentState, by *model.Intent) {
+	in.Gathered = by.ID
+	if at, known := slices.BinarySearch(by.Of, in.Case); !known {
+		by.Of = slices.Insert(by.Of, at, in.Case)
+	}
 	m.changed.intents[in.ID] = in
 }
 
@@ -291,7 +294,7 @@ func (m *Machine) tellGathered(g *gathering, tellings []*telling) {
 			if d := member.Deadline; !d.IsZero() && (in.Deadline.IsZero() || d.Before(in.Deadline)) {
 				in.Deadline = d
 			}
-			m.toldBy(member, in.ID)
+			m.toldBy(member, &in)
 		}
 	}
 	in.Because = fmt.Sprintf("%d cases came within %s, and are told at once", len(cases), span(m.at.Sub(first.PlannedAt).Round(time.Second)))

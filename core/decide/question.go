@@ -217,11 +217,15 @@ func (m *Machine) withdrawAll(cs *caseState, why string) {
 	}
 }
 
-// withdrawGone ends the questions whose steps the configuration has no more.
+// withdrawGone ends the questions whose steps the configuration has no more, or that were
+// asked as a dry run and would be asked in earnest now.
 func (m *Machine) withdrawGone() {
 	for _, q := range m.openInOrder() {
-		if m.settings.Plan.Asking(&q.Question) == nil {
+		switch {
+		case m.settings.Plan.Asking(&q.Question) == nil:
 			m.withdraw(q, fmt.Sprintf("the configuration has no %s.%s that asks it", q.Response, q.Step))
+		case q.DryRun && m.settings.Plan.Mode == plan.On:
+			m.withdraw(q, "it was asked as a dry run, and nobody has seen it")
 		}
 	}
 }
@@ -238,7 +242,7 @@ func (m *Machine) withdrawSame(cs *caseState) {
 			continue
 		}
 		for _, other := range all {
-			if other.State == model.QuestionAnswered && other.covers(q) {
+			if other.State == model.QuestionAnswered && other.covers(q) && !cs.found.Anew.After(other.OpenedAt) {
 				q.Why = fmt.Sprintf("%s chose %s in %s, which is of the same case", other.By, other.Choice, other.ID)
 				m.closeQuestion(q, model.QuestionWithdrawn)
 				break
@@ -249,7 +253,7 @@ func (m *Machine) withdrawSame(cs *caseState) {
 
 // covers tells whether an answer to one question answers another of the same case.
 func (q *questionState) covers(other *questionState) bool {
-	if q.Kind != other.Kind || q.Response != other.Response || q.Step != other.Step || q.Round != other.Round {
+	if q.DryRun != other.DryRun || q.Kind != other.Kind || q.Response != other.Response || q.Step != other.Step || q.Round != other.Round {
 		return false
 	}
 	return !slices.ContainsFunc(other.Targets, func(t model.Target) bool {

@@ -367,6 +367,11 @@ func (r *recall) named(l *lookup, in *model.Reply) {
 func (r *recall) intent(id string) {
 	if in := r.m.intents[id]; in != nil {
 		r.name(in.Case)
+		if in.State == model.IntentUnknown { // what takes its outcome may have left
+			for _, name := range in.Of {
+				r.name(name)
+			}
+		}
 	} else if r.want("i", id) {
 		r.w.Intents = append(r.w.Intents, id)
 	}

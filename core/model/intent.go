@@ -63,6 +63,8 @@ type Intent struct {
 	Gather *Gather `json:"gather,omitempty"`
 	// Gathers is how many others take this one's outcome, since it tells theirs as well.
 	Gathers int `json:"gathers,omitempty"`
+	// Of are the cases of these others, as first opened, each once.
+	Of []string `json:"of,omitempty"`
 	// ChosenBy is the person who chose or approved it, by Question.
 	ChosenBy string `json:"chosen_by,omitempty"`
 	// Because says why it was planned, for people.

@@ -60,6 +60,8 @@ type Question struct {
 	Step     string        `json:"step"`
 	Round    int           `json:"round,omitempty"`
 	State    QuestionState `json:"state"`
+	// DryRun: it was asked as a dry run, so that nobody has seen it.
+	DryRun bool `json:"dry_run,omitempty"`
 	// Rules are the addresses of what reported the case's signals when it was asked.
 	Rules   []string `json:"rules,omitempty"`
 	Options []Option `json:"options"`

@@ -85,13 +85,12 @@ func (r *run) approve(resp *Response, s *Step, targets []model.Target) {
 	if s.Approval == nil {
 		return
 	}
-	round, open := 0, false
+	round, open := r.rounds[[2]string{resp.Address, s.Name}], false
 	for i := range r.questions {
 		q := &r.questions[i]
 		if q.Kind != model.QuestionApproval || q.Response != resp.Address || q.Step != s.Name {
 			continue
 		}
-		round = max(round, q.Round+1)
 		if q.Open() {
 			r.tell(resp, s, q)
 			open = true

@@ -102,8 +102,9 @@ func (p *Planner) run(c Case, now time.Time, recent func(verb string) int) *run 
 	r := &run{
 		Planner: p, c: c, now: now, recent: recent, planned: map[string]int{},
 		intents: slices.Clip(c.Intents), latest: map[place]int{}, previews: map[place]int{}, told: map[[2]string]bool{},
-		questions: slices.Clip(c.Questions), waits: map[[2]string]bool{},
+		waits: map[[2]string]bool{},
 	}
+	r.counting(c.Questions)
 	for i := range r.intents {
 		r.index(i)
 	}
@@ -127,7 +128,8 @@ type run struct {
 	// addresses are told of which question.
 	previews  map[place]int
 	told      map[[2]string]bool
-	questions []model.Question   // the case's, those of this plan included
+	questions []model.Question   // the case's that count, those of this plan included
+	rounds    map[[2]string]int  // responses and steps: the next of what they ask
 	waits     map[[2]string]bool // responses and steps whose result is still to come
 	subjects  *subjects          // nil: nobody has asked yet
 }

@@ -42,12 +42,36 @@ func (r *run) asks(response string) bool {
 	})
 }
 
+// counting are the questions that count now, and rounds how many of each step there were.
+// What was asked before the case ended is over: what has come since is another matter.
+// What was asked as a dry run nobody has seen: it is no silence, and approves nothing.
+func (r *run) counting(all []model.Question) {
+	r.rounds = map[[2]string]int{}
+	for i := range all {
+		q := &all[i]
+		at := [2]string{q.Response, q.Step}
+		r.rounds[at] = max(r.rounds[at], q.Round+1)
+		switch {
+		case !q.Open() && r.c.Anew.After(q.OpenedAt):
+		case q.DryRun && r.settings.Mode == On && q.State != model.QuestionWithdrawn:
+			unseen := q.Clone()
+			unseen.State, unseen.Choice = model.QuestionWithdrawn, ""
+			r.questions = append(r.questions, unseen)
+		default:
+			r.questions = append(r.questions, *q)
+		}
+	}
+}
+
 // ask asks what a step waits for, once.
 func (r *run) ask(resp *Response, s *Step) {
-	if r.choice(resp.Address, s.Name) != nil {
+	if q := r.choice(resp.Address, s.Name); q != nil {
+		if q.DryRun && r.settings.Mode == On {
+			r.note(resp.Address, s.Name, "", "it was asked as a dry run, and is not asked now")
+		}
 		return
 	}
-	q := r.question(resp, s, model.QuestionChoice, 0)
+	q := r.question(resp, s, model.QuestionChoice, r.rounds[[2]string{resp.Address, s.Name}])
 	q.Options, q.Wait = s.Options, s.Wait
 	levels, why := r.levels(s.Route, s.To)
 	r.open(resp, s, q, s.Route, levels, why)
@@ -57,7 +81,7 @@ func (r *run) question(resp *Response, s *Step, kind model.QuestionKind, round i
 	return model.Question{
 		ID:   model.QuestionID(r.c.FirstID, resp.Address, s.Name, round),
 		Kind: kind, Case: r.c.FirstID, Response: resp.Address, Step: s.Name, Round: round,
-		State: model.QuestionOpen, Rules: r.c.Rules, OpenedAt: r.now,
+		State: model.QuestionOpen, DryRun: r.settings.Mode != On, Rules: r.c.Rules, OpenedAt: r.now,
 	}
 }
 

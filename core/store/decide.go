@@ -36,7 +36,7 @@ func (w *writer) changes(c decide.Changes) {
 	w.cases(c, n)
 	w.members(c, n)
 	w.aliases(c)
-	w.outcomes(c)
+	w.outcomes(c, n)
 	w.asks(c)
 	w.intents(c)
 	w.holds(c)

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"time"
 
@@ -12,23 +13,41 @@ import (
 )
 
 // outcomes keeps by which rules cases were reported, and what became of them.
-func (w *writer) outcomes(c decide.Changes) {
-	if len(c.Cases) == 0 {
-		return
-	}
-	var known []string
+func (w *writer) outcomes(c decide.Changes, n numbers) {
+	rules := map[string]int64{}
 	for i := range c.Cases {
 		for _, rule := range c.Cases[i].Rules {
-			if !slices.Contains(known, rule) {
-				known = append(known, rule)
-				w.exec(`INSERT INTO rule_names (rule) SELECT ?1 WHERE NOT EXISTS (SELECT 1 FROM rule_names WHERE rule = ?1)`, rule)
+			if rules[rule] == 0 {
+				rules[rule] = w.ruleNumber(rule)
 			}
 		}
 	}
 	moved := moves(&c)
+	var added []any // rows of cases that are new and open, as nearly all are
 	for i := range c.Cases {
-		w.outcome(&c.Cases[i], moved)
+		k := &c.Cases[i]
+		number, isNew := n.cases[k.ID]
+		if !isNew || k.State != model.CaseOpen {
+			w.outcome(k, moved)
+			continue
+		}
+		for _, rule := range k.Rules {
+			added = append(added, number, rules[rule], k.OpenedAt.Unix(), "")
+		}
 	}
+	w.many(`INSERT OR IGNORE INTO case_rules (case_number, rule, opened, outcome)`, 4, added)
+}
+
+// ruleNumber of a rule, which has one from now on.
+func (w *writer) ruleNumber(rule string) (number int64) {
+	err := w.scan(`SELECT number FROM rule_names WHERE rule = ?`, []any{rule}, &number)
+	if errors.Is(err, ErrNotFound) {
+		return w.number(`INSERT INTO rule_names (rule) VALUES (?)`, rule)
+	}
+	if err != nil && w.err == nil {
+		w.err = err
+	}
+	return number
 }
 
 // moves tells whether a signal that was there before is in another case now, so that

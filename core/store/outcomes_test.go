@@ -120,3 +120,37 @@ func BenchmarkOutcomes(b *testing.B) {
 		})
 	}
 }
+
+// TestOutcomesOfNewCasesTakeFewStatements: what each case costs goes with the writes of a
+// commit, and nearly all cases are new and open.
+func TestOutcomesOfNewCasesTakeFewStatements(t *testing.T) {
+	s := mustOpen(t, t.TempDir())
+	c := decide.Changes{Position: decide.Position{Seq: 1}, At: epoch0}
+	for n := range 128 {
+		c.Cases = append(c.Cases, endedCase(fmt.Sprintf("c-%03d", n), epoch0, "", "rule.a", fmt.Sprint("rule.", n%2)))
+	}
+	of := func() (writes int) {
+		err := s.transact(t.Context(), func(w *writer) error {
+			n := numbers{cases: map[string]int64{}}
+			w.cases(c, n)
+			before := w.writes
+			w.outcomes(c, n)
+			writes = w.writes - before
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return writes
+	}
+	if n := of(); n > 3+2*128/atOnce {
+		t.Errorf("%d statements for 128 new cases", n)
+	}
+	of() // the same again
+	if o := outcomesOf(t, s, time.Time{}, "rule.a"); o.Cases != 128 || o.None != 128 {
+		t.Errorf("%+v", o)
+	}
+	if o := outcomesOf(t, s, time.Time{}, "rule.1"); o.Cases != 64 {
+		t.Errorf("%+v", o)
+	}
+}

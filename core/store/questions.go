@@ -42,7 +42,7 @@ const (
 	questionsTo       = `SELECT q.doc FROM question_addresses a JOIN questions q ON q.id = a.question WHERE a.address = ? ORDER BY q.opened DESC, q.id LIMIT ?`
 	questionsOpenTo   = `SELECT q.doc FROM questions q INDEXED BY questions_state WHERE q.state = 'open' AND q.state != 'answered' AND EXISTS
 		(SELECT 1 FROM question_addresses a WHERE a.address = ? AND a.question = q.id) ORDER BY q.opened, q.id LIMIT ?`
-	questionsOfCases  = `SELECT doc FROM questions WHERE case_number IN
+	questionsOfCases = `SELECT doc FROM questions WHERE case_number IN
 		(SELECT number FROM cases WHERE id IN (SELECT value FROM json_each(?))) ORDER BY opened, id`
 	findQuestions = `SELECT id FROM questions WHERE id >= ? AND id < ? ORDER BY id LIMIT ?`
 )
