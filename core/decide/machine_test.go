@@ -137,6 +137,12 @@ func testCompiler(c model.Config) (*Settings, error) {
 			for i := range s.Plan.Users[1:3] {
 				s.Plan.Users[i+1].Mail = append(s.Plan.Users[i+1].Mail, "soc@example.org")
 			}
+		case "routed": // and found by a route
+			s.Plan.Responses[1].Steps[0].Approval = &plan.Approval{
+				Route: "route.asked", Via: "action.mail", People: 1, Wait: 30 * time.Minute, Otherwise: model.OptionRefuse,
+			}
+		case "tells": // of the case too
+			s.Plan.Rules["pipeline.ids"] = []string{"response.tell", "response.contain"}
 		case "together": // who is asked is asked of several cases at once
 			s.Plan.Routes[1].Gather = 10 * time.Second
 		case "fido":

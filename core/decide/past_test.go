@@ -1,9 +1,14 @@
 package decide
 
 import (
+	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/kelpie-sec/kelpie/core/model"
 )
@@ -86,5 +91,32 @@ func TestAnUnknownMessageOfWhatHasLeft(t *testing.T) {
 		if in.Verb == "notify" && in.State != model.IntentDone {
 			t.Errorf("%s of %s is %s", in.ID, in.Case, in.State)
 		}
+	}
+}
+
+// TestAPauseLooksAtWhatIsUnderWay: what could have left memory is not planned by it, or rows
+// would depend on whether it has.
+func TestAPauseLooksAtWhatIsUnderWay(t *testing.T) {
+	dump := func(l Limits) string {
+		f := &feed{t: t, m: New(within(l, 0)), now: start, tables: newTables()}
+		f.config("base blind approves", false)
+		for n := range 3 { // kim and ann may not be asked: the question fails at once
+			f.signals(sig(fmt.Sprintf("s-%d", n), minutes(240*n), 90, fmt.Sprintf("subject host:ws-%d", n), "subject user:ann"))
+			f.answer("enrichment.assets", fmt.Sprintf("host:ws-%d", n), workstation(fmt.Sprintf("ws-%d", n)))
+			f.settle()
+			for _, id := range slices.Sorted(maps.Keys(f.tables.intents)) {
+				if in := f.tables.intents[id]; in.State == model.IntentPending {
+					f.outcome(in, model.IntentDone)
+				}
+			}
+		}
+		f.now = f.now.Add(time.Hour)
+		f.apply(model.Input{Command: &model.Command{Kind: model.PauseOf, By: "lee", Of: "response.contain"}})
+		f.now = f.now.Add(time.Hour)
+		f.apply(model.Input{Command: &model.Command{Kind: model.ResumeOf, By: "lee", Of: "response.contain"}})
+		return f.tables.dump()
+	}
+	if diff := cmp.Diff(dump(Limits{}), dump(Limits{Signals: 1})); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -95,10 +95,13 @@ func (m *Machine) recordPause(kind model.RecordKind, c *model.Command, p pause) 
 	m.record(model.Record{Kind: kind, Subject: c.Of, By: c.By, Because: c.Because, Until: p.Until})
 }
 
-// considerOf has those cases planned that a pause of a rule or response may concern.
+// considerOf has those cases planned that a pause of a rule or response may concern, and
+// about which something is under way. The others are planned when something comes for them:
+// they may have left memory, and what is decided does not depend on that.
 func (m *Machine) considerOf(address string) {
 	for _, cs := range m.cases {
-		if cs.paused || slices.Contains(m.names(cs.sum.rules), address) || strings.HasPrefix(address, "response.") {
+		of := strings.HasPrefix(address, "response.") || slices.Contains(m.names(cs.sum.rules), address)
+		if cs.paused || of && m.stays(cs) {
 			m.consider(cs)
 		}
 	}
