@@ -82,7 +82,7 @@ func (m *Machine) refuses(q *questionState, ch *model.Choice, user *plan.User) (
 		return fmt.Sprintf("%s does not have the role %s, which it takes", ch.By, q.Role), false
 	case slices.ContainsFunc(q.Choices, func(o model.Choice) bool { return o.Counts && same(o.By, ch.By) }):
 		return ch.By + " has chosen already", false
-	case o.Name == model.OptionApprove && slices.ContainsFunc(q.Choices, func(o model.Choice) bool { return o.Counts && m.settings.Plan.MayBeOne(o.By, ch.By) }):
+	case o.Name == model.OptionApprove && slices.ContainsFunc(q.Choices, func(o model.Choice) bool { return o.Counts && m.mayBeOne(&o, ch) }):
 		return ch.By + " may be somebody who has approved already, and different people have to", false
 	case o.Name == model.OptionEscalate && len(m.authors(q)) == 0 && q.Last():
 		return "there is nobody else to ask", false
@@ -111,6 +111,12 @@ func reasonOf(ch *model.Choice) string {
 
 // same tells whether two who chose are one person, as far as is known.
 func same(a, b string) bool { return a == b || plan.SameMailbox(a, b) }
+
+// mayBeOne tells whether two choices may be one person's. Who reads a mailbox with others
+// may say of a link in it that they are one of these.
+func (m *Machine) mayBeOne(a, b *model.Choice) bool {
+	return m.settings.Plan.MayBeOne(a.By, b.By) || a.Address != "" && b.Address != "" && same(a.Address, b.Address)
+}
 
 // stranger says why somebody may not choose at all. By a link or a stream of answers
 // chooses who was asked there; by an order also who has the role for it. Where the

@@ -516,6 +516,20 @@ func TestApprovals(t *testing.T) {
 		f.choose(model.Command{By: "lee", Option: yes})
 		f.wantIsolated("ws-1 pending by lee")
 	})
+	t.Run("two names by one mailbox", func(t *testing.T) {
+		f := newAsking(t, "base approves anyone")
+		f.alert(0)
+		f.preview()
+		link := model.Command{By: "ann", Address: "soc@example.org", Road: model.RoadLink, Option: yes}
+		if ch := f.choose(link); !ch.Counts {
+			t.Fatalf("%+v", ch)
+		}
+		link.By = "lee"
+		if ch := f.choose(link); ch.Counts {
+			t.Errorf("%+v", ch)
+		}
+		f.wantQuestion(0, model.QuestionOpen)
+	})
 	t.Run("who approved has come to be a subject", func(t *testing.T) {
 		f := newAsking(t, "base approves")
 		f.alert(0)

@@ -77,6 +77,9 @@ func (r *run) approves(q *model.Question, response string, s *Step) bool {
 	return q.Kind == model.QuestionApproval && q.Response == response && q.Step == s.Name && q.Verb == s.Verb
 }
 
+// mostApproved bounds the targets of one approval: who approves sees the dry run of each.
+const mostApproved = sdk.MaxNoticeList
+
 // approve goes on with the approval of a step: further levels of the question that is
 // open, or else a question about the targets that need one, once it is known what a dry
 // run of them says. While one is open there is no other, so that many targets that come
@@ -104,6 +107,10 @@ func (r *run) approve(resp *Response, s *Step, targets []model.Target) {
 	if open || len(targets) == 0 {
 		return
 	}
+	for _, t := range targets[min(len(targets), mostApproved):] {
+		r.note(resp.Address, s.Name, t.Kind+":"+t.Value, "is asked for after the %d before it", mostApproved)
+	}
+	targets = targets[:min(len(targets), mostApproved)]
 	q := r.question(resp, s, model.QuestionApproval, round)
 	ready := true
 	for _, t := range targets {

@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -84,5 +86,49 @@ func TestOneStepAsksOnceByEachID(t *testing.T) {
 	p.turned(approving(nil)).plan().ends("isolate", model.IntentDone).plan()
 	if q := p.question("isolate"); q.Kind != model.QuestionApproval || q.ID == before {
 		t.Errorf("%+v", q)
+	}
+}
+
+// TestApprovalsAreOfWhatIsSeen: who approves is shown the dry run of each target, of however
+// many there are.
+func TestApprovalsAreOfWhatIsSeen(t *testing.T) {
+	var hosts []any
+	facts := known{}
+	for n := range mostApproved + 7 {
+		host := fmt.Sprintf("ws-%d", n)
+		hosts, facts["host:"+host] = append(hosts, host), "workstation"
+	}
+	c := testCase(map[string]any{"hosts": hosts})
+	c.Facts = facts
+	p := play(approving(nil), c).plan()
+	if n := len(p.last.Intents); n != mostApproved {
+		t.Errorf("%d dry runs", n)
+	}
+	p.ends("isolate", model.IntentDone).plan().closes("isolate", model.QuestionAnswered, "approve", "kim")
+	if n := len(p.question("isolate").Targets); n != mostApproved {
+		t.Errorf("%d are to be approved together", n)
+	}
+	p.plan().ends("isolate", model.IntentDone).plan()
+	if q := p.question("isolate"); len(q.Targets) != 7 || q.Round != 1 || !q.Open() {
+		t.Errorf("%+v", q)
+	}
+}
+
+// TestNoMoreAreAskedThan: the owners of what a case has may be many; who is next is asked
+// all the same.
+func TestNoMoreAreAskedThan(t *testing.T) {
+	var assets []any
+	for n := range mostAsked + 9 {
+		assets = append(assets, map[string]any{"owner": fmt.Sprintf("u%d@example.org", n)})
+	}
+	s := settings(asking()...)
+	s.Routes[0].Escalate = []Escalate{{After: time.Minute, To: program(`["lead@example.org"]`)}}
+	p := play(s, testCase(map[string]any{"hosts": "ws-1", "assets": assets})).plan()
+	q := p.question("ask")
+	if len(q.Levels[0].To) != mostAsked || q.Levels[1].To[0] != "lead@example.org" {
+		t.Errorf("%+v", q.Levels)
+	}
+	if all := notes(p.last); len(all) != 1 || !strings.Contains(all[0], "9 more, since no more than 50 are asked together") {
+		t.Errorf("%v", all)
 	}
 }

@@ -108,13 +108,20 @@ func (r *run) open(resp *Response, s *Step, q model.Question, route string, leve
 	r.plan.Questions = append(r.plan.Questions, q)
 }
 
+// mostAsked bounds who is asked together: owners of whatever a case has may be many.
+const mostAsked = 50
+
 // askable leaves out of levels who may not be asked, and who is asked at an earlier one;
 // where nobody is left the route's otherwise is asked. Left says who was left out, and why.
 func (r *run) askable(s *Step, q *model.Question, route string, levels []model.Level) (kept []model.Level, left []string) {
 	had := map[string]bool{}
 	add := func(level model.Level) {
 		var to []string
-		for _, address := range level.To {
+		for i, address := range level.To {
+			if len(to) == mostAsked {
+				left = append(left, fmt.Sprintf("%d more, since no more than %d are asked together", len(level.To)-i, mostAsked))
+				break
+			}
 			if had[mailbox(address)] {
 				continue
 			}
