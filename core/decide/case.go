@@ -134,7 +134,7 @@ func (m *Machine) merge(into, from *caseState) {
 	into.paused = into.paused || from.paused
 	into.late = into.late || from.late
 	into.held = into.held || from.held
-	m.findTogether(into, from)
+	m.findTogether(into, from, m.nameOf(into))
 	into.waiting = into.waiting || from.waiting
 	if from.changedAt.After(into.changedAt) {
 		into.changedAt = from.changedAt

@@ -139,8 +139,8 @@ func (m *Machine) openFor(cs *caseState, in *model.Signal, what int) {
 
 // findTogether says of a case what people have found, now that another is part of it.
 // It has ended only if both have, as was said last. One that has just come, with its
-// first signal, says nothing.
-func (m *Machine) findTogether(into, from *caseState) {
+// first signal, says nothing. Name is that of into for people.
+func (m *Machine) findTogether(into, from *caseState, name string) {
 	a, b := into.found, from.found
 	if a.none() && b.none() {
 		return
@@ -160,7 +160,7 @@ func (m *Machine) findTogether(into, from *caseState) {
 	case a.Now != nil:
 		m.reopen(into, "", "it became one with "+m.nameOf(from)+", which had not ended")
 	case b.Now != nil:
-		m.reopen(from, "", "it became one with "+m.nameOf(into)+", which had not ended")
+		m.reopen(from, "", "it became one with "+name+", which had not ended")
 		b = from.found
 	}
 	if b.Anew.After(into.found.Anew) {

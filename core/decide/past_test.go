@@ -120,3 +120,20 @@ func TestAPauseLooksAtWhatIsUnderWay(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// TestAnEndedCaseSaysWhatItBecameOneWith: the other, in whatever order they came.
+func TestAnEndedCaseSaysWhatItBecameOneWith(t *testing.T) {
+	for _, order := range [][2]int{{1, 2}, {2, 1}} {
+		for ended := 1; ended <= 2; ended++ {
+			f := newFeed(t)
+			f.config("base blind", false)
+			for _, n := range order {
+				f.alert(n, 50)
+			}
+			f.end(fmt.Sprint("s-", ended), model.Benign)
+			other := f.row(fmt.Sprint("s-", 3-ended)).ID
+			f.apply(model.Input{Command: &model.Command{ID: "m", Kind: model.MergeCases, By: "kim", Signals: []string{"s-1", "s-2"}}})
+			f.wantState("s-1", "open, was benign: it became one with "+other+", which had not ended")
+		}
+	}
+}

@@ -2,6 +2,7 @@ package decide
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/kelpie-sec/kelpie/core/correlate"
 )
@@ -42,7 +43,6 @@ func (m *Machine) regroup() {
 		case cs == nil:
 			cs = &caseState{group: g}
 			m.cases[g] = cs
-			cs.found = from.found
 			joined = append(joined, cs)
 			m.stale(cs)
 		}
@@ -67,10 +67,17 @@ func (m *Machine) regroup() {
 	}
 	m.touched = slices.DeleteFunc(m.touched, func(cs *caseState) bool { return cs.gone })
 	m.changed.cases = slices.DeleteFunc(m.changed.cases, func(cs *caseState) bool { return cs.gone })
+	// The numbers of signals and groups are others in another memory: what is told goes by ids.
+	slices.SortFunc(joined, func(a, b *caseState) int {
+		return strings.Compare(m.index.ID(m.index.Earliest(a.group)), m.index.ID(m.index.Earliest(b.group)))
+	})
 	for _, cs := range joined {
-		for _, from := range parts[cs][1:] {
+		all := parts[cs]
+		slices.SortFunc(all, func(a, b *caseState) int { return strings.Compare(a.id, b.id) })
+		cs.found = all[0].found
+		for _, from := range all[1:] {
 			m.sumUp(cs)
-			m.findTogether(cs, from)
+			m.findTogether(cs, from, all[0].id)
 		}
 	}
 }

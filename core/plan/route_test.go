@@ -20,7 +20,8 @@ func TestRoute(t *testing.T) {
 	}
 	users := []User{
 		{Name: "kim", Mail: []string{"kim@example.org", "k@example.org"}, Team: "netsec"},
-		{Name: "ann", Mail: []string{"ann@example.org"}, Team: "netsec"}, {Name: "mute", Team: "netsec"},
+		{Name: "ann", Mail: []string{"ann@example.org"}, Team: "netsec"},
+		{Name: "mute", Team: "netsec"},
 	}
 	for name, c := range map[string]struct {
 		route Route
