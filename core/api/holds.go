@@ -94,14 +94,27 @@ func (s *Server) release(r *http.Request) (any, error) {
 	if err := s.Engine.Order(ctx, order); err != nil {
 		return nil, err
 	}
+	before := h
 	if h, err = s.Store.Hold(ctx, h.ID); err != nil {
 		return nil, err
+	}
+	if refused(before, h) {
+		return nil, &Error{http.StatusConflict, "it does not count: " + o.By + ` is a subject of a case that holds it; somebody else has to let go`}
 	}
 	shown, err := s.held(ctx, []model.Hold{h})
 	if err != nil {
 		return nil, err
 	}
 	return shown[0], nil
+}
+
+// refused tells whether an order to let go changed nothing where there was something to
+// let go: decide does not take it of a subject of a case.
+func refused(before, after model.Hold) bool {
+	if after.State == model.HoldReleasing || after.State == model.HoldReleased || !after.ChangedAt.Equal(before.ChangedAt) {
+		return false
+	}
+	return before.State != model.HoldInForce || slices.ContainsFunc(before.Owners, model.Owner.Wants)
 }
 
 // extend makes a hold last longer, or until somebody lets go.

@@ -247,10 +247,19 @@ func (m *Machine) undo(o model.Owner) {
 }
 
 // releaseHold takes a person's order to let go. Where nobody wants the hold any more and
-// its undo came to nothing, or nobody knows, the order is to try once more.
+// its undo came to nothing, or nobody knows, the order is to try once more. A subject of
+// a case that would let go can't order it.
 func (m *Machine) releaseHold(c *model.Command) {
 	h := m.holds[c.Hold]
 	if h == nil || h.State == "" || h.State == model.HoldReleasing {
+		return
+	}
+	if why := m.ownRelease(h, c); why != "" {
+		m.record(model.Record{
+			Kind: model.RecordRelease, Subject: h.ID, Case: c.Case, Action: h.Action, Verb: h.Verb,
+			Target: h.Target.Kind + ":" + h.Target.Value, To: string(h.State),
+			By: c.By, Because: c.Because, Message: "it does not count: " + why,
+		})
 		return
 	}
 	for i := range h.Owners {
@@ -266,7 +275,23 @@ func (m *Machine) releaseHold(c *model.Command) {
 	m.look(h)
 }
 
-// releaseAll takes a person's order to let go of everything.
+// ownRelease says why an order to let go is that of a subject of a case that holds, or held,
+// what is to be let go; empty: it is not.
+func (m *Machine) ownRelease(h *holdState, c *model.Command) string {
+	for _, o := range h.Owners {
+		cs := m.caseFirst(o.Case)
+		if c.By == "" || cs == nil || c.Case != "" && !m.sameCase(o.Case, c.Case) {
+			continue
+		}
+		if why, subject := plan.Reader(&m.settings.Plan, newView(m, cs).value(), c.By); subject {
+			return why
+		}
+	}
+	return ""
+}
+
+// releaseAll takes a person's order to let go of everything, but of what the person is a
+// subject of.
 func (m *Machine) releaseAll(c *model.Command) {
 	for _, id := range slices.Sorted(maps.Keys(m.holds)) {
 		one := *c

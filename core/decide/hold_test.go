@@ -535,3 +535,46 @@ func TestACaseInAHoldStays(t *testing.T) {
 	f.done(f.undo())
 	want("released", false, false, false)
 }
+
+// TestASubjectReleasesNothing that a case holds of which it is one, by whatever name; that
+// it tried is in the audit.
+func TestASubjectReleasesNothing(t *testing.T) {
+	const self = "it does not count: "
+	for name, c := range map[string]struct {
+		order model.Command
+		hold  string // after it
+		why   string // in the audit
+	}{
+		"the hold":            {model.Command{Kind: model.ReleaseHold, By: "eve"}, "in_force 0", self + "user:eve is a subject of the case"},
+		"of the case":         {model.Command{Kind: model.ReleaseHold, By: "eve", Case: model.CaseID("s-0")}, "in_force 0", self + "user:eve is a subject of the case"},
+		"by mail":             {model.Command{Kind: model.ReleaseHold, By: "Eve@example.org"}, "in_force 0", self + "user:eve is a subject of the case"},
+		"everything":          {model.Command{Kind: model.ReleaseAll, By: "eve"}, "in_force 0", self + "user:eve is a subject of the case"},
+		"somebody else":       {model.Command{Kind: model.ReleaseHold, By: "kim"}, "releasing", ""},
+		"else everything":     {model.Command{Kind: model.ReleaseAll, By: "kim"}, "releasing", ""},
+		"else, like a prefix": {model.Command{Kind: model.ReleaseHold, By: "evelyn"}, "releasing", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newHolding(t, "base kept")
+			f.alert(0)
+			f.signals(sig("s-7", minutes(1), 90, "subject host:ws-1", "subject user:eve"))
+			f.settle()
+			f.done(f.step(0))
+			f.wantHold("in_force 0")
+			c.order.Because = "it is clean"
+			if c.order.Kind == model.ReleaseHold {
+				c.order.Hold = onWS1
+			}
+			changes := f.apply(model.Input{Command: &c.order})
+			f.wantHold(c.hold)
+			why := ""
+			for _, r := range changes.Records {
+				if r.Kind == model.RecordRelease {
+					why = r.Message
+				}
+			}
+			if why != c.why {
+				t.Errorf("the audit says %q, want %q", why, c.why)
+			}
+		})
+	}
+}
