@@ -12,6 +12,7 @@ import (
 
 	"github.com/kelpie-sec/kelpie/core/api"
 	"github.com/kelpie-sec/kelpie/core/model"
+	"github.com/kelpie-sec/kelpie/core/plan"
 )
 
 func (p program) questionCommand(o *options) *cobra.Command {
@@ -204,7 +205,10 @@ func printQuestion(w io.Writer, q api.Question) {
 	if q.Open() {
 		for _, l := range q.Levels[min(q.Level+1, len(q.Levels)):] {
 			text := joined(l.To)
-			if l.After > 0 {
+			switch {
+			case l.After >= plan.NotByTime:
+				text += ", if it reaches none of these, or is not theirs"
+			case l.After > 0:
 				text += " " + span(l.After) + " later"
 			}
 			row("and then", text)
