@@ -55,6 +55,8 @@ func (p *parser) route(s *section) plan.Route {
 	r.Team = p.program(s, "team", inRoute, p.scheduled())
 	if s.has("otherwise") && strings.TrimSpace(r.Otherwise) == "" {
 		p.errorf(s.place("otherwise"), "Empty", "Name who is told when nobody else is found.")
+	} else if e := s.expr("otherwise"); e != nil {
+		p.literalPerson(e)
 	}
 	if e := s.expr("table"); e != nil {
 		if t := p.reference(e, "table"); t != nil {
