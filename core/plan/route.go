@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/kelpie-sec/kelpie/core/expr"
 	"github.com/kelpie-sec/kelpie/core/model"
@@ -210,14 +211,14 @@ func (f *finder) named(p *expr.Program) (found []string) {
 }
 
 // address of a user, or of what is one itself. A name has no mark that addresses have, of
-// mails, channels, telephones or pages.
+// mails, channels, telephones or pages; and no address has more than one line.
 func (f *finder) address(text string) (string, bool) {
 	for i := range f.settings.Users {
 		if u := &f.settings.Users[i]; u.Name == text {
 			return u.address()
 		}
 	}
-	return text, strings.ContainsAny(text, "@#:/+")
+	return text, strings.ContainsAny(text, "@#:/+") && !strings.ContainsFunc(text, unicode.IsControl)
 }
 
 func (u *User) address() (string, bool) {

@@ -38,6 +38,11 @@ func TestRoute(t *testing.T) {
 			[]string{"0s kim@example.org", "last soc@example.org"},
 			"neither an address nor a user: nobody, mute",
 		},
+		"two lines": {
+			Route{To: onCall(`["kim@example.org\nBcc: eve@example.org", "ann"]`), Otherwise: "soc@example.org"},
+			[]string{"0s ann@example.org", "last soc@example.org"},
+			"neither an address nor a user: kim@example.org\nBcc: eve@example.org",
+		},
 		"by the team": {
 			Route{To: onCall("null"), Team: onCall(`"netsec"`), Author: true, Otherwise: "ann"},
 			[]string{"0s kim@example.org ann@example.org", "last author@example.org"},
