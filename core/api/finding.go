@@ -90,8 +90,8 @@ func (s *Server) conclude(r *http.Request, c model.Command) (any, error) {
 	if k, err = s.Store.Case(ctx, k.ID); err != nil {
 		return nil, err
 	}
-	if (k.Finding != nil) != (c.Kind == model.EndCase) || c.Finding != nil && k.Finding.Kind != c.Finding.Kind {
-		return nil, &Error{http.StatusConflict, "nothing came of it, since the case has changed meanwhile; look at it again"}
+	if (k.Finding != nil) != (c.Kind == model.EndCase) || c.Finding != nil && (k.Finding.Kind != c.Finding.Kind || k.Finding.By != c.By) {
+		return nil, &Error{http.StatusConflict, "nothing came of it: the case has changed meanwhile, or " + c.By + ` is a subject of it, whose word does not count; "kelpie audit list" says which`}
 	}
 	return k, nil
 }

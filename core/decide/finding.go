@@ -35,15 +35,31 @@ func (m *Machine) caseFirst(id string) *caseState {
 }
 
 // endCase takes what a person says that a case has turned out to be. To say it again is
-// to correct it.
+// to correct it. A subject of the case, who could end what is asked about it, can't say it.
 func (m *Machine) endCase(c *model.Command) {
 	cs := m.caseFirst(c.Case)
 	if cs == nil || c.Finding == nil {
 		return
 	}
+	if why := m.subjectIn(cs, c.By); why != "" {
+		m.recordFinding(cs, model.Record{By: c.By, Because: "it does not count: " + why, To: string(c.Finding.Kind)})
+		return
+	}
 	f := *c.Finding
 	f.By = c.By
 	m.endAs(cs, f)
+}
+
+// subjectIn says why somebody is a subject of a case; empty: it is nobody, or is none.
+func (m *Machine) subjectIn(cs *caseState, who string) string {
+	if who == "" || m.settings == nil {
+		return ""
+	}
+	why, subject := plan.Reader(&m.settings.Plan, newView(m, cs).value(), who)
+	if !subject {
+		return ""
+	}
+	return why
 }
 
 // endAs ends a case: nothing more is planned for it, and nobody is asked about it any

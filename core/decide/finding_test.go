@@ -55,6 +55,27 @@ func (f *feed) wantState(signal, want string) {
 	}
 }
 
+// TestASubjectEndsNothing: what is asked about a case is not withdrawn by whom it is about.
+func TestASubjectEndsNothing(t *testing.T) {
+	f := newFeed(t)
+	f.config("base blind", false)
+	f.signals(sig("s-1", minutes(0), 50, "subject host:ws-1", "subject user:kim"))
+	f.settle()
+	id := f.row("s-1").FirstID
+	for _, c := range []struct{ by, state, because string }{
+		{"kim", "open", "it does not count: user:kim is a subject of the case"},
+		{"Kim@example.org", "open", "it does not count: user:kim is a subject of the case"},
+		{"ann", "closed benign by ann", ""},
+		{"kim", "closed benign by ann", "it does not count: user:kim is a subject of the case"},
+	} {
+		changes := f.apply(model.Input{Command: &model.Command{Kind: model.EndCase, By: c.by, Case: id, Finding: &model.Finding{Kind: model.Benign}}})
+		f.wantState("s-1", c.state)
+		if len(changes.Records) != 1 || changes.Records[0].Because != c.because || changes.Records[0].By != c.by {
+			t.Errorf("by %s: %+v", c.by, changes.Records)
+		}
+	}
+}
+
 // TestACaseEnds: a case that has ended is planned no more, whatever is learned of it; a
 // new signal or a later revision has it go on, and a repeat does not.
 func TestACaseEnds(t *testing.T) {

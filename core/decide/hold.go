@@ -280,10 +280,10 @@ func (m *Machine) releaseHold(c *model.Command) {
 func (m *Machine) ownRelease(h *holdState, c *model.Command) string {
 	for _, o := range h.Owners {
 		cs := m.caseFirst(o.Case)
-		if c.By == "" || cs == nil || c.Case != "" && !m.sameCase(o.Case, c.Case) {
+		if cs == nil || c.Case != "" && !m.sameCase(o.Case, c.Case) {
 			continue
 		}
-		if why, subject := plan.Reader(&m.settings.Plan, newView(m, cs).value(), c.By); subject {
+		if why := m.subjectIn(cs, c.By); why != "" {
 			return why
 		}
 	}

@@ -308,6 +308,8 @@ func findingRecord(r model.Record) string {
 	switch {
 	case r.To == "":
 		return fmt.Sprintf("case %s goes on, which had ended as %s", r.Subject, r.From)
+	case r.Because != "": // why it does not count
+		return fmt.Sprintf("case %s does not end as %s", r.Subject, r.To)
 	case r.From != "":
 		return fmt.Sprintf("case %s has ended as %s, and not as %s", r.Subject, r.To, r.From)
 	}
