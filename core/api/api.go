@@ -228,7 +228,7 @@ func (s *Server) answer(f func(*http.Request) (any, error)) http.HandlerFunc {
 }
 
 // errInternal is all that a caller hears of a failure that is none of theirs.
-var errInternal = errors.New("kelpie could not do this; its log says why")
+var errInternal = errors.New("kelpie could not do this; \"kelpie status\" says what is broken, and its log why")
 
 func bad(text string) error { return &Error{http.StatusBadRequest, text} }
 

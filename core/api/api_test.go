@@ -469,7 +469,7 @@ func TestInternalErrorsAreNotTold(t *testing.T) {
 	w := newWorld(t)
 	w.engine.err = errors.New("open /very/secret/path: broken")
 	code, body := w.do(http.MethodPost, "/v1/actions/pause", strings.NewReader(`{"by":"ann"}`))
-	if code != http.StatusInternalServerError || !strings.Contains(string(body), "its log says why") || strings.Contains(string(body), "secret") {
+	if code != http.StatusInternalServerError || !strings.Contains(string(body), "says what is broken, and its log why") || strings.Contains(string(body), "secret") {
 		t.Errorf("%d %s", code, body)
 	}
 }
