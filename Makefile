@@ -9,7 +9,7 @@ GOFUMPT     := mvdan.cc/gofumpt@v0.12.0
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BUF         := github.com/bufbuild/buf/cmd/buf@v1.75.0
 
-.PHONY: build kelpie run test test-race lint generate generate-check contract docs screenshots bench bounds misbehaving torture torture-disk clean
+.PHONY: build kelpie run test test-race lint generate generate-check contract docs screenshots bench bounds misbehaving torture torture-disk story clean
 
 ## build: the program and all plugins, their lock and schemas, into bin/
 build: kelpie $(addprefix plugin-,$(PLUGINS))
@@ -96,6 +96,13 @@ torture:
 ## torture-disk: worlds whose disk loses its power, is full, or fails; needs FUSE; SEEDS=8 as a rule
 torture-disk:
 	$(GO) test -count 1 -timeout 60m -v -run TestDisks ./core/faulttest -args -torture -seeds $(or $(SEEDS),8) $(if $(SEED),-seed $(SEED))
+
+## story: one story from the alert to the ignore, with Postfix and Dovecot, which it
+## installs where they are missing; as root, on Debian and its like
+story:
+	@test -x /usr/sbin/postfix -a -x /usr/lib/dovecot/imap || \
+		{ apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends postfix dovecot-imapd; }
+	$(GO) test -count 1 -timeout 20m -v -run TestStory ./core/storytest
 
 clean:
 	rm -rf $(BIN) data

@@ -1,0 +1,5 @@
+//go:build !race
+
+package storytest_test
+
+var raceFlags []string
