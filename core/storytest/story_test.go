@@ -180,7 +180,7 @@ func TestStory(t *testing.T) {
 	}
 
 	// What it turned out to be is said, and who answered is asked no more.
-	p.does(t, "case", "end", cas, "true_positive", "--by", "kim", "--notes", "a dropper from a mail", "--minutes", "25")
+	p.does(t, "case", "end", cas, "benign", "--by", "kim", "--notes", "a drill that nobody had announced", "--minutes", "25")
 	p.says(t, `state +closed`, "case", "show", cas)
 
 	// The same comes again: the case goes on, and its owner says that it is expected now.
@@ -200,6 +200,21 @@ func TestStory(t *testing.T) {
 	p.says(t, `benign`, "explain", cas)
 	p.says(t, `state +closed`, "case", "show", cas)
 	p.says(t, `^pipeline.alerts`, "rule", "outcomes")
+
+	// That proposes an ignore. An engineer looks at it and accepts it, and it is in force.
+	proposed := p.says(t, `^(p-\w+)\s+`+cas[:10]+`.*to ignore its like, by kim`, "proposal", "list")[1]
+	p.says(t, `would have ignored 2 reported events.*ignore "[^"]+".*event\.raw\.host == "ws-17"`, "proposal", "show", proposed)
+	p.does(t, "proposal", "accept", proposed, "--by", "lee", "--expires", "14d", "--because", "the rehearsals go on")
+	p.says(t, `^No proposals`, "proposal", "list")
+	p.does(t, "validate")
+
+	// The same alert again is counted, and nobody hears of it.
+	p.alert(t)
+	p.says(t, `^ detector\.feed +3 +2 +0 +1 +0 +0 +0$`, "ledger")
+	p.says(t, `^IGNORED\n +1 +detector\.feed +ignore\.`, "ledger")
+	p.says(t, `state +closed`, "case", "show", cas)
+	p.says(t, `^Nothing waits for an answer`, "question", "list")
+	p.says(t, `^Nothing is held`, "held")
 
 	// Nothing was done twice, all that was decided is in the audit, and every event counted.
 	audit := p.does(t, "audit", "list")
