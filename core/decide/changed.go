@@ -36,6 +36,7 @@ type changed struct {
 	rules   []RuleStat
 	// schedules that are known anew; of one that is gone the rest is empty.
 	schedules map[string]model.Schedule
+	cursors   map[string][]byte
 
 	// Rows that were made before the end of the group, by key, since what they are
 	// made of has left.
@@ -70,6 +71,7 @@ func newChanged() changed {
 		ledger:    map[ledgerKey]*Ledger{},
 		sources:   map[string]*SourceState{},
 		schedules: map[string]model.Schedule{},
+		cursors:   map[string][]byte{},
 
 		rows: map[string]model.Case{}, memberRows: map[string]string{}, aliasRows: map[string]string{},
 	}
@@ -142,6 +144,9 @@ func (m *Machine) Changes() Changes {
 	}
 	for _, address := range slices.Sorted(maps.Keys(ch.schedules)) {
 		c.Schedules = append(c.Schedules, ch.schedules[address])
+	}
+	if len(ch.cursors) > 0 {
+		c.Cursors = ch.cursors
 	}
 	c.Due = m.nextEnd()
 	for _, row := range ch.ledger {

@@ -38,6 +38,13 @@ func (m *Machine) choose(c *model.Command) {
 	m.considerFirst(q.Case)
 }
 
+// moveCursor notes from where on a stream of answers goes on, whatever becomes of the answer.
+func (m *Machine) moveCursor(c *model.Command) {
+	if c.Feed != "" {
+		m.cursors[c.Feed], m.changed.cursors[c.Feed] = c.Cursor, c.Cursor
+	}
+}
+
 // refused keeps a choice that does not count, of which one person has no more than some.
 func (m *Machine) refused(q *questionState, ch model.Choice) {
 	all, of := 0, 0

@@ -253,6 +253,7 @@ func (m *Machine) command(c *model.Command) {
 	case model.ReopenCase:
 		m.reopenCase(c)
 	case model.Choose:
+		m.moveCursor(c)
 		m.choose(c)
 	case model.AcceptProposal, model.RefuseProposal:
 		m.endProposal(c)

@@ -79,6 +79,7 @@ type Machine struct {
 
 	gathering map[string]*gathering // by gatherKey
 	schedules map[string]model.Schedule
+	cursors   map[string][]byte // of the streams of answers, by the action's address
 
 	holds map[string]*holdState
 	// awaiting counts the holds that a case, by its first id, waits for.
@@ -132,6 +133,7 @@ func New(compile Compiler) *Machine {
 
 		gathering: map[string]*gathering{},
 		schedules: map[string]model.Schedule{},
+		cursors:   map[string][]byte{},
 
 		told:     map[string]told{},
 		holds:    map[string]*holdState{},

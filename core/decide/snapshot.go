@@ -62,6 +62,7 @@ type head struct {
 
 	Gathering map[string]*gathering     `json:"gathering,omitempty"`
 	Schedules map[string]model.Schedule `json:"schedules,omitempty"`
+	Cursors   map[string][]byte         `json:"cursors,omitempty"`
 }
 
 // savedRule is how far a rule over several has come.
@@ -149,7 +150,7 @@ func (m *Machine) head() head {
 		Planned: m.planned, Pause: m.pause, Events: m.events, Passed: m.passed,
 		Clock: m.clock, Sums: m.sums,
 		Recent: map[string][]time.Time{}, Marks: m.marks, Horizon: m.horizon, Numbers: m.numbers, Away: m.away,
-		Pauses: m.pauses, Decisions: m.decisions, Told: m.told, Gathering: m.gathering, Schedules: m.schedules,
+		Pauses: m.pauses, Decisions: m.decisions, Told: m.told, Gathering: m.gathering, Schedules: m.schedules, Cursors: m.cursors,
 	}
 	h.Awake, h.Rules, h.Waiting, h.Waiters = m.awake, m.savedRules(), m.inTurn(), m.several.numbers
 	h.Kept, h.AtEnd = m.several.kept, slices.Sorted(maps.Keys(m.several.atEnd))
@@ -410,6 +411,9 @@ func (m *Machine) restoreHead(d *decoder) error {
 	}
 	if h.Schedules != nil {
 		m.schedules = h.Schedules
+	}
+	if h.Cursors != nil {
+		m.cursors = h.Cursors
 	}
 	if h.Told != nil {
 		m.told = h.Told

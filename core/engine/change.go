@@ -50,6 +50,7 @@ func (f *flow) change(ctx context.Context, next Configuration, c *host.Change) e
 	leaving, actions := f.changes.commit(now, c, at)
 	f.connect(next.connectors().with(now.connectors()))
 	f.changes.force(next, at)
+	f.answering.changed()
 	f.detect(ctx, next, leaving)
 
 	f.decided(ctx, seq)

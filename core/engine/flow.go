@@ -38,6 +38,7 @@ type flow struct {
 	gate      gate
 	tables    tableWatch
 	schedules scheduleWatch
+	answering *answering
 	rules     atomic.Pointer[[]decide.RuleStat] // as decide told last; nil: not yet
 	lead      lead
 	wake      chan struct{}      // of the responder
@@ -166,7 +167,7 @@ func (f *flow) run(ctx context.Context) error {
 
 	deciding := start(base, fail, f.decider.run)
 	tending := start(base, fail, f.tend)
-	var ticking, enriching, responding, detecting *stage
+	var ticking, enriching, responding, answering, detecting *stage
 	var matching []*stage
 	var consumer *eventlog.Consumer
 	err := f.announce(work)
@@ -189,6 +190,9 @@ func (f *flow) run(ctx context.Context) error {
 	}
 	if err == nil {
 		responding = start(base, fail, func(ctx context.Context) error { return f.responder.Run(ctx, f.wake) })
+		if !f.options.Once {
+			answering = start(base, fail, f.followAnswers)
+		}
 		if err = f.patiently(work, func() error { return f.k.resume(work) }); err == nil {
 			err = f.patiently(work, func() error { return f.trial.begin(work) })
 		}
@@ -220,7 +224,7 @@ func (f *flow) run(ctx context.Context) error {
 		consumer.Close()
 	}
 	f.trial.end()
-	errs = append(errs, end(responding, enriching, ticking, scheduling), f.stopPlugins(), f.stopJoiners())
+	errs = append(errs, end(answering, responding, enriching, ticking, scheduling), f.stopPlugins(), f.stopJoiners())
 	errs = append(errs, f.decider.finish(deciding), end(tending))
 	return errors.Join(errs...)
 }

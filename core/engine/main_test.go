@@ -63,7 +63,7 @@ func buildPlugins() (err error) {
 		return err
 	}
 	for _, pkg := range []string{
-		"../../plugins/file", "../../plugins/table", "../../plugins/email", "../faulttest/counter", "../faulttest/contain", "./testdata/witness",
+		"../../plugins/file", "../../plugins/table", "../../plugins/email", "../faulttest/counter", "../faulttest/contain", "./testdata/witness", "./testdata/chat",
 	} {
 		name := filepath.Base(pkg)
 		path := filepath.Join(built.dir, name)

@@ -93,7 +93,7 @@ func (k *Kelpie) Run(ctx context.Context, o RunOptions) (err error) {
 	f := &flow{
 		k: k, options: o, began: k.clock.now(), logger: k.logger,
 		wake: make(chan struct{}, 1), due: make(chan time.Duration, 1), paused: true,
-		changes: newChanges(o.Configuration, k.clock.now()), meter: match.NewMeter(),
+		changes: newChanges(o.Configuration, k.clock.now()), meter: match.NewMeter(), answering: newAnswering(),
 	}
 	if err := f.prepare(ctx); err != nil {
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {

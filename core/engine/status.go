@@ -65,6 +65,7 @@ func (k *Kelpie) Status(ctx context.Context) (api.Status, error) {
 		s.Troubles = append(s.Troubles, f.tables.troubles()...)
 		s.Troubles = append(s.Troubles, f.page.troubles()...)
 		s.Troubles = append(s.Troubles, f.schedules.troubles()...)
+		s.Troubles = append(s.Troubles, f.answering.troubles(s.At)...)
 		if rules := f.rules.Load(); rules != nil {
 			s.Rules = *rules
 		}

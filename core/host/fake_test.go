@@ -448,3 +448,38 @@ func (f *fake) Detect(stream grpc.BidiStreamingServer[pluginv1.DetectRequest, pl
 		}
 	}
 }
+
+// Answers hands back what people chose, or what no plugin may.
+func (f *fake) Answers(r *pluginv1.AnswersRequest, stream grpc.ServerStreamingServer[pluginv1.AnswersResponse]) error {
+	c, err := f.of(r.GetInstance())
+	if err != nil {
+		return err
+	}
+	one := &pluginv1.AnswersResponse{IdempotencyKey: "i-1", Option: "contain", User: "kim", Cursor: append(r.GetCursor(), 'x')}
+	switch c.Do {
+	case "crash":
+		if err := stream.Send(one); err != nil {
+			return err
+		}
+		<-stream.Context().Done()
+		return nil
+	case "large":
+		one.Reason = strings.Repeat("x", c.Times)
+	case "cursor":
+		one.Cursor = make([]byte, c.Times)
+	case "leak":
+		one.Option, one.Reason, one.User = "use "+c.Secret, "\x1b[31mred\n"+c.Secret, c.Secret
+	case "leak cursor":
+		one.Cursor = []byte(c.Secret)
+	case "keys":
+		for _, key := range []string{"", "I-1", "i 1", strings.Repeat("i", 65), "i-\u00e9"} {
+			if err := stream.Send(&pluginv1.AnswersResponse{IdempotencyKey: key, Cursor: []byte{1}}); err != nil {
+				return err
+			}
+		}
+	case "bad utf8":
+		one.Option = ""
+		one.ProtoReflect().SetUnknown(protowire.AppendBytes(protowire.AppendTag(nil, 2, protowire.BytesType), []byte("\xff")))
+	}
+	return stream.Send(one)
+}

@@ -18,11 +18,12 @@ const (
 	executing
 	undoing
 	checking
+	answering // a stream: it lasts
 	methods
 )
 
 func (m method) String() string {
-	return [methods]string{"detect", "enrich", "execute", "undo", "check"}[m]
+	return [methods]string{"detect", "enrich", "execute", "undo", "check", "answers"}[m]
 }
 
 // faults are whose fault an error was; of nobody are calls that were cancelled, or that
@@ -132,8 +133,8 @@ func (t *tally) quota(left int64, resets, now time.Time) {
 // Calls are an instance's calls of one method since the Host began, whatever process
 // served them.
 type Calls struct {
-	Method string `json:"method"` // "detect" (sessions), "enrich", "execute", "undo" or "check"
-	// Calls that have ended. A session counts when it begins.
+	Method string `json:"method"` // "detect" (sessions), "enrich", "execute", "undo", "check" or "answers" (streams)
+	// Calls that have ended. A session or stream counts when it begins.
 	Calls uint64 `json:"calls"`
 	// Errors by whose fault: calls that failed, in whole or in part. What was cancelled,
 	// or not sent because Kelpie stops or its configuration changed, is nobody's.
@@ -142,7 +143,7 @@ type Calls struct {
 	Input  uint64 `json:"input_errors"`
 	Nobody uint64 `json:"cancelled"`
 	// Took counts the calls that reached the plugin, by LatencyBounds; Sum is how long
-	// they took in all. A session has none.
+	// they took in all. Sessions and streams have none.
 	Took []uint64      `json:"-"`
 	Sum  time.Duration `json:"-"`
 }
@@ -205,7 +206,7 @@ func (t *tally) read() []Calls {
 		for n, to := range []*uint64{&one.Plugin, &one.Vendor, &one.Input, &one.Nobody} {
 			*to = c.errors[n].Load()
 		}
-		if m != detecting {
+		if m != detecting && m != answering {
 			one.Took = make([]uint64, latencies)
 			for i := range one.Took {
 				one.Took[i] = c.took[i].Load()

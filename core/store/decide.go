@@ -43,6 +43,7 @@ func (w *writer) changes(c decide.Changes) {
 	w.questions(c)
 	w.schedules(c)
 	w.proposals(c)
+	w.cursors(c)
 	w.counts(c)
 	w.memory(c, n)
 	w.meta(metaPosition, c.Position)

@@ -11,7 +11,7 @@ import (
 // dumped are the tables that decide writes, but for what depends on how its inputs
 // were grouped into transactions. The columns are texts, numbers and blobs.
 var dumped = [...]struct{ table, query string }{
-	{"meta", `SELECT key, value FROM meta WHERE key IN ('inputs_position', 'decide_time', 'flags', 'sums') OR key >= 'source:' AND key < 'source;' ORDER BY key`},
+	{"meta", `SELECT key, value FROM meta WHERE key IN ('inputs_position', 'decide_time', 'flags', 'sums') OR key >= 'source:' AND key < 'source;' OR key >= 'answers:' AND key < 'answers;' ORDER BY key`},
 	{"config_versions", `SELECT hash, seq, doc FROM config_versions ORDER BY hash`},
 	{"signals", `SELECT id, rule, source, time, doc, raw FROM signals ORDER BY id`},
 	{"experimental", `SELECT id, rule, place, doc, raw FROM experimental ORDER BY id`},
