@@ -74,24 +74,31 @@ func printSchedules(w io.Writer, all []api.OnCall) {
 
 // printOnCall prints who is on call now and next.
 func printOnCall(w io.Writer, s api.OnCall) {
-	indented(w, "  now   ", onCallText(s.Now, s.NowUntil))
-	if !s.NowUntil.IsZero() {
-		indented(w, "  next  ", onCallText(s.Next, s.NextUntil))
+	indented(w, "  now   ", onCallText(s.Now, s.NowUntil, s.Until))
+	if s.NowUntil.Before(s.Until) && !s.NowUntil.IsZero() {
+		indented(w, "  next  ", onCallText(s.Next, s.NextUntil, s.Until))
 	}
 	if s.Problem != "" {
 		indented(w, "  ", "It can't be read, and what was known of it counts: "+s.Problem)
 	}
 }
 
-func onCallText(people []string, until time.Time) string {
+// onCallText says until when somebody is on call; at the end of what is known that is not
+// the end of a shift.
+func onCallText(people []string, until, known time.Time) string {
 	text := "nobody"
 	if len(people) > 0 {
 		text = strings.Join(people, ", ")
 	}
-	if !until.IsZero() {
-		text += ", until " + stamp(until) + " UTC"
+	switch {
+	case until.IsZero():
+		return text
+	case !until.Before(known):
+		text += ", at least"
+	default:
+		text += ","
 	}
-	return text
+	return text + " until " + stamp(until) + " UTC"
 }
 
 // shownShifts bounds what is printed of a schedule.
