@@ -37,8 +37,16 @@ type gathered struct {
 	Asked   string `json:"asked,omitempty"`
 }
 
-// maxGathered bounds the cases that one message lists.
-const maxGathered = 50
+const (
+	// maxGathered bounds the cases that one message lists.
+	maxGathered = 50
+	// maxAsked bounds the questions that one message asks. Those that it does not list are
+	// on the page that it leads to, which shows its reader all that they are asked.
+	maxAsked = 1000
+	// maxWaiting bounds what waits for one message: what waits keeps its case in memory, so
+	// it is told before its time.
+	maxWaiting = 2000
+)
 
 // lull is how long what an intent tells waits now, and until when, if that is in quiet
 // hours.
@@ -69,14 +77,14 @@ func gatherKey(in *model.Intent) string {
 func (m *Machine) joins(in *model.Intent) bool {
 	for _, g := range m.gathering {
 		if g.Action == in.Action && g.Verb == in.Verb && g.Address == in.Target.Value && g.DryRun == in.DryRun {
-			return in.Question == "" || g.Asking == 0 || g.Asking%maxGathered > 0
+			return in.Question == "" || g.Asking == 0 || g.Asking%maxAsked > 0
 		}
 	}
 	return false
 }
 
 // messages is how many tell what it has: what is asked is in one of them.
-func (g *gathering) messages() int { return max(1, (g.Asking+maxGathered-1)/maxGathered) }
+func (g *gathering) messages() int { return max(1, (g.Asking+maxAsked-1)/maxAsked) }
 
 // count takes note of a member that came, by 1, or went, by -1.
 func (g *gathering) count(in *model.Intent, by int) {
@@ -161,7 +169,7 @@ func (m *Machine) tellDue() {
 			m.end.known = false
 			continue
 		}
-		if m.clock.Elapsed >= g.Ends && !m.at.Before(g.Until) {
+		if g.full() || m.clock.Elapsed >= g.Ends && !m.at.Before(g.Until) {
 			m.tellTogether(key, g)
 		}
 	}
@@ -174,9 +182,11 @@ func (m *Machine) tellAll() {
 	}
 }
 
+func (g *gathering) full() bool { return len(g.Members) >= maxWaiting }
+
 // left is how long after the last tick it is told; 0 if its time has not begun.
 func (g *gathering) left(m *Machine) time.Duration {
-	if g.Ends == 0 {
+	if g.Ends == 0 || g.full() {
 		return 0
 	}
 	return max(g.Ends-m.clock.Elapsed, g.Until.Sub(m.at), 0)
@@ -192,8 +202,7 @@ func (m *Machine) tellTogether(key string, g *gathering) {
 	}
 }
 
-// inMessages are what is told in one message each. What is asked is listed in one: a
-// question that the message has no room for was not asked.
+// inMessages are what is told in one message each: of what is asked at most maxAsked.
 func inMessages(all []*telling) (parts [][]*telling) {
 	var asking, rest []*telling
 	for _, t := range all {
@@ -203,8 +212,8 @@ func inMessages(all []*telling) (parts [][]*telling) {
 			rest = append(rest, t)
 		}
 	}
-	for len(asking) > maxGathered {
-		parts, asking = append(parts, asking[:maxGathered:maxGathered]), asking[maxGathered:]
+	for len(asking) > maxAsked {
+		parts, asking = append(parts, asking[:maxAsked:maxAsked]), asking[maxAsked:]
 	}
 	if last := append(asking, rest...); len(last) > 0 {
 		parts = append(parts, last)

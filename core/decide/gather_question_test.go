@@ -1,62 +1,62 @@
 package decide
 
 import (
-	"encoding/json"
 	"fmt"
 	"testing"
 	"time"
 
 	"github.com/kelpie-sec/kelpie/core/model"
-	"github.com/kelpie-sec/kelpie/sdk"
 )
 
-// TestWhatIsGatheredIsAsked: however many questions come together, each is in a message
-// that lists it, and only by that has it reached somebody.
+// TestWhatIsGatheredIsAsked: however many questions come together, each is in a message,
+// and only by that has it reached somebody.
 func TestWhatIsGatheredIsAsked(t *testing.T) {
-	const most = 2*maxGathered + 5
+	const most = maxAsked + 5
 	f := newAsking(t, "base blind asks together")
 	for n := range most {
 		f.signals(sig(fmt.Sprintf("s-%d", n), f.now, 90, fmt.Sprintf("subject host:ws-%d", n)))
 		f.settle()
 	}
+	if got := f.m.counted("notify"); got != 2*2 { // to kim and to joe
+		t.Errorf("%d messages count, want 4", got)
+	}
 	f.tick(time.Second)
 	f.tick(10 * time.Second)
 	f.tick(0)
-	listed, messages := map[string]string{}, 0
+	var messages []model.Intent
+	asked := map[string]string{} // by question
 	for _, in := range f.tables.intents {
-		if in.Gathers == 0 || in.Target.Value != "kim@example.org" {
-			continue
-		}
-		messages++
-		var parameters struct{ Notice sdk.Notice }
-		if err := json.Unmarshal(in.Parameters, &parameters); err != nil {
-			t.Fatal(err)
-		}
-		for _, c := range parameters.Notice.Gathered {
-			listed[c.Question] = in.ID
-		}
-		if n := len(listed); n < most && messages == 1 {
-			f.outcome(in, model.IntentDone)
+		switch {
+		case in.Target.Value != "kim@example.org":
+		case in.Gathers > 0:
+			messages = append(messages, in)
+		case in.Question != "" && in.ChosenBy == "":
+			asked[in.Question] = in.Gathered
 		}
 	}
-	if messages != 3 || len(listed) != most {
-		t.Fatalf("%d of %d questions are in %d messages", len(listed), most, messages)
+	if len(messages) != 2 || len(asked) != most {
+		t.Fatalf("%d of %d questions are in %d messages", len(asked), most, len(messages))
 	}
+	f.outcome(messages[0], model.IntentDone)
 	for id, q := range f.tables.questions {
-		if told := f.tables.intents[listed[id]].State == model.IntentDone; told == q.AcceptedAt.IsZero() {
+		if told := asked[id] == messages[0].ID; told == q.AcceptedAt.IsZero() {
 			t.Errorf("%s was told: %t, and accepted %s", id, told, q.AcceptedAt)
 		}
 	}
 }
 
-// TestMessagesOfQuestionsCountForTheLimit, each once.
-func TestMessagesOfQuestionsCountForTheLimit(t *testing.T) {
-	f := newAsking(t, "base blind asks together")
-	for n := range 2*maxGathered + 1 {
-		f.signals(sig(fmt.Sprintf("s-%d", n), f.now, 90, fmt.Sprintf("subject host:ws-%d", n)))
-		f.settle()
+// TestADigestThatIsFullIsTold: what waits keeps its case in memory.
+func TestADigestThatIsFullIsTold(t *testing.T) {
+	f := gatherFeed(t, "gather digest")
+	for n := range maxWaiting {
+		f.alert(n, 30)
 	}
-	if got := f.m.counted("notify"); got != 2*3 { // to kim and to joe
-		t.Errorf("%d messages count, want 6", got)
+	f.passes(time.Second)
+	f.passes(time.Second)
+	for _, in := range f.tables.intents {
+		if in.Gathers == maxWaiting && in.State == model.IntentPending {
+			return
+		}
 	}
+	t.Errorf("%d wait, and nothing is told", maxWaiting)
 }

@@ -47,10 +47,6 @@ func (m *Machine) past(p *pause) bool {
 	return false
 }
 
-// left is how long a pause lasts after the last tick; of one whose time has not begun:
-// nothing, so that it begins.
-func (m *Machine) left(p pause) time.Duration { return max(p.Ends-m.clock.Elapsed, 0) }
-
 func (m *Machine) pauseActions(c *model.Command) {
 	if m.pause.On && m.pause.For == max(c.For, 0) {
 		return

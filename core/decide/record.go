@@ -57,10 +57,6 @@ func (m *Machine) recordResolve(in *intentState, from model.IntentState, c *mode
 	m.record(r)
 }
 
-func (m *Machine) recordOrder(kind model.RecordKind, c *model.Command) {
-	m.record(model.Record{Kind: kind, By: c.By, Because: c.Because})
-}
-
 func intentRecord(kind model.RecordKind, in model.Intent) model.Record {
 	return model.Record{
 		Kind: kind, Subject: in.ID, Case: in.Case, Response: in.Response, Step: in.Step, Action: in.Action,

@@ -126,17 +126,16 @@ func (l *Loop) Run(ctx context.Context) error {
 	}
 	defer inputs.Close()
 	err = l.read(ctx, inputs)
-	if last := l.wait(); err == nil {
-		err = last
+	last := l.wait()
+	switch {
+	case ctx.Err() == nil:
+		return err
+	case last != nil && !errors.Is(last, ctx.Err()):
+		return last
 	}
-	if ctx.Err() != nil {
-		err = nil
-	}
-	if err == nil {
-		l.saver.wait()
-		l.checkpoint()
-	}
-	return err
+	l.saver.wait()
+	l.checkpoint()
+	return nil
 }
 
 // start fills the machine from the checkpoint.

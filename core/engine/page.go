@@ -191,7 +191,7 @@ func (q questions) Gathered(ctx context.Context, intent string) ([]string, error
 }
 
 // mostGathered bounds the open questions that are looked at for one page.
-const mostGathered = 200
+const mostGathered = 1000
 
 // Choose gives an order.
 func (q questions) Choose(ctx context.Context, c model.Command) error { return q.k.Order(ctx, c) }
