@@ -113,11 +113,15 @@ func (s *Server) gather(ctx context.Context, e *evidence) (err error) {
 	if e.status, err = s.Engine.Status(ctx); err != nil {
 		return err
 	}
-	// The log before the store: what is decided meanwhile is then not missed.
-	if e.log, err = s.logged(ctx); err != nil {
+	// What is missing in the log before the store: what is decided and trimmed meanwhile is
+	// then not missed. The log's ends after it: it has all that the store has decided.
+	if e.log.events, e.log.inputs, err = s.Log.Missing(ctx); err != nil {
 		return err
 	}
 	if e.Account, err = s.Store.Account(ctx, e.since); err != nil {
+		return err
+	}
+	if err := s.ends(ctx, &e.log); err != nil {
 		return err
 	}
 	return s.missing(ctx, e)
@@ -139,24 +143,22 @@ type logged struct {
 	totals         map[string]uint64 // running total by source
 }
 
-func (s *Server) logged(ctx context.Context) (logged, error) {
-	l := logged{totals: map[string]uint64{}}
+// ends reads how far the log and each source in it have come.
+func (s *Server) ends(ctx context.Context, l *logged) (err error) {
 	names, err := s.Log.Instances(ctx)
 	if err != nil {
-		return l, err
+		return err
 	}
+	l.totals = map[string]uint64{}
 	for _, name := range names {
 		last, _, err := s.Log.Last(ctx, name)
 		if err != nil {
-			return l, err
+			return err
 		}
 		l.totals[name] = last.Total
 	}
-	if l.events, l.inputs, err = s.Log.Missing(ctx); err != nil {
-		return l, err
-	}
 	l.stats, err = s.Log.Stats(ctx)
-	return l, err
+	return err
 }
 
 // mostMissing is how many runs of messages are looked into.

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -211,6 +212,44 @@ func TestLedgerOfAFolder(t *testing.T) {
 			t.Errorf("%s: %d %s", path, got, body)
 		}
 	}
+}
+
+// TestLedgerWhileItRuns: what comes and is decided while the ledger is drawn up is no fault.
+func TestLedgerWhileItRuns(t *testing.T) {
+	w := newWorld(t)
+	source, err := w.log.Source(t.Context(), "detector.a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for n := uint64(1); ; n++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			w.publish(source, "detector.a", []string{strconv.FormatUint(n, 10)})
+			tally := decide.Tally{Received: n, Passed: n}
+			w.commit(decide.Changes{
+				At: noon, Flags: &decide.Flags{Events: decide.Spans{Low: n}},
+				Ledger: []decide.Ledger{{Source: "detector.a", Hour: noon, Tally: tally}},
+				Sources: []decide.SourceState{{
+					Source: "detector.a", Total: n, Counted: n, Events: decide.Spans{Low: n}, Sum: tally, LastAt: noon,
+				}},
+			})
+		}
+	}()
+	for range 300 {
+		var l Ledger
+		if w.get("/v1/ledger", &l); !l.AddsUp {
+			t.Errorf("faults %q", l.Faults)
+			break
+		}
+	}
+	close(stop)
+	<-stopped
 }
 
 func TestMetrics(t *testing.T) {

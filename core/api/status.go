@@ -141,7 +141,11 @@ func (s *Server) status(r *http.Request) (any, error) {
 func (s *Server) gone(ctx context.Context, st Status, a store.Account) []Trouble {
 	e := &evidence{status: st, Account: a}
 	var err error
-	if e.log, err = s.logged(ctx); err != nil || e.log.events.Messages+e.log.inputs.Messages == 0 {
+	e.log.events, e.log.inputs, err = s.Log.Missing(ctx)
+	if err != nil || e.log.events.Messages+e.log.inputs.Messages == 0 {
+		return nil
+	}
+	if err := s.ends(ctx, &e.log); err != nil {
 		return nil
 	}
 	if err := s.missing(ctx, e); err != nil {
